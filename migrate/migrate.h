@@ -1,0 +1,84 @@
+// Foreign credential files in: plan (pure: documents and store to actions with reasons) and apply
+// (locks, recovery, one write transaction, all or nothing). Sources are read and never written; the
+// network is never used (DESIGN 8).
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "migrate/document.h"
+#include "store/change.h"
+#include "store/result.h"
+#include "store/store.h"
+
+namespace authdb::migrate {
+
+struct MigrateOptions {
+  std::vector<std::filesystem::path> paths;  // files or Hermes roots; empty: the well-known places
+  std::optional<std::filesystem::path>
+      prefer;                // the source whose pair wins, whatever the timestamps
+  bool include_env = false;  // keep the raw secrets of `env:` rows
+};
+
+// One row or block that was not imported, and why.
+struct Skipped {
+  std::string row;  // where in the document: `credential_pool.nous[1]`, or `providers.nous`
+  std::string reason;
+};
+
+struct SourceReport {
+  std::filesystem::path path;
+  std::string sha256;
+  std::string profile;
+  std::int64_t rows = 0;
+  std::int64_t imported = 0;  // new or newer grants that came from here
+  std::int64_t merged = 0;    // copies of a grant that is one credential now
+  std::int64_t stale = 0;     // spent, or older than what the store holds
+  std::vector<Skipped> skipped;
+  std::optional<Error> failure;  // nothing was taken from this file
+};
+
+// What the plan does with one credential, for people.
+struct Decision {
+  Uid uid;  // empty until applied, for a new one
+  std::string provider;
+  std::string label;
+  std::string action;  // added | adopted | bound | unchanged | conflict | skipped
+  std::string reason;  // why this pair is the live one
+  std::vector<std::string> sources;
+  std::vector<std::string> profiles;
+};
+
+struct Warning {
+  std::string code;  // `second_spender`, …
+  std::string message;
+};
+
+// Everything a migration would do. Holds secrets; `change` is what apply() hands to the store.
+struct Plan {
+  Change change;
+  std::vector<SourceReport> sources;
+  std::vector<Decision> decisions;
+  std::vector<Decision> conflicts;
+  std::vector<Warning> warnings;
+  std::int64_t credentials = 0;  // in the sources together, copies counted once
+  std::int64_t profiles = 0;
+  std::int64_t families = 0;  // OAuth grants among them
+};
+
+// Reads the sources. A source that cannot be read or parsed becomes a SourceReport with a failure;
+// the others go on. not_found if there is nothing to read at all.
+Result<std::vector<Document>> read_sources(const MigrateOptions& options);
+
+// Pure but for reading the store; `store` is absent when there is none yet.
+Result<Plan> plan(const std::vector<Document>& documents, const Store* store,
+                  const MigrateOptions& options, Instant now);
+
+// Applies the plan. `plan.decisions` get their uids. If the store moved since, plans again (at most
+// three times).
+Result<Plan> apply(Store& store, const std::vector<Document>& documents,
+                   const MigrateOptions& options);
+
+}  // namespace authdb::migrate

@@ -1,0 +1,73 @@
+// bearer(): the one way to a token. Chooses a credential from the profile's pool, refreshes and
+// mints what is due, and returns what goes into `Authorization:` now (DESIGN 6).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "oauth/http.h"
+#include "oauth/provider.h"
+#include "store/rotation.h"
+#include "store/store.h"
+
+namespace authdb::oauth {
+
+struct BearerRequest {
+  std::string provider;  // canonical id
+  std::string profile = "default";
+  Uid credential;  // only this one; empty: the pool decides
+  Milliseconds min_ttl{0};
+  std::string rejected;  // fingerprint of a bearer that a resource server refused (401)
+};
+
+struct Bearer {
+  std::string provider;
+  Uid credential;
+  std::string label;
+  std::string profile;
+  BearerKind kind = BearerKind::access_token;
+  Secret token;
+  std::string token_type = "Bearer";
+  std::string fingerprint;
+  std::optional<Instant> obtained_at;
+  std::optional<Instant> expires_at;
+  std::string base_url;
+  Action action = Action::cached;
+  std::vector<std::string> warnings;  // for stderr
+};
+
+// What bearers are made with. The registry is asked for only when something must be refreshed,
+// minted or named, so that a fresh token costs no file.
+struct BearerParts {
+  std::function<const ProviderRegistry&()> registry;
+  std::shared_ptr<HttpTransport> http;
+  Environment environment;
+};
+
+// The store's way to token endpoints: put this into StoreOptions::endpoint_for.
+EndpointFor endpoints(BearerParts parts, Clock clock);
+
+// Thread-safe; any number of sources may share a store.
+class BearerSource {
+ public:
+  BearerSource(Store store, BearerParts parts);
+
+  // A live bearer. Errors: not_found (nothing in the pool), login_needed, try_later, busy, refused.
+  Result<Bearer> bearer(const BearerRequest& request);
+
+  // Refreshes one credential now. Cooldowns do not count. `replay` also sends an uncertain token.
+  // The bearer that results is returned (for an agent-key credential: the access token's own
+  // state).
+  Result<Bearer> refresh(const Uid& credential, const std::string& profile, bool replay);
+
+  // Mints one agent key now, refreshing first if the access token is due.
+  Result<Bearer> mint(const Uid& credential, const std::string& profile);
+
+ private:
+  Store store_;
+  BearerParts parts_;
+};
+
+}  // namespace authdb::oauth

@@ -1,0 +1,43 @@
+// One HTTP exchange as a token endpoint needs it: HTTP/1.1 on a new connection, no redirects, no
+// retries, one deadline over the whole transfer, a cap on the answer. libcurl does the work, in a
+// module of its own that is loaded when the first request is made: a token that is fresh never pays
+// for it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/clock.h"
+#include "store/secret.h"
+#include "store/token_endpoint.h"
+
+namespace authdb::oauth {
+
+struct HttpRequest {
+  std::string method = "POST";
+  std::string url;
+  std::vector<std::pair<std::string, Secret>> headers;  // values may carry tokens
+  Secret body;
+  std::string ca_file;  // PEM; empty: the system's
+  Milliseconds deadline{20'000};
+  std::size_t answer_cap = 1 << 20;
+};
+
+// Thread-safe. perform() invokes `sent` once, after the connection (TLS included) stands and before
+// the first byte of the request leaves; if it returns false nothing is sent. An empty function is
+// true.
+class HttpTransport {
+ public:
+  virtual ~HttpTransport() = default;
+  virtual Answer perform(const HttpRequest& request, const std::function<bool()>& sent) = 0;
+};
+
+// The libcurl transport. Cheap to make; the module is loaded by the first perform(). If it cannot
+// be loaded, every answer says so in `failure`, and nothing is sent.
+std::shared_ptr<HttpTransport> curl_transport();
+
+}  // namespace authdb::oauth

@@ -1,0 +1,29 @@
+// Which credential of a pool is next. Pure: the store hands the rows in and writes what must be
+// written.
+#pragma once
+
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/clock.h"
+#include "store/credential.h"
+
+namespace authdb {
+
+// Stored as these words: never rename. Order within the pool is by position, lower first.
+//   fill_first   the first that can be used
+//   round_robin  the one that was used longest ago
+//   least_used   the one with the fewest requests
+//   random       any
+enum class Strategy { fill_first, round_robin, least_used, random };
+
+// Why an entry is passed over, in words for `list` and the `pool` view; empty if it is not.
+std::string why_not(const Credential& credential, Instant now);
+
+// The selectable entries in the order they should be tried.
+std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strategy strategy,
+                                       Instant now, std::minstd_rand& random);
+
+}  // namespace authdb

@@ -1,0 +1,82 @@
+// The rotation of a single-use refresh token: many processes, one spender, nothing lost (DESIGN 5).
+//
+// A kernel lock per credential says who may spend; a journal beside it is the authority for
+// recovery; one write transaction with compare-and-swap moves the row. From the moment an answer's
+// bytes are read the new token survives anything; before that the attempt is known to be uncertain.
+//
+// Thread safety: everything here may be called from any thread and any process at once.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "store/attempt.h"
+#include "store/credential.h"
+#include "store/result.h"
+#include "store/store.h"
+
+namespace authdb {
+
+// How a bearer came to be the one returned.
+enum class Action { cached, refreshed, minted, adopted, recovered };
+
+struct RotateRequest {
+  std::string profile;      // for the ledger
+  Milliseconds min_ttl{0};  // what the bearer must still live; at most half its life counts
+  std::string rejected;     // fingerprint of an access token that a resource server refused
+  bool force = false;       // refresh although nothing is due
+  bool replay = false;      // send an uncertain token now (DESIGN 5.4)
+};
+
+struct Rotated {
+  Held held;
+  Action action = Action::cached;
+  std::string warning;  // for a person, on stderr; empty: none
+};
+
+// True if the access token may be handed out: known to this request as good, live, and not yet due.
+bool access_token_serves(const Credential& row, const RotateRequest& request, Instant now);
+// True if the access token is merely alive: good enough while somebody else refreshes.
+bool access_token_lives(const Credential& row, const std::string& rejected, Instant now);
+
+// A credential that no other process can change until this object is gone. What its last holder
+// left behind has been recovered before it exists.
+class LockedCredential {
+ public:
+  LockedCredential(LockedCredential&&) noexcept;
+  LockedCredential& operator=(LockedCredential&&) noexcept;
+  ~LockedCredential();
+
+  // The credential as it stands under the lock.
+  const Held& held() const;
+  // True if acquiring the lock settled an answer that a process before us had journalled.
+  bool recovered() const;
+
+  // Steps 3 to 8. Returns the live pair without sending anything if there is no need any more.
+  Result<Rotated> rotate(const RotateRequest& request);
+
+  // Makes `key` the credential's agent key, in one transaction with its ledger row.
+  Result<void> keep_agent_key(const AgentKey& key, Attempt attempt);
+  // Adds a ledger row for an attempt that changed nothing. Never fails the caller.
+  void record(Attempt attempt);
+  // Marks the credential dead: no bearer of it will ever work again without a login.
+  void mark_dead(const Judgement& judgement);
+
+ private:
+  friend Result<LockedCredential> lock_credential(const Store&, const Uid&, Milliseconds);
+  struct State;
+  explicit LockedCredential(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Takes the lock, waiting at most `wait` (zero: not at all), and recovers. busy names the holder's
+// host, pid and since when. not_found if the credential is gone.
+Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait);
+
+// The eight steps. The live access token, refreshed if it is due, rejected or `force`d.
+//
+// Errors: login_needed (the grant is dead), try_later (network, server trouble, uncertain; says
+// when), busy, refused. A failure changes no token.
+Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& request);
+
+}  // namespace authdb

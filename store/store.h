@@ -1,0 +1,158 @@
+// The store: one SQLite file of credentials that any number of processes share.
+//
+// Looking (list, find, pool, query) takes no lock, sends nothing and never changes auth.db or a
+// journal. Every change of tokens takes that credential's lock and recovers first; those that talk
+// to a server are in rotation.h.
+//
+// Thread safety: a Store may be used from any number of threads, and copies share one store. After
+// fork() the child's first call reopens it.
+//
+// Errors common to all: refused (damaged, foreign, wrong key, wrong permissions), busy (a lock was
+// not had by the deadline), unexpected (SQLite or the file system failed). An error means that
+// nothing was changed, unless the function says otherwise.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "store/change.h"
+#include "store/clock.h"
+#include "store/credential.h"
+#include "store/pool.h"
+#include "store/result.h"
+#include "store/token_endpoint.h"
+
+namespace authdb {
+
+struct Engine;
+
+enum class LogLevel { debug, info, warning, error };
+using Logger = std::function<void(LogLevel, std::string_view)>;
+
+enum class OpenMode {
+  look,    // read-only; works without the key as long as no secret is asked for
+  use,     // read and write; the store must exist
+  create,  // as `use`, and makes the store (and a key, if there is none) where there is nothing
+};
+
+struct StoreOptions {
+  std::filesystem::path path = {};      // auth.db; empty: default_store_path()
+  std::filesystem::path key_file = {};  // empty: default_key_path()
+  Clock clock = system_now;
+  EndpointFor endpoint_for = {};  // without it nothing can be rotated, and due times use 120 s
+  Logger log = {};                // silent
+  Milliseconds lock_wait{30'000};
+  // Called before the steps of a rotation that must not be cut short; what it returns is kept until
+  // they are over. The command defers its signals here.
+  std::function<std::shared_ptr<void>()> shield = {};
+};
+
+// $AUTHDB_STORE, else ${XDG_DATA_HOME:-~/.local/share}/authdb/auth.db.
+std::filesystem::path default_store_path();
+// $AUTHDB_KEY_FILE, else $CREDENTIALS_DIRECTORY/authdb.key, else
+// ${XDG_CONFIG_HOME:-~/.config}/authdb/seal.key.
+std::filesystem::path default_key_path();
+
+struct Filter {
+  std::string provider;  // empty: all
+  std::string profile;   // empty: all, bound or not
+  bool include_removed = false;
+};
+
+struct RetiredToken {
+  Uid uid;
+  std::int64_t family = 0;
+  std::int64_t generation = 0;
+  Instant retired_at{};
+  Retirement reason = Retirement::presumed;
+};
+
+// The outcome of an inference call, as the caller saw it.
+struct Report {
+  int http_status = 0;
+  std::optional<Instant> reset_at;
+  std::string reason;
+  std::string message;
+};
+
+// A cell of a query's result.
+using Cell = std::variant<std::monostate, std::int64_t, double, std::string>;
+struct QueryRows {
+  std::vector<std::string> columns;
+  std::vector<std::vector<Cell>> rows;
+};
+
+class Store {
+ public:
+  // Runs the checklist of DESIGN 4.1; each refusal has its own message and mend. not_found if there
+  // is no store and `mode` does not make one.
+  static Result<Store> open(StoreOptions options, OpenMode mode);
+
+  // Looking -------------------------------------------------------------------------------------
+
+  Result<std::vector<Credential>> list(const Filter& filter) const;
+  // not_found, also for a removed one.
+  Result<Credential> find(const Uid& uid) const;
+  // The credentials of `provider` that `profile` may use, by position. Empty if there are none.
+  Result<std::vector<PoolEntry>> pool(std::string_view profile, std::string_view provider) const;
+  Result<std::vector<std::string>> profiles() const;
+  Result<std::vector<std::string>> profiles_of(const Uid& uid) const;
+  // Every provider with a credential that is not removed.
+  Result<std::vector<std::string>> providers() const;
+  Result<ProviderState> provider_state(std::string_view profile, std::string_view provider) const;
+  Result<std::optional<RetiredToken>> retired(const TokenHash& hash) const;
+  Result<std::vector<ImportReceipt>> receipts() const;  // `unknown` left out
+  // Any SELECT; one that writes, or reads a sealed column, is refused (usage).
+  Result<QueryRows> query(const std::string& sql) const;
+
+  // Opens the seals. refused without the right key.
+  Result<Held> unseal(const Uid& uid) const;
+  Result<Secret> unseal_extra(const Uid& uid) const;
+
+  // Changing ------------------------------------------------------------------------------------
+
+  // All or nothing, in one write transaction, under the locks of every existing credential it
+  // names.
+  Result<Applied> apply(const Change& change);
+
+  // Marks a credential removed in every profile, retires its refresh token and seals the rest away
+  // for a day. Its uid is never used again.
+  Result<void> remove(const Uid& uid);
+
+  // Marks a credential that a server has told to cool down, or clears it. Tokens are not touched.
+  Result<void> report(const Uid& uid, const Report& report);
+  Result<void> reset(const Uid& uid);
+  // Counts one use under the strategies that need it. Not durable, on purpose: it is only a
+  // counter.
+  Result<void> touch(const Uid& uid);
+
+  Result<void> add_profile(const std::string& name);
+  // Credentials that other profiles use stay; the others stay too, bound to nobody.
+  Result<void> remove_profile(const std::string& name);
+  Result<void> bind(const std::string& profile, const Uid& uid,
+                    std::optional<std::int64_t> position = {});
+  Result<void> unbind(const std::string& profile, const Uid& uid);
+  // 1-based; the others move over. Beyond the end means the end.
+  Result<void> set_place(const std::string& profile, const Uid& uid, std::int64_t place);
+  Result<void> set_strategy(const std::string& profile, const std::string& provider,
+                            Strategy strategy);
+
+  Instant now() const;
+  const std::filesystem::path& path() const;
+  const std::string& id() const;
+
+  // For rotation.cpp; nothing outside store/ can use it.
+  Engine& engine() const { return *engine_; }
+
+ private:
+  explicit Store(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  std::shared_ptr<Engine> engine_;
+};
+
+}  // namespace authdb
