@@ -128,6 +128,7 @@ struct Held {
 struct PoolEntry {
   Credential credential;
   std::int64_t position = 0;  // 1-based, as `#n` on the command line
+  bool suppressed = false;    // the profile does not want credentials from this source
 };
 
 }  // namespace authdb

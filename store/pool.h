@@ -3,7 +3,6 @@
 #pragma once
 
 #include <random>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,8 +18,10 @@ namespace authdb {
 //   random       any
 enum class Strategy { fill_first, round_robin, least_used, random };
 
-// Why an entry is passed over, in words for `list` and the `pool` view; empty if it is not.
-std::string why_not(const Credential& credential, Instant now);
+// Why an entry is passed over, in the words of the `pool` view: `dead`, `conflict`, `handed_over`,
+// `cooling`, `suppressed`; empty if it is not. An uncertain credential is not passed over: its
+// bearer may still live, and rotation knows when its token may be sent again.
+std::string_view why_not(const PoolEntry& entry, Instant now);
 
 // The selectable entries in the order they should be tried.
 std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strategy strategy,

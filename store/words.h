@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "store/attempt.h"
 #include "store/credential.h"
 #include "store/pool.h"
 
@@ -41,6 +42,17 @@ AUTHDB_WORDS(Strategy, {{Strategy::fill_first, "fill_first"},
                         {Strategy::round_robin, "round_robin"},
                         {Strategy::least_used, "least_used"},
                         {Strategy::random, "random"}});
+AUTHDB_WORDS(AttemptKind, {{AttemptKind::refresh, "refresh"},
+                           {AttemptKind::mint, "mint"},
+                           {AttemptKind::login, "login"},
+                           {AttemptKind::import, "import"},
+                           {AttemptKind::revoke, "revoke"}});
+AUTHDB_WORDS(Outcome, {{Outcome::committed, "committed"},
+                       {Outcome::rejected, "rejected"},
+                       {Outcome::not_sent, "not_sent"},
+                       {Outcome::uncertain, "uncertain"},
+                       {Outcome::recovered, "recovered"},
+                       {Outcome::superseded, "superseded"}});
 
 #undef AUTHDB_WORDS
 

@@ -1,0 +1,148 @@
+// The whole difference between databases, in row verbs: what one can read, and what one write
+// transaction can do. No SQL crosses this line, no rotation logic sits below it, and no Secret
+// either: the cells that pass here are sealed.
+//
+// Methods throw BackendError; Engine::guarded() turns it into a Result once, at the public
+// function.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/attempt.h"
+#include "store/change.h"
+#include "store/credential.h"
+#include "store/result.h"
+#include "store/seal.h"
+#include "store/store.h"
+
+namespace authdb {
+
+struct BackendError {
+  Error error;
+};
+
+// The sealed cells of one credential; empty where there is NULL.
+struct Cells {
+  Sealed access_token;
+  Sealed refresh_token;
+  Sealed agent_key;
+  std::int64_t agent_key_generation = 0;  // what the agent key's cell is bound to
+};
+
+struct StoredCredential {
+  Credential row;
+  Cells cells;
+};
+
+// A token set as it will stand in its row.
+struct SealedTokens {
+  std::int64_t family = 1;
+  std::int64_t generation = 1;
+  Sealed access_token;
+  Sealed refresh_token;
+  std::string access_fingerprint;
+  std::optional<TokenHash> refresh_hash;
+  BearerKind bearer_kind = BearerKind::access_token;
+  Origin origin = Origin::import;
+  std::optional<Instant> obtained_at;
+  bool obtained_derived = false;
+  std::optional<Instant> expires_at;
+  std::optional<Instant> refresh_at;
+  std::optional<Instant> session_ends_at;
+  Hold hold = Hold::none;
+};
+
+struct SealedAgentKey {
+  std::string key_id;
+  Sealed secret;
+  std::string fingerprint;
+  std::optional<Instant> obtained_at;
+  std::optional<Instant> expires_at;
+  bool reused = false;
+  std::int64_t from_generation = 1;
+};
+
+// The attempts with a credential's current token whose answers never arrived.
+struct LostAttempts {
+  int count = 0;
+  Instant last_at{};
+  std::int64_t pid = 0;
+  std::string process;
+};
+
+// Reads. Each call sees one consistent state of the database.
+class View {
+ public:
+  virtual ~View() = default;
+  virtual std::vector<Credential> list(const Filter& filter) = 0;
+  virtual std::optional<StoredCredential> load(const Uid& uid) = 0;  // removed ones too
+  virtual std::vector<PoolEntry> pool(std::string_view profile, std::string_view provider) = 0;
+  virtual Sealed extra(std::int64_t credential) = 0;
+  virtual std::vector<std::string> profiles() = 0;
+  virtual std::vector<std::string> profiles_of(std::int64_t credential) = 0;
+  virtual std::vector<std::string> providers() = 0;
+  virtual ProviderState provider_state(std::string_view profile, std::string_view provider) = 0;
+  virtual std::optional<RetiredToken> retired(const TokenHash& hash) = 0;
+  virtual std::vector<ImportReceipt> receipts() = 0;
+  virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
+  virtual QueryRows query(const std::string& sql) = 0;
+};
+
+// One write transaction, behind the write gate. Rolls back when destroyed, unless commit()
+// returned.
+class Txn : public View {
+ public:
+  virtual std::int64_t insert(const Uid& uid, const Identity& identity, const Sealed& extra,
+                              Instant at) = 0;
+  virtual void set_identity(std::int64_t credential, const Identity& identity) = 0;
+  virtual void set_extra(std::int64_t credential, const Sealed& extra) = 0;
+  virtual void set_removed(std::int64_t credential, std::optional<Instant> at) = 0;
+  // Deletes the sealed cells of credentials that were removed before `before`.
+  virtual void wipe_removed(Instant before) = 0;
+
+  virtual void insert_tokens(std::int64_t credential, const SealedTokens& tokens) = 0;
+  // The compare-and-swap: false, and nothing changed, unless exactly this hash and generation stood
+  // in the row.
+  virtual bool advance(std::int64_t credential, const std::optional<TokenHash>& expected_hash,
+                       std::int64_t expected_generation, const SealedTokens& tokens) = 0;
+  virtual void set_hold(std::int64_t credential, Hold hold) = 0;
+  virtual void clear_refresh_hash(std::int64_t credential) = 0;
+  // Does nothing if the hash is retired already.
+  virtual void retire(std::int64_t credential, const TokenHash& hash, std::int64_t family,
+                      std::int64_t generation, Instant at, Retirement reason) = 0;
+  // Lifts a `presumed` retirement; anything else stays.
+  virtual void pardon(const TokenHash& hash) = 0;
+
+  virtual void put_agent_key(std::int64_t credential, const SealedAgentKey& key) = 0;
+  virtual void drop_agent_key(std::int64_t credential) = 0;
+  virtual void set_health(std::int64_t credential, const Health& health) = 0;
+  virtual void count_use(std::int64_t credential, Instant at) = 0;
+  virtual void record(std::int64_t credential, const Attempt& attempt) = 0;
+
+  virtual void add_profile(const std::string& name, Instant at) = 0;
+  virtual void remove_profile(const std::string& name) = 0;
+  virtual void bind(const std::string& profile, std::int64_t credential,
+                    std::optional<std::int64_t> position) = 0;
+  virtual void unbind(const std::string& profile, std::int64_t credential) = 0;
+  virtual void set_state(const ProviderState& state, const Sealed& extra) = 0;
+  virtual void add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) = 0;
+
+  virtual void commit() = 0;  // if this throws, only a fresh read can tell whether it happened
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::unique_ptr<View> view() = 0;
+  // busy if the write gate is not had within `wait`.
+  virtual std::unique_ptr<Txn> begin_write(Milliseconds wait) = 0;
+  // As begin_write, but the commit is not synced: for counters.
+  virtual std::unique_ptr<Txn> begin_careless(Milliseconds wait) = 0;
+  virtual const std::string& store_id() const = 0;
+};
+
+}  // namespace authdb

@@ -1,0 +1,270 @@
+#include "store/sqlite/opening.h"
+
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <sodium.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+
+#include "store/file_lock.h"
+#include "store/files.h"
+#include "store/seal.h"
+#include "store/sqlite/connection.h"
+#include "store/sqlite/schema_sql.h"
+#include "store/uid.h"
+
+namespace authdb::sqlite {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Milliseconds kCreateWait{30'000};
+
+fs::path beside(const fs::path& path, std::string_view suffix) {
+  return fs::path(path.string() + std::string(suffix));
+}
+
+// Resolves every link on the way, also where the file itself is not there yet.
+fs::path resolved_path(const fs::path& path) {
+  std::error_code error;
+  fs::path found = fs::weakly_canonical(fs::absolute(path), error);
+  return error ? fs::absolute(path) : found;
+}
+
+bool is_there(const fs::path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+// A journal is auth.db.d/<two letters>/<uid>.
+bool has_journals(const fs::path& directory) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (entry.is_directory(error) && !fs::is_empty(entry.path(), error)) return true;
+  }
+  return false;
+}
+
+Result<void> check_links(const fs::path& path) {
+  struct statx sx {};
+  if (::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &sx) != 0) {
+    return fail(file_error("cannot look at", path, errno));
+  }
+  if (sx.stx_nlink > 1) {
+    return fail(Errc::refused,
+                path.string() + " has " + std::to_string(sx.stx_nlink) +
+                    " hard links: under another name its log and locks would be other files",
+                "Remove the other names; use a symbolic link instead.");
+  }
+  if ((sx.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0) {
+    return fail(Errc::refused,
+                path.string() + " is mounted as a single file: its log and locks stay behind",
+                "Mount the directory that holds it instead.");
+  }
+  return {};
+}
+
+Result<void> check_directory(const fs::path& directory) {
+  struct stat st {};
+  if (::stat(directory.c_str(), &st) != 0) {
+    return fail(file_error("cannot look at", directory, errno));
+  }
+  if ((st.st_mode & 022) != 0) {
+    return fail(Errc::refused, "other users can write to the directory " + directory.string(),
+                "chmod go-w " + directory.string() + ", or put the store elsewhere with --store");
+  }
+  return {};
+}
+
+struct ForeignFileSystem {
+  unsigned long magic;
+  std::string_view name;
+};
+constexpr std::array kRefusedFileSystems = {
+    ForeignFileSystem{0x6969, "NFS"},          ForeignFileSystem{0xff534d42, "CIFS"},
+    ForeignFileSystem{0xfe534d42, "SMB"},      ForeignFileSystem{0x517b, "SMB"},
+    ForeignFileSystem{0x01021997, "9p"},       ForeignFileSystem{0x65735546, "FUSE"},
+    ForeignFileSystem{0x6a656a63, "virtiofs"}, ForeignFileSystem{0x00c36400, "Ceph"},
+    ForeignFileSystem{0x5346414f, "AFS"},
+};
+
+// Locks and shared memory of these are a promise that is not always kept.
+Result<void> check_file_system(const fs::path& directory) {
+  const char* allowed = std::getenv("AUTHDB_ALLOW_FILESYSTEM");
+  struct statfs fs_stat {};
+  if ((allowed != nullptr && std::string_view(allowed) == "1") ||
+      ::statfs(directory.c_str(), &fs_stat) != 0) {
+    return {};
+  }
+  for (const auto& refused : kRefusedFileSystems) {
+    if (static_cast<unsigned long>(fs_stat.f_type) != refused.magic) continue;
+    return fail(
+        Errc::refused,
+        directory.string() + " is on " + std::string(refused.name) +
+            ", where file locks cannot be relied on",
+        "Use --store (or AUTHDB_STORE) with a path on a local disk; or, if you have seen locks "
+        "work there, set AUTHDB_ALLOW_FILESYSTEM=1.");
+  }
+  return {};
+}
+
+Result<std::string> read_store_id(const fs::path& directory) {
+  const fs::path file = directory / "store";
+  if (!is_there(file)) {
+    return fail(Errc::refused, directory.string() + " is missing or incomplete beside auth.db",
+                "auth.db and auth.db.d belong together: move or restore both.");
+  }
+  auto text = read_file(file, 256);
+  if (!text) return fail(text.error());
+  std::string id(text->reveal());
+  while (!id.empty() && id.back() == '\n') id.pop_back();
+  return id;
+}
+
+Result<void> check_existing(const fs::path& path) {
+  if (auto ok = check_private(path); !ok) return ok;
+  if (auto ok = check_links(path); !ok) return ok;
+  if (auto ok = check_directory(path.parent_path()); !ok) return ok;
+  return check_file_system(path.parent_path());
+}
+
+// ---- making a new one --------------------------------------------------------------------------
+
+Result<std::string> claim_store_id(const fs::path& directory) {
+  const fs::path file = directory / "store";
+  if (!is_there(file)) {
+    const auto made = create_durable(file, Secret::copy_of(draw_base32(26) + "\n"));
+    if (!made) return fail(made.error());
+  }
+  return read_store_id(directory);
+}
+
+void remove_leftovers(const fs::path& path) {
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"})
+    ::unlink(beside(path, suffix).c_str());
+}
+
+void write_meta(SQLite::Database& db, const std::string& store_id, const Sealer& sealer,
+                Instant now) {
+  SQLite::Statement insert(db, "INSERT INTO meta (key, value) VALUES (?, ?)");
+  const auto put = [&](const char* key, auto bind) {
+    insert.reset();
+    insert.bind(1, key);
+    bind();
+    insert.exec();
+  };
+  const KeyId key = sealer.active();
+  const Sealed check = sealer.seal(Secret::copy_of("authdb"), {store_id, "", "meta.key_check", 0});
+  put("store_id", [&] { insert.bind(2, store_id); });
+  put("schema_version", [&] { insert.bind(2, kSchemaMajor); });
+  put("schema_minor", [&] { insert.bind(2, 0); });
+  put("key_id", [&] { insert.bind(2, key.data(), static_cast<int>(key.size())); });
+  put("key_check", [&] { insert.bind(2, check.data(), static_cast<int>(check.size())); });
+  put("created_at", [&] { insert.bind(2, to_millis(now)); });
+}
+
+void build_database(const fs::path& path, const std::string& store_id, const Sealer& sealer,
+                    Instant now) {
+  try {
+    SQLite::Database db(path.string(), SQLite::OPEN_READWRITE);
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    SQLite::Transaction txn(db);
+    db.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
+    db.exec("PRAGMA user_version = " + std::to_string(kSchemaMajor));
+    db.exec(kSchemaSql);
+    write_meta(db, store_id, sealer, now);
+    txn.commit();
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "creating " + path.string());
+  }
+}
+
+Result<void> create_database(const fs::path& path, const std::string& store_id,
+                             const Sealer& sealer, Instant now) {
+  const fs::path unfinished = beside(path, ".new");
+  remove_leftovers(unfinished);
+  // SQLite would create it with the umask's mode; made here, it is private from its first byte.
+  Fd file(::open(unfinished.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) return fail(file_error("cannot create", unfinished, errno));
+  file = Fd();  // closed before SQLite opens it
+  try {
+    build_database(unfinished, store_id, sealer, now);
+  } catch (BackendError& error) {
+    return fail(std::move(error.error));
+  }
+  if (::rename(unfinished.c_str(), path.c_str()) != 0) {
+    return fail(file_error("cannot create", path, errno));
+  }
+  remove_leftovers(unfinished);
+  return sync_directory(path.parent_path());
+}
+
+Result<void> prepare_directory(const fs::path& path, const fs::path& directory) {
+  if (auto ok = make_private_directories(path.parent_path()); !ok) return ok;
+  if (auto ok = check_directory(path.parent_path()); !ok) return ok;
+  if (auto ok = check_file_system(path.parent_path()); !ok) return ok;
+  if (auto ok = make_private_directories(directory); !ok) return ok;
+  const auto gate = create_durable(directory / "gate", Secret());
+  if (!gate) return fail(gate.error());
+  return {};
+}
+
+Result<void> create_store(const fs::path& path, const fs::path& directory, const fs::path& key_file,
+                          Instant now) {
+  if (auto ok = prepare_directory(path, directory); !ok) return ok;
+  const auto gate = FileLock::acquire(directory / "gate", kCreateWait);
+  if (!gate) return fail(gate.error());
+  if (!*gate) return fail(Errc::busy, "another process is creating " + path.string(), "Try again.");
+  if (is_there(path)) return {};  // it was faster
+  const auto store_id = claim_store_id(directory);
+  if (!store_id) return fail(store_id.error());
+  if (!is_there(key_file)) {
+    if (auto made = Sealer::create(key_file); !made) return made;
+  }
+  const auto sealer = Sealer::load(key_file);
+  if (!sealer) return fail(sealer.error());
+  return create_database(path, *store_id, *sealer, now);
+}
+
+Error no_store(const fs::path& path) {
+  return {
+      Errc::not_found, "there is no store at " + path.string(),
+      "Create one: `authdb migrate` imports the auth.json files you have, `authdb add PROVIDER` "
+      "starts with a key."};
+}
+
+}  // namespace
+
+Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, OpenMode mode,
+                              Instant now) {
+  if (sodium_init() < 0) return fail(Errc::unexpected, "libsodium cannot be initialised");
+  StoreFiles files{resolved_path(path), {}, {}};
+  files.directory = beside(files.database, ".d");
+  if (!is_there(files.database)) {
+    if (has_journals(files.directory)) {
+      return fail(Errc::refused,
+                  files.database.string() + " is missing, but its journals are still in " +
+                      files.directory.string(),
+                  "They hold the newest tokens. Put auth.db back from a backup; a new store beside "
+                  "them would lose them.");
+    }
+    if (mode != OpenMode::create) return fail(no_store(files.database));
+    if (auto made = create_store(files.database, files.directory, key_file, now); !made) {
+      return fail(made.error());
+    }
+  }
+  if (auto ok = check_existing(files.database); !ok) return fail(ok.error());
+  auto id = read_store_id(files.directory);
+  if (!id) return fail(id.error());
+  files.store_id = std::move(*id);
+  return files;
+}
+
+}  // namespace authdb::sqlite

@@ -1,0 +1,29 @@
+// The opening checklist: what must hold of the files before the store touches them, and how a new
+// store comes to be. Every refusal has its own message and mend (DESIGN 4.1).
+//
+// A process that opens and closes auth.db, -wal or -shm itself drops the locks SQLite holds on
+// them: everything here looks by name only, and never opens a second descriptor.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "store/clock.h"
+#include "store/result.h"
+#include "store/store.h"
+
+namespace authdb::sqlite {
+
+struct StoreFiles {
+  std::filesystem::path database;   // canonical: symlinks and `..` resolved
+  std::filesystem::path directory;  // auth.db.d
+  std::string store_id;
+};
+
+// Checks an existing store, or makes one if `mode` says so and there is nothing. A new store is
+// built under another name and renamed, so that it is whole or absent; several processes may try at
+// once.
+Result<StoreFiles> open_files(const std::filesystem::path& path,
+                              const std::filesystem::path& key_file, OpenMode mode, Instant now);
+
+}  // namespace authdb::sqlite

@@ -1,0 +1,412 @@
+#include "store/sqlite/view.h"
+
+#include <sqlite3.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "store/sqlite/backend.h"
+#include "store/sqlite/rows.h"
+
+namespace authdb::sqlite {
+namespace {
+
+// Every column a Credential is made of, in the order read_credential() takes them.
+#define AUTHDB_CREDENTIAL_COLUMNS                                                             \
+  "c.id, c.uid, c.provider, c.label, c.auth_type, c.source, c.foreign_id, c.account, "        \
+  "c.client_id, c.scope, c.token_type, c.base_url, c.portal_base_url, c.inference_base_url, " \
+  "c.created_at, c.removed_at, t.family, t.generation, t.bearer_kind, t.access_fingerprint, " \
+  "t.refresh_hash, t.origin, t.obtained_at, t.obtained_derived, t.expires_at, t.refresh_at, " \
+  "t.session_ends_at, t.hold, k.credential IS NOT NULL, k.fingerprint, k.obtained_at, "       \
+  "k.expires_at, coalesce(h.status, 'ok'), h.status_at, h.error_code, h.error_reason, "       \
+  "h.error_message, h.cooldown_until, coalesce(h.request_count, 0), h.last_used_at "
+#define AUTHDB_CREDENTIAL_FROM                                 \
+  "FROM credential c JOIN token_set t ON t.credential = c.id " \
+  "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id "
+
+Identity read_identity(RowReader& row) {
+  Identity identity;
+  identity.provider = row.text();
+  identity.label = row.text();
+  identity.auth_type = row.enumerated(AuthType::oauth);
+  identity.source = row.text();
+  identity.foreign_id = row.text();
+  identity.account = row.text();
+  identity.client_id = row.text();
+  identity.scope = row.text();
+  identity.token_type = row.text();
+  identity.base_url = row.text();
+  identity.portal_base_url = row.text();
+  identity.inference_base_url = row.text();
+  return identity;
+}
+
+Health read_health(RowReader& row) {
+  Health health;
+  health.status = row.enumerated(Status::ok);
+  health.status_at = row.at();
+  if (const auto code = row.maybe()) health.error_code = static_cast<int>(*code);
+  health.error_reason = row.text();
+  health.error_message = row.text();
+  health.cooldown_until = row.at();
+  health.request_count = row.integer();
+  health.last_used_at = row.at();
+  return health;
+}
+
+void read_tokens(RowReader& row, Credential& credential) {
+  credential.family = row.integer();
+  credential.generation = row.integer();
+  credential.bearer_kind = row.enumerated(BearerKind::access_token);
+  credential.access_fingerprint = row.text();
+  credential.refresh_hash = row.hash();
+  credential.origin = row.enumerated(Origin::import);
+  credential.obtained_at = row.at();
+  credential.obtained_derived = row.flag();
+  credential.expires_at = row.at();
+  credential.refresh_at = row.at();
+  credential.session_ends_at = row.at();
+  credential.hold = row.enumerated(Hold::none);
+}
+
+Credential read_credential(RowReader& row) {
+  Credential credential;
+  credential.id = row.integer();
+  credential.uid = row.text();
+  credential.identity = read_identity(row);
+  credential.created_at = row.at().value_or(Instant{});
+  credential.removed_at = row.at();
+  read_tokens(row, credential);
+  credential.has_agent_key = row.flag();
+  credential.agent_key_fingerprint = row.text();
+  credential.agent_key_obtained_at = row.at();
+  credential.agent_key_expires_at = row.at();
+  credential.health = read_health(row);
+  return credential;
+}
+
+// Runs a query and maps each row. The one place where SQLite's exceptions become ours on the read
+// side.
+template <typename T, typename Bind, typename Map>
+std::vector<T> rows(Connection& connection, const char* sql, Bind bind, Map map) {
+  try {
+    Borrowed statement = connection.statement(sql);
+    Binder binder(*statement);
+    bind(binder);
+    std::vector<T> out;
+    while (statement->executeStep()) {
+      RowReader row(*statement);
+      out.push_back(map(row));
+    }
+    return out;
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "reading the store");
+  }
+}
+
+template <typename T, typename Bind, typename Map>
+std::optional<T> first_row(Connection& connection, const char* sql, Bind bind, Map map) {
+  auto all = rows<T>(connection, sql, bind, map);
+  if (all.empty()) return std::nullopt;
+  return std::move(all.front());
+}
+
+constexpr auto kNothing = [](Binder&) {};
+constexpr auto kText = [](RowReader& row) { return row.text(); };
+
+std::vector<std::string> read_words(const std::string& array) {
+  std::vector<std::string> words;
+  for (const auto& value : nlohmann::json::parse(array, nullptr, false)) {
+    if (value.is_string()) words.push_back(value.get<std::string>());
+  }
+  return words;
+}
+
+struct SealedColumn {
+  std::string_view table;
+  std::string_view column;
+};
+constexpr std::array kSealedColumns = {
+    SealedColumn{"credential", "extra"},        SealedColumn{"token_set", "access_token"},
+    SealedColumn{"token_set", "refresh_token"}, SealedColumn{"agent_key", "secret"},
+    SealedColumn{"provider_state", "extra"},    SealedColumn{"import_receipt", "unknown"},
+};
+
+// What a query may do: read anything that is not sealed.
+int authorize(void* refused, int action, const char* first, const char* second, const char*,
+              const char*) {
+  auto& why = *static_cast<std::string*>(refused);
+  const auto or_empty = [](const char* text) { return text == nullptr ? "" : text; };
+  switch (action) {
+    case SQLITE_SELECT:
+    case SQLITE_FUNCTION:
+    case SQLITE_RECURSIVE:
+      return SQLITE_OK;
+    case SQLITE_READ:
+      if (!is_sealed_column(or_empty(first), or_empty(second))) return SQLITE_OK;
+      why = std::string("it reads the sealed column ") + or_empty(first) + "." + or_empty(second);
+      return SQLITE_DENY;
+    default:
+      why = "it does more than read";
+      return SQLITE_DENY;
+  }
+}
+
+// The authorizer stands only while a foreign query is on the connection.
+class Authorizer {
+ public:
+  explicit Authorizer(SQLite::Database& db) : handle_(db.getHandle()) {
+    sqlite3_set_authorizer(handle_, authorize, &refused_);
+  }
+  ~Authorizer() { sqlite3_set_authorizer(handle_, nullptr, nullptr); }
+  Authorizer(const Authorizer&) = delete;
+  Authorizer& operator=(const Authorizer&) = delete;
+  const std::string& refused() const { return refused_; }
+
+ private:
+  sqlite3* handle_;
+  std::string refused_;
+};
+
+Cell read_cell(const SQLite::Column& column) {
+  switch (column.getType()) {
+    case SQLITE_INTEGER:
+      return column.getInt64();
+    case SQLITE_FLOAT:
+      return column.getDouble();
+    case SQLITE_NULL:
+      return std::monostate{};
+    default:
+      return column.getString();
+  }
+}
+
+QueryRows read_all(SQLite::Statement& statement) {
+  QueryRows result;
+  for (int i = 0; i < statement.getColumnCount(); ++i) {
+    result.columns.emplace_back(statement.getColumnName(i));
+  }
+  while (statement.executeStep()) {
+    std::vector<Cell>& cells = result.rows.emplace_back();
+    for (int i = 0; i < statement.getColumnCount(); ++i)
+      cells.push_back(read_cell(statement.getColumn(i)));
+  }
+  return result;
+}
+
+// sqlite3_prepare takes the first statement and leaves the rest; more than one is a mistake of the
+// caller's that would otherwise go unseen.
+bool has_second_statement(sqlite3* handle, const std::string& sql) {
+  sqlite3_stmt* first = nullptr;
+  const char* tail = nullptr;
+  sqlite3_prepare_v2(handle, sql.c_str(), -1, &first, &tail);
+  sqlite3_finalize(first);
+  sqlite3_stmt* second = nullptr;
+  if (tail == nullptr) return false;
+  sqlite3_prepare_v2(handle, tail, -1, &second, nullptr);
+  const bool found = second != nullptr;
+  sqlite3_finalize(second);
+  return found;
+}
+
+}  // namespace
+
+bool is_sealed_column(std::string_view table, std::string_view column) {
+  return std::any_of(kSealedColumns.begin(), kSealedColumns.end(), [&](const SealedColumn& sealed) {
+    return sealed.table == table && sealed.column == column;
+  });
+}
+
+template <typename Base>
+std::vector<Credential> Reads<Base>::list(const Filter& filter) {
+  constexpr const char* kSql =
+      "SELECT " AUTHDB_CREDENTIAL_COLUMNS AUTHDB_CREDENTIAL_FROM
+      "WHERE (?1 OR c.removed_at IS NULL) AND (?2 = '' OR c.provider = ?2) AND (?3 = '' OR EXISTS ("
+      "  SELECT 1 FROM profile_credential pc JOIN profile p ON p.id = pc.profile "
+      "  WHERE pc.credential = c.id AND p.name = ?3)) "
+      "ORDER BY c.id";
+  return rows<Credential>(
+      connection_, kSql,
+      [&](Binder& b) {
+        b.integer(filter.include_removed ? 1 : 0).text(filter.provider).text(filter.profile);
+      },
+      read_credential);
+}
+
+template <typename Base>
+std::optional<StoredCredential> Reads<Base>::load(const Uid& uid) {
+  constexpr const char* kSql =
+      "SELECT " AUTHDB_CREDENTIAL_COLUMNS
+      ", t.access_token, t.refresh_token, k.secret, "
+      "coalesce(k.from_generation, 0) " AUTHDB_CREDENTIAL_FROM "WHERE c.uid = ?1";
+  return first_row<StoredCredential>(
+      connection_, kSql, [&](Binder& b) { b.text(uid); },
+      [](RowReader& row) {
+        StoredCredential stored;
+        stored.row = read_credential(row);
+        stored.cells.access_token = row.blob();
+        stored.cells.refresh_token = row.blob();
+        stored.cells.agent_key = row.blob();
+        stored.cells.agent_key_generation = row.integer();
+        return stored;
+      });
+}
+
+template <typename Base>
+std::vector<PoolEntry> Reads<Base>::pool(std::string_view profile, std::string_view provider) {
+  constexpr const char* kSql =
+      "SELECT " AUTHDB_CREDENTIAL_COLUMNS
+      ", EXISTS (SELECT 1 FROM provider_state s, json_each(s.suppressed) j "
+      "  WHERE s.profile = p.id AND s.provider = c.provider AND j.value = c.source) "
+      "FROM profile p JOIN profile_credential pc ON pc.profile = p.id "
+      "JOIN credential c ON c.id = pc.credential JOIN token_set t ON t.credential = c.id "
+      "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id "
+      "WHERE p.name = ?1 AND c.provider = ?2 AND c.removed_at IS NULL "
+      "ORDER BY pc.position, c.id";
+  std::int64_t position = 0;
+  return rows<PoolEntry>(
+      connection_, kSql, [&](Binder& b) { b.text(profile).text(provider); },
+      [&](RowReader& row) {
+        PoolEntry entry;
+        entry.credential = read_credential(row);
+        entry.suppressed = row.flag();
+        entry.position = ++position;
+        return entry;
+      });
+}
+
+template <typename Base>
+Sealed Reads<Base>::extra(std::int64_t credential) {
+  return first_row<Sealed>(
+             connection_, "SELECT extra FROM credential WHERE id = ?1",
+             [&](Binder& b) { b.integer(credential); }, [](RowReader& row) { return row.blob(); })
+      .value_or(Sealed());
+}
+
+template <typename Base>
+std::vector<std::string> Reads<Base>::profiles() {
+  return rows<std::string>(connection_, "SELECT name FROM profile ORDER BY id", kNothing, kText);
+}
+
+template <typename Base>
+std::vector<std::string> Reads<Base>::profiles_of(std::int64_t credential) {
+  return rows<std::string>(
+      connection_,
+      "SELECT p.name FROM profile_credential pc JOIN profile p ON p.id = "
+      "pc.profile WHERE pc.credential = ?1 ORDER BY p.id",
+      [&](Binder& b) { b.integer(credential); }, kText);
+}
+
+template <typename Base>
+std::vector<std::string> Reads<Base>::providers() {
+  return rows<std::string>(
+      connection_,
+      "SELECT DISTINCT provider FROM credential WHERE removed_at IS NULL ORDER BY provider",
+      kNothing, kText);
+}
+
+template <typename Base>
+ProviderState Reads<Base>::provider_state(std::string_view profile, std::string_view provider) {
+  auto found = first_row<ProviderState>(
+      connection_,
+      "SELECT s.active, s.strategy, s.suppressed FROM provider_state s JOIN profile p ON p.id = "
+      "s.profile WHERE p.name = ?1 AND s.provider = ?2",
+      [&](Binder& b) { b.text(profile).text(provider); },
+      [](RowReader& row) {
+        ProviderState state;
+        state.active = row.flag();
+        state.strategy = row.enumerated(Strategy::fill_first);
+        state.suppressed_sources = read_words(row.text());
+        return state;
+      });
+  ProviderState state = found ? std::move(*found) : ProviderState();
+  state.profile = profile;
+  state.provider = provider;
+  return state;
+}
+
+template <typename Base>
+std::optional<RetiredToken> Reads<Base>::retired(const TokenHash& hash) {
+  return first_row<RetiredToken>(
+      connection_,
+      "SELECT c.uid, r.family, r.generation, r.retired_at, r.reason FROM retired_token r "
+      "JOIN credential c ON c.id = r.credential WHERE r.refresh_hash = ?1",
+      [&](Binder& b) { b.hash(hash); },
+      [](RowReader& row) {
+        RetiredToken token;
+        token.uid = row.text();
+        token.family = row.integer();
+        token.generation = row.integer();
+        token.retired_at = row.at().value_or(Instant{});
+        token.reason = row.enumerated(Retirement::presumed);
+        return token;
+      });
+}
+
+template <typename Base>
+std::vector<ImportReceipt> Reads<Base>::receipts() {
+  return rows<ImportReceipt>(
+      connection_,
+      "SELECT path, sha256, format, profile, rows, imported FROM import_receipt ORDER BY id",
+      kNothing, [](RowReader& row) {
+        ImportReceipt receipt;
+        receipt.path = row.text();
+        receipt.sha256 = row.text();
+        receipt.format = row.text();
+        receipt.profile = row.text();
+        receipt.rows = row.integer();
+        receipt.imported = row.integer();
+        return receipt;
+      });
+}
+
+template <typename Base>
+LostAttempts Reads<Base>::lost_attempts(std::int64_t credential, const TokenHash& hash) {
+  // Newest first; the count tells how often, the first row when and who.
+  const auto all = rows<LostAttempts>(
+      connection_,
+      "SELECT started_at, pid, process FROM attempt WHERE credential = ?1 AND refresh_hash = ?2 "
+      "AND outcome = 'uncertain' ORDER BY id DESC",
+      [&](Binder& b) { b.integer(credential).hash(hash); },
+      [](RowReader& row) {
+        LostAttempts lost;
+        lost.last_at = row.at().value_or(Instant{});
+        lost.pid = row.integer();
+        lost.process = row.text();
+        return lost;
+      });
+  if (all.empty()) return {};
+  LostAttempts lost = all.front();
+  lost.count = static_cast<int>(all.size());
+  return lost;
+}
+
+template <typename Base>
+QueryRows Reads<Base>::query(const std::string& sql) {
+  SQLite::Database& db = connection_.database();
+  const Authorizer authorizer(db);
+  try {
+    SQLite::Statement statement(db, sql);
+    if (has_second_statement(db.getHandle(), sql)) {
+      throw BackendError{
+          {Errc::usage, "more than one statement in the query", "Give them one by one."}};
+    }
+    return read_all(statement);
+  } catch (const SQLite::Exception& error) {
+    if (!authorizer.refused().empty()) {
+      throw BackendError{{Errc::usage, "this query is refused: " + authorizer.refused(),
+                          "The views freshness, pool, rotation and family have everything but the "
+                          "secrets; `authdb token` gives a bearer."}};
+    }
+    if (error.getErrorCode() == SQLITE_ERROR) {
+      throw BackendError{{Errc::usage, std::string("SQL: ") + error.what(),
+                          "`authdb sql --examples` shows the views."}};
+    }
+    throw_backend_error(error, "running the query");
+  }
+}
+
+template class Reads<View>;
+template class Reads<Txn>;
+
+}  // namespace authdb::sqlite
