@@ -28,7 +28,8 @@ SentToken sent_token(const JournalRecord& record) {
 void hold_uncertain_once(Locked& locked, const Attempt& attempt) {
   const auto view = locked.engine.backend->view();
   const LostAttempts lost = view->lost_attempts(locked.held.row.id, *attempt.refresh_hash);
-  const bool known = lost.count > 0 && lost.last_at == attempt.started_at && lost.pid == attempt.pid;
+  const bool known =
+      lost.count > 0 && lost.last_at == attempt.started_at && lost.pid == attempt.pid;
   if (!known) hold_uncertain(locked, attempt);
 }
 
