@@ -89,6 +89,7 @@ class View {
   virtual std::optional<RetiredToken> retired(const TokenHash& hash) = 0;
   virtual std::vector<ImportReceipt> receipts() = 0;
   virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
+  virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
   virtual QueryRows query(const std::string& sql) = 0;
 };
 
@@ -121,6 +122,7 @@ class Txn : public View {
   virtual void drop_agent_key(std::int64_t credential) = 0;
   virtual void set_health(std::int64_t credential, const Health& health) = 0;
   virtual void count_use(std::int64_t credential, Instant at) = 0;
+  // Adds a ledger row, and now and then drops those that are old or too many.
   virtual void record(std::int64_t credential, const Attempt& attempt) = 0;
 
   virtual void add_profile(const std::string& name, Instant at) = 0;

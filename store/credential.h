@@ -122,6 +122,10 @@ struct Held {
   Secret access_token;  // an API key lives here too
   Secret refresh_token;
   Secret agent_key;
+
+  Held clone() const {
+    return {row, access_token.clone(), refresh_token.clone(), agent_key.clone()};
+  }
 };
 
 // One place in a profile's pool of a provider.

@@ -17,6 +17,8 @@
 
 namespace authdb {
 
+struct Locked;
+
 // How a bearer came to be the one returned.
 enum class Action { cached, refreshed, minted, adopted, recovered };
 
@@ -26,6 +28,9 @@ struct RotateRequest {
   std::string rejected;     // fingerprint of an access token that a resource server refused
   bool force = false;       // refresh although nothing is due
   bool replay = false;      // send an uncertain token now (DESIGN 5.4)
+  // The generation the caller had in hand: if a newer one stands there, it serves even a forced
+  // refresh.
+  std::int64_t seen_generation = 0;
 };
 
 struct Rotated {
@@ -55,6 +60,9 @@ class LockedCredential {
   // Steps 3 to 8. Returns the live pair without sending anything if there is no need any more.
   Result<Rotated> rotate(const RotateRequest& request);
 
+  // The ledger row of an attempt that begins now in this process; finish it with keep_agent_key()
+  // or record().
+  Attempt begin_attempt(AttemptKind kind, const std::string& profile) const;
   // Makes `key` the credential's agent key, in one transaction with its ledger row.
   Result<void> keep_agent_key(const AgentKey& key, Attempt attempt);
   // Adds a ledger row for an attempt that changed nothing. Never fails the caller.
@@ -64,9 +72,8 @@ class LockedCredential {
 
  private:
   friend Result<LockedCredential> lock_credential(const Store&, const Uid&, Milliseconds);
-  struct State;
-  explicit LockedCredential(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_;
+  explicit LockedCredential(std::unique_ptr<Locked> locked);
+  std::unique_ptr<Locked> locked_;
 };
 
 // Takes the lock, waiting at most `wait` (zero: not at all), and recovers. busy names the holder's

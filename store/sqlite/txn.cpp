@@ -7,6 +7,10 @@
 namespace authdb::sqlite {
 namespace {
 
+constexpr std::chrono::days kLedgerAge{180};
+constexpr std::int64_t kLedgerRows = 1000;  // for each credential
+constexpr std::int64_t kPruneEvery = 64;    // ledger rows between two looks at what can go
+
 // Runs a statement that changes rows and says how many.
 template <typename Bind>
 int change(Connection& connection, const char* sql, Bind bind) {

@@ -57,6 +57,8 @@ class SqliteTxn final : public Reads<Txn> {
   void commit() override;
 
  private:
+  void prune_ledger(std::int64_t credential, Instant now);
+
   FileLock gate_;
   Lease owned_;
   bool careless_;

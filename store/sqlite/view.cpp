@@ -382,6 +382,14 @@ LostAttempts Reads<Base>::lost_attempts(std::int64_t credential, const TokenHash
 }
 
 template <typename Base>
+Sealed Reads<Base>::meta(std::string_view key) {
+  return first_row<Sealed>(
+             connection_, "SELECT value FROM meta WHERE key = ?1", [&](Binder& b) { b.text(key); },
+             [](RowReader& row) { return row.blob(); })
+      .value_or(Sealed());
+}
+
+template <typename Base>
 QueryRows Reads<Base>::query(const std::string& sql) {
   SQLite::Database& db = connection_.database();
   const Authorizer authorizer(db);

@@ -25,6 +25,7 @@ class Reads : public Base {
   std::optional<RetiredToken> retired(const TokenHash& hash) override;
   std::vector<ImportReceipt> receipts() override;
   LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) override;
+  Sealed meta(std::string_view key) override;
   QueryRows query(const std::string& sql) override;
 
  protected:

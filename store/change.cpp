@@ -1,0 +1,207 @@
+// Store::apply(): a change of many credentials, all or nothing.
+#include "store/change.h"
+
+#include <algorithm>
+#include <map>
+
+#include "store/engine.h"
+#include "store/locked.h"
+#include "store/rotation.h"
+#include "store/uid.h"
+
+namespace authdb {
+namespace {
+
+constexpr std::string_view kExtraColumn = "credential.extra";
+constexpr std::string_view kStateColumn = "provider_state.extra";
+constexpr std::string_view kReceiptColumn = "import_receipt.unknown";
+
+bool moves_tokens(const CredentialChange& change) {
+  return change.grant || change.agent_key || change.hold || change.restore;
+}
+
+// The existing credentials whose tokens move, locked and recovered, in uid order: two changes that
+// meet always wait for each other in the same order.
+using Locks = std::map<Uid, std::unique_ptr<Locked>>;
+
+std::unique_ptr<Locked> lock_one(const Store& store, const Uid& uid) {
+  Engine& engine = store.engine();
+  auto stored = engine.backend->view()->load(uid);
+  if (!stored) {
+    throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store", ""}};
+  }
+  if (stored->row.identity.auth_type == AuthType::api_key) return nullptr;
+  auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
+                                                 engine.options.lock_wait, engine.self()));
+  stored = engine.backend->view()->load(uid);
+  auto locked = std::make_unique<Locked>(
+      Locked{store, engine, std::move(journal), engine.unseal(std::move(*stored))});
+  if (!locked->held.row.removed_at) recover(*locked);
+  return locked;
+}
+
+Locks take_locks(const Store& store, const Change& change) {
+  Locks locks;
+  for (const auto& one : change.credentials) {
+    if (!one.uid.empty() && moves_tokens(one)) locks.emplace(one.uid, nullptr);
+  }
+  for (auto& [uid, locked] : locks) locked = lock_one(store, uid);
+  return locks;
+}
+
+// Applies one CredentialChange inside the transaction.
+class Applier {
+ public:
+  Applier(Engine& engine, Txn& txn) : engine_(engine), txn_(txn), now_(engine.now()) {}
+
+  // The credential's uid; nullopt if it moved since the change was planned.
+  std::optional<Uid> apply(const CredentialChange& change) {
+    if (change.uid.empty()) return add(change);
+    auto stored = txn_.load(change.uid);
+    if (!stored) throw BackendError{{Errc::not_found, "there is no credential " + change.uid, ""}};
+    if (moves_tokens(change) && stored->row.generation != change.planned_against)
+      return std::nullopt;
+    update(change, engine_.unseal(std::move(*stored)));
+    return change.uid;
+  }
+
+ private:
+  Uid add(const CredentialChange& change) {
+    if (!change.identity || !change.grant) {
+      throw BackendError{{Errc::usage, "a new credential needs an identity and a grant", ""}};
+    }
+    const Uid uid = draw_uid();
+    Sealed extra;
+    if (change.extra) extra = engine_.seal(*change.extra, uid, kExtraColumn, 0);
+    const auto id = txn_.insert(uid, *change.identity, extra, now_);
+    pardon(change);
+    SealedTokens tokens =
+        engine_.seal_grant(uid, *change.identity, *change.grant, change.origin, 1, 1, nullptr);
+    tokens.hold = change.hold.value_or(Hold::none);
+    txn_.insert_tokens(id, tokens);
+    ledger(change, id, tokens);
+    attach(change, uid, id, tokens.family, tokens.generation);
+    return uid;
+  }
+
+  void update(const CredentialChange& change, Held held) {
+    const auto id = held.row.id;
+    if (change.identity) {
+      txn_.set_identity(id, *change.identity);
+      held.row.identity = *change.identity;
+    }
+    if (change.extra) txn_.set_extra(id, engine_.seal(*change.extra, change.uid, kExtraColumn, 0));
+    if (change.restore) txn_.set_removed(id, std::nullopt);
+    pardon(change);
+    if (change.grant) displace(change, held);
+    if (!change.grant && change.hold) txn_.set_hold(id, *change.hold);
+    attach(change, change.uid, id, held.row.family, held.row.generation);
+  }
+
+  // Puts the new grant in the row and retires what stood there.
+  void displace(const CredentialChange& change, Held& held) {
+    const auto before = held.row.refresh_hash;
+    const auto family = held.row.family + (change.new_family ? 1 : 0);
+    SealedTokens tokens =
+        engine_.seal_grant(change.uid, held.row.identity, *change.grant, change.origin, family,
+                           held.row.generation + 1, change.new_family ? nullptr : &held);
+    tokens.hold = change.hold.value_or(Hold::none);
+    if (!txn_.advance(held.row.id, before, held.row.generation, tokens)) {
+      throw BackendError{{Errc::unexpected, "the row moved inside its own transaction", ""}};
+    }
+    if (before && before != tokens.refresh_hash) {
+      txn_.retire(held.row.id, *before, held.row.family, held.row.generation, now_,
+                  change.displaced);
+    }
+    if (change.new_family && !change.agent_key) txn_.drop_agent_key(held.row.id);
+    ledger(change, held.row.id, tokens);
+    held.row.family = family;
+    held.row.generation = tokens.generation;
+  }
+
+  void pardon(const CredentialChange& change) {
+    for (const TokenHash& hash : change.pardon) txn_.pardon(hash);
+  }
+
+  void ledger(const CredentialChange& change, std::int64_t id, const SealedTokens& tokens) {
+    Attempt attempt = engine_.new_attempt(change.kind, {});
+    if (!change.bindings.empty()) attempt.profile = change.bindings.front().profile;
+    attempt.refresh_hash = tokens.refresh_hash;
+    attempt.family = tokens.family;
+    attempt.from_generation = tokens.generation - 1;
+    attempt.to_generation = tokens.generation;
+    attempt.finished_at = now_;
+    txn_.record(id, attempt);
+  }
+
+  // Everything beside the tokens.
+  void attach(const CredentialChange& change, const Uid& uid, std::int64_t id, std::int64_t family,
+              std::int64_t generation) {
+    if (change.agent_key) {
+      txn_.put_agent_key(id, engine_.seal_agent_key(uid, *change.agent_key, generation));
+    }
+    if (change.health) txn_.set_health(id, *change.health);
+    for (const auto& [hash, reason] : change.retire) {
+      txn_.retire(id, hash, family, generation, now_, reason);
+    }
+    for (const Binding& binding : change.bindings) {
+      txn_.add_profile(binding.profile, now_);
+      txn_.bind(binding.profile, id, binding.position);
+    }
+  }
+
+  Engine& engine_;
+  Txn& txn_;
+  Instant now_;
+};
+
+void apply_states(Engine& engine, Txn& txn, const Change& change) {
+  for (const std::string& profile : change.profiles) txn.add_profile(profile, engine.now());
+  for (const ProviderState& state : change.states) {
+    txn.add_profile(state.profile, engine.now());
+    txn.set_state(state,
+                  engine.seal(state.extra, state.profile + "/" + state.provider, kStateColumn, 0));
+  }
+  for (const ImportReceipt& receipt : change.receipts) {
+    txn.add_receipt(receipt, engine.seal(receipt.unknown, receipt.sha256, kReceiptColumn, 0),
+                    engine.now());
+  }
+}
+
+// The journals of the credentials that moved learn of it, so that a database put back later is
+// noticed.
+void tell_journals(Locks& locks) {
+  for (auto& [uid, locked] : locks) {
+    if (!locked) continue;
+    const auto before = locked->held.row.refresh_hash;
+    const auto generation = locked->held.row.generation;
+    locked->reload();
+    if (before && before != locked->held.row.refresh_hash)
+      locked->journal.add_spent(*before, generation);
+    journal_the_row(*locked, before);
+  }
+}
+
+}  // namespace
+
+Result<Applied> Store::apply(const Change& change) {
+  return Engine::guarded([&] {
+    Locks locks = take_locks(*this, change);
+    Applied applied;
+    {
+      const auto txn = engine_->begin_write();
+      Applier applier(*engine_, *txn);
+      for (const auto& one : change.credentials) {
+        const auto uid = applier.apply(one);
+        if (!uid) return Applied{true, {}};
+        applied.uids.push_back(*uid);
+      }
+      apply_states(*engine_, *txn, change);
+      txn->commit();
+    }
+    tell_journals(locks);
+    return applied;
+  });
+}
+
+}  // namespace authdb

@@ -1,0 +1,169 @@
+#include "store/engine.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <utility>
+
+namespace authdb {
+
+namespace {
+
+constexpr std::string_view kAccessColumn = "token_set.access_token";
+constexpr std::string_view kRefreshColumn = "token_set.refresh_token";
+constexpr std::string_view kAgentKeyColumn = "agent_key.secret";
+
+std::string read_boot_id() {
+  std::string text;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> text;
+  return text.empty() ? "unknown" : text;
+}
+
+}  // namespace
+
+std::string boot_id() {
+  static const std::string id = read_boot_id();
+  return id;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::string process_name() { return program_invocation_short_name; }
+
+std::string name_of(const Credential& row) {
+  return "\"" + row.identity.label + "\" (" + row.identity.provider + ", " + row.uid + ")";
+}
+
+void Engine::log(LogLevel level, std::string_view text) const {
+  if (options.log) options.log(level, text);
+}
+
+Result<const Sealer*> Engine::sealer() {
+  const std::lock_guard guard(sealer_mutex_);
+  if (sealer_) return &*sealer_;
+  auto loaded = Sealer::load(options.key_file);
+  if (!loaded) return fail(loaded.error());
+  // A known cell tells a wrong key from a damaged store.
+  const auto check = guarded([&] { return backend->view()->meta("key_check"); });
+  if (!check) return fail(check.error());
+  const auto opened = loaded->open(*check, {files.store_id, "", "meta.key_check", 0});
+  if (!opened) {
+    return fail(Errc::refused,
+                "the seal key file " + options.key_file.string() + " does not belong to " +
+                    files.database.string(),
+                "Name the right key file with AUTHDB_KEY_FILE, or put it back from your copy.");
+  }
+  sealer_.emplace(std::move(*loaded));
+  return &*sealer_;
+}
+
+const Sealer& Engine::keys() { return *value_or_throw(sealer()); }
+
+Sealed Engine::seal(const Secret& plain, std::string_view owner, std::string_view column,
+                    std::int64_t generation) {
+  if (plain.empty()) return {};
+  return keys().seal(plain, {files.store_id, owner, column, generation});
+}
+
+Secret Engine::open(const Sealed& cell, std::string_view owner, std::string_view column,
+                    std::int64_t generation) {
+  if (cell.empty()) return {};
+  return value_or_throw(keys().open(cell, {files.store_id, owner, column, generation}));
+}
+
+Held Engine::unseal(StoredCredential stored) {
+  Held held;
+  const std::int64_t generation = stored.row.generation;
+  held.access_token = open(stored.cells.access_token, stored.row.uid, kAccessColumn, generation);
+  held.refresh_token = open(stored.cells.refresh_token, stored.row.uid, kRefreshColumn, generation);
+  held.agent_key = open(stored.cells.agent_key, stored.row.uid, kAgentKeyColumn,
+                        stored.cells.agent_key_generation);
+  held.row = std::move(stored.row);
+  return held;
+}
+
+SealedTokens Engine::seal_grant(const Uid& uid, const Identity& identity, const Grant& grant,
+                                Origin origin, std::int64_t family, std::int64_t generation,
+                                const Held* before) {
+  const bool keep_access = grant.access_token.empty() && before != nullptr;
+  const bool keep_refresh = grant.refresh_token.empty() && before != nullptr;
+  const Secret& access = keep_access ? before->access_token : grant.access_token;
+  const Secret& refresh = keep_refresh ? before->refresh_token : grant.refresh_token;
+  SealedTokens tokens;
+  tokens.family = family;
+  tokens.generation = generation;
+  tokens.access_token = seal(access, uid, kAccessColumn, generation);
+  tokens.refresh_token = seal(refresh, uid, kRefreshColumn, generation);
+  if (!access.empty()) tokens.access_fingerprint = fingerprint(access);
+  if (!refresh.empty()) tokens.refresh_hash = token_hash(refresh);
+  tokens.bearer_kind = keep_access ? before->row.bearer_kind : grant.bearer_kind;
+  tokens.origin = origin;
+  tokens.obtained_at = keep_access ? before->row.obtained_at : grant.obtained_at;
+  tokens.obtained_derived = keep_access ? before->row.obtained_derived : grant.obtained_derived;
+  tokens.expires_at = keep_access ? before->row.expires_at : grant.expires_at;
+  tokens.refresh_at = due_at(identity, tokens.obtained_at, tokens.expires_at, origin);
+  tokens.session_ends_at = grant.session_ends_at;
+  if (!tokens.session_ends_at && before != nullptr && before->row.family == family) {
+    tokens.session_ends_at = before->row.session_ends_at;
+  }
+  return tokens;
+}
+
+SealedAgentKey Engine::seal_agent_key(const Uid& uid, const AgentKey& key,
+                                      std::int64_t generation) {
+  SealedAgentKey sealed;
+  sealed.key_id = key.key_id;
+  sealed.secret = seal(key.secret, uid, kAgentKeyColumn, generation);
+  sealed.fingerprint = fingerprint(key.secret);
+  sealed.obtained_at = key.obtained_at;
+  sealed.expires_at = key.expires_at;
+  sealed.reused = key.reused;
+  sealed.from_generation = generation;
+  return sealed;
+}
+
+TokenPolicy Engine::policy(const Identity& identity) const {
+  const auto endpoint = options.endpoint_for ? options.endpoint_for(identity) : nullptr;
+  return endpoint ? endpoint->policy() : TokenPolicy();
+}
+
+std::optional<Instant> Engine::due_at(const Identity& identity, std::optional<Instant> obtained_at,
+                                      std::optional<Instant> expires_at, Origin origin) const {
+  if (!expires_at || identity.auth_type == AuthType::api_key) return std::nullopt;
+  const Instant due = *expires_at - policy(identity).skew;
+  if (origin == Origin::import || !obtained_at) return due;
+  return std::max(due, *obtained_at + (*expires_at - *obtained_at) / 2);
+}
+
+Attempt Engine::new_attempt(AttemptKind kind, const std::string& profile) const {
+  Attempt attempt;
+  attempt.kind = kind;
+  attempt.pid = ::getpid();
+  attempt.boot_id = boot_id();
+  attempt.host = host_name();
+  attempt.process = process_name();
+  attempt.profile = profile;
+  attempt.started_at = now();
+  return attempt;
+}
+
+Holder Engine::self() const { return {::getpid(), now(), host_name(), process_name()}; }
+
+StoredCredential Engine::load_sealed(View& view, const Uid& uid) {
+  auto stored = view.load(uid);
+  if (!stored || stored->row.removed_at) {
+    throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store",
+                        "`authdb list` shows those there are."}};
+  }
+  return std::move(*stored);
+}
+
+Held Engine::load(View& view, const Uid& uid) { return unseal(load_sealed(view, uid)); }
+
+}  // namespace authdb

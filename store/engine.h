@@ -1,0 +1,101 @@
+// What the public functions of the store share: the backend, the keys, and who we are. Private to
+// store/.
+//
+// Thread safety: everything here may be called from any thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "store/backend.h"
+#include "store/journal.h"
+#include "store/result.h"
+#include "store/seal.h"
+#include "store/sqlite/opening.h"
+#include "store/store.h"
+
+namespace authdb {
+
+struct Engine {
+  StoreOptions options;
+  sqlite::StoreFiles files;
+  OpenMode mode = OpenMode::look;
+  std::unique_ptr<Backend> backend;
+
+  // Runs `body`, which may throw BackendError, and turns that into a Result: the one place where it
+  // is caught.
+  template <typename F>
+  static auto guarded(F&& body) -> Result<decltype(body())>;
+
+  Instant now() const { return options.clock(); }
+  void log(LogLevel level, std::string_view text) const;
+
+  // The keys, loaded and checked against this store at the first call.
+  Result<const Sealer*> sealer();
+
+  // As sealer(), throwing: inside guarded().
+  const Sealer& keys();
+  Sealed seal(const Secret& plain, std::string_view owner, std::string_view column,
+              std::int64_t generation);
+  Secret open(const Sealed& cell, std::string_view owner, std::string_view column,
+              std::int64_t generation);
+  Held unseal(StoredCredential stored);
+
+  // A grant as its row will hold it. An empty access or refresh token in `grant` leaves `before`'s.
+  SealedTokens seal_grant(const Uid& uid, const Identity& identity, const Grant& grant,
+                          Origin origin, std::int64_t family, std::int64_t generation,
+                          const Held* before);
+  SealedAgentKey seal_agent_key(const Uid& uid, const AgentKey& key, std::int64_t generation);
+
+  TokenPolicy policy(const Identity& identity) const;
+  // When a token is due: `skew` before it expires, but one that this store obtained itself never
+  // before half its life, so that a short-lived one is not refreshed on each call.
+  std::optional<Instant> due_at(const Identity& identity, std::optional<Instant> obtained_at,
+                                std::optional<Instant> expires_at, Origin origin) const;
+
+  Attempt new_attempt(AttemptKind kind, const std::string& profile) const;
+  Holder self() const;
+  std::unique_ptr<Txn> begin_write() { return backend->begin_write(options.lock_wait); }
+  // The credential, with its seals open; not_found if it is not there or removed.
+  Held load(View& view, const Uid& uid);
+  StoredCredential load_sealed(View& view, const Uid& uid);
+
+ private:
+  std::mutex sealer_mutex_;
+  std::optional<Sealer> sealer_;
+};
+
+template <typename F>
+auto Engine::guarded(F&& body) -> Result<decltype(body())> {
+  try {
+    if constexpr (std::is_void_v<decltype(body())>) {
+      body();
+      return {};
+    } else {
+      return body();
+    }
+  } catch (BackendError& error) {
+    return fail(std::move(error.error));
+  } catch (const std::exception& error) {
+    return fail(Errc::unexpected, error.what());
+  }
+}
+
+// For use inside guarded(): the value, or the error thrown.
+template <typename T>
+T value_or_throw(Result<T> result) {
+  if (!result) throw BackendError{std::move(result.error())};
+  if constexpr (!std::is_void_v<T>) return std::move(*result);
+}
+
+// Says a credential the way people know it: `"label" (provider, uid)`.
+std::string name_of(const Credential& row);
+
+// Who a machine and a process are, for the ledger and for those who wait.
+std::string boot_id();
+std::string host_name();
+std::string process_name();
+
+}  // namespace authdb

@@ -1,0 +1,133 @@
+#include "store/explain.h"
+
+#include "store/timestamp.h"
+#include "store/words.h"
+
+namespace authdb {
+namespace {
+
+constexpr const char* kLogInAgain =
+    "Log in again with the tool this login is from, then `authdb migrate`; or give the new grant "
+    "to "
+    "`authdb add PROVIDER --grant`.";
+
+std::string token_of(const Locked& locked) {
+  const auto& hash = locked.held.row.refresh_hash;
+  return hash ? ", refresh token " + fingerprint(*hash) : "";
+}
+
+std::string of_profile(const std::string& profile) {
+  return profile.empty() ? "" : ", profile " + profile;
+}
+
+std::string lost_answer(const LostAttempts& lost, Instant now) {
+  return "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
+         format_iso(lost.last_at) + " (" + ago(lost.last_at, now) +
+         ") and its answer never arrived";
+}
+
+std::string said(const Judgement& judgement) {
+  if (judgement.message.empty()) return judgement.code;
+  return judgement.message;
+}
+
+Error explain_reuse(const Locked& locked, const LostAttempts& lost, const std::string& profile) {
+  Error error{Errc::login_needed,
+              "the provider has seen the refresh token of " + name_of(locked.held.row) +
+                  " before and revoked the session" + token_of(locked) + of_profile(profile),
+              ""};
+  if (lost.count > 0) {
+    error.hint =
+        "This was our own lost answer, not an outsider: " + lost_answer(lost, locked.engine.now()) +
+        ". " + kLogInAgain;
+  } else {
+    error.hint =
+        "This store sent that token only once, so something else has a copy and spent it: another "
+        "install sharing the old auth.json, a monitoring script, the tool itself. Refresh tokens "
+        "are "
+        "single-use: only one may spend them. Stop the other one first. " +
+        std::string(kLogInAgain);
+  }
+  return error;
+}
+
+}  // namespace
+
+std::string ago(Instant then, Instant now) {
+  const auto s = std::chrono::duration_cast<Seconds>(now - then).count();
+  if (s < 1) return "just now";
+  if (s < 120) return std::to_string(s) + " s ago";
+  if (s < 7200) return std::to_string(s / 60) + " min ago";
+  if (s < 172800)
+    return std::to_string(s / 3600) + " h " + std::to_string(s / 60 % 60) + " min ago";
+  return std::to_string(s / 86400) + " d ago";
+}
+
+Error explain_rejected(const Locked& locked, const Judgement& judgement, const LostAttempts& lost,
+                       const std::string& profile) {
+  if (judgement.reuse) return explain_reuse(locked, lost, profile);
+  Error error{Errc::login_needed,
+              "the provider refused to refresh " + name_of(locked.held.row) + token_of(locked) +
+                  of_profile(profile) + ": " + said(judgement),
+              kLogInAgain};
+  if (lost.count > 0) {
+    error.hint = "Probably our own lost answer: " + lost_answer(lost, locked.engine.now()) + ". " +
+                 error.hint;
+  }
+  return error;
+}
+
+Error explain_unspent(const Locked& locked, const Judgement& judgement,
+                      const std::string& profile) {
+  std::string hint = "Nothing was changed; the login is as good as before.";
+  if (judgement.retry_after) {
+    hint += " The server asks to wait " + std::to_string(judgement.retry_after->count()) + " s.";
+  } else {
+    hint += " Try again in a moment.";
+  }
+  return {Errc::try_later,
+          name_of(locked.held.row) + " could not be refreshed" + of_profile(profile) + ": " +
+              said(judgement),
+          std::move(hint)};
+}
+
+Error explain_uncertain(const Locked& locked, const LostAttempts& lost,
+                        std::optional<Instant> next_replay) {
+  Error error{Errc::try_later,
+              "it is uncertain whether the refresh token of " + name_of(locked.held.row) +
+                  " is still good: " + lost_answer(lost, locked.engine.now()),
+              ""};
+  error.hint = next_replay ? "It is sent again from " + format_iso(*next_replay) + " on."
+                           : "It is not sent while its bearer still lives.";
+  error.hint +=
+      " `authdb refresh --replay` sends it now: if the server had rotated it, that may end "
+      "the session.";
+  return error;
+}
+
+Error explain_hold(const Locked& locked) {
+  if (locked.held.row.hold == Hold::handed_over) {
+    return {Errc::try_later,
+            name_of(locked.held.row) + " was handed over: another tool refreshes it now",
+            "`authdb migrate` takes it back."};
+  }
+  return {Errc::login_needed,
+          name_of(locked.held.row) +
+              " is held: copies of this login disagree about which token is live",
+          "Decide with `authdb migrate --prefer PATH`, or log in again."};
+}
+
+Error explain_retired(const Locked& locked, const RetiredToken& retired) {
+  return {Errc::login_needed,
+          "the refresh token of " + name_of(locked.held.row) + " is retired (" +
+              std::string(word(retired.reason)) + " since " + format_iso(retired.retired_at) +
+              ") and is never sent again",
+          kLogInAgain};
+}
+
+Error explain_no_refresh_token(const Locked& locked) {
+  return {Errc::login_needed,
+          name_of(locked.held.row) + " has no refresh token, so nothing can renew it", kLogInAgain};
+}
+
+}  // namespace authdb

@@ -1,0 +1,25 @@
+// What a person is told when a credential cannot be rotated: what happened, to which credential,
+// profile and process, what the ledger knows, and what to do. Private to store/.
+#pragma once
+
+#include "store/locked.h"
+#include "store/rotation.h"
+
+namespace authdb {
+
+// A refresh that the server refused for good. Knows reuse, and whether it was our own lost answer.
+Error explain_rejected(const Locked& locked, const Judgement& judgement, const LostAttempts& lost,
+                       const std::string& profile);
+// A refresh that changed nothing and may be tried again.
+Error explain_unspent(const Locked& locked, const Judgement& judgement, const std::string& profile);
+// A grant whose token may have been spent without our learning the successor.
+Error explain_uncertain(const Locked& locked, const LostAttempts& lost,
+                        std::optional<Instant> next_replay);
+Error explain_hold(const Locked& locked);
+Error explain_retired(const Locked& locked, const RetiredToken& retired);
+Error explain_no_refresh_token(const Locked& locked);
+
+// "just now", "34 s ago", "2 h 5 min ago".
+std::string ago(Instant then, Instant now);
+
+}  // namespace authdb

@@ -1,0 +1,45 @@
+#include "store/pool.h"
+
+#include <algorithm>
+
+#include "store/words.h"
+
+namespace authdb {
+
+std::string_view why_not(const PoolEntry& entry, Instant now) {
+  const Credential& row = entry.credential;
+  if (row.health.status == Status::dead) return "dead";
+  if (row.hold == Hold::conflict || row.hold == Hold::handed_over) return word(row.hold);
+  if (row.health.cooldown_until && *row.health.cooldown_until > now) return "cooling";
+  if (entry.suppressed) return "suppressed";
+  return {};
+}
+
+std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strategy strategy,
+                                       Instant now, std::minstd_rand& random) {
+  std::vector<const PoolEntry*> order;
+  for (const PoolEntry& entry : pool) {
+    if (why_not(entry, now).empty()) order.push_back(&entry);
+  }
+  // Stable, so that equals keep their place in the pool.
+  switch (strategy) {
+    case Strategy::fill_first:
+      break;
+    case Strategy::round_robin:
+      std::stable_sort(order.begin(), order.end(), [](const PoolEntry* a, const PoolEntry* b) {
+        return a->credential.health.last_used_at < b->credential.health.last_used_at;
+      });
+      break;
+    case Strategy::least_used:
+      std::stable_sort(order.begin(), order.end(), [](const PoolEntry* a, const PoolEntry* b) {
+        return a->credential.health.request_count < b->credential.health.request_count;
+      });
+      break;
+    case Strategy::random:
+      std::shuffle(order.begin(), order.end(), random);
+      break;
+  }
+  return order;
+}
+
+}  // namespace authdb

@@ -1,0 +1,423 @@
+#include "store/rotation.h"
+
+#include <algorithm>
+#include <array>
+
+#include "store/explain.h"
+#include "store/locked.h"
+#include "store/timestamp.h"
+#include "store/words.h"
+
+namespace authdb {
+namespace {
+
+constexpr Seconds kClockSlack{60};  // a clock further behind than this was stepped back
+
+// How long to wait between replays of an uncertain token, by how often it was lost so far.
+constexpr std::array<Seconds, 5> kReplayAfter = {Seconds{0}, Seconds{5}, Seconds{15}, Seconds{60},
+                                                 Seconds{300}};
+
+bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now) {
+  return row.has_agent_key && row.agent_key_fingerprint != rejected && row.agent_key_expires_at &&
+         *row.agent_key_expires_at > now;
+}
+
+// min_ttl counts up to half the life that the store knows the provider gives: more would be a
+// refresh per call.
+Milliseconds effective_min_ttl(const Credential& row, Milliseconds wanted) {
+  if (row.origin == Origin::import || !row.obtained_at || !row.expires_at) return wanted;
+  return std::min(wanted, Milliseconds((*row.expires_at - *row.obtained_at) / 2));
+}
+
+Rotated as_it_stands(const Locked& locked, Action action, std::string warning = {}) {
+  return {locked.held.clone(), action, std::move(warning)};
+}
+
+// One attempt from intent to settlement.
+struct Sending {
+  Locked& locked;
+  const RotateRequest& request;
+  TokenEndpoint& endpoint;
+  SentToken token;
+  Attempt attempt;
+};
+
+LostAttempts lost_attempts(const Locked& locked) {
+  const auto& row = locked.held.row;
+  return locked.engine.backend->view()->lost_attempts(row.id,
+                                                      row.refresh_hash.value_or(TokenHash{}));
+}
+
+// ---- step 3: is there any need, and may it be sent ---------------------------------------------
+
+std::optional<Rotated> serve_without_sending(Locked& locked, const RotateRequest& request) {
+  const Credential& row = locked.held.row;
+  const Action action = locked.recovered ? Action::recovered : Action::adopted;
+  const bool newer = request.seen_generation != 0 && row.generation > request.seen_generation;
+  RotateRequest eased = request;
+  eased.force = request.force && !newer && !locked.recovered;
+  locked.recovered = false;  // said once
+  if (!access_token_serves(row, eased, locked.engine.now())) return std::nullopt;
+  return as_it_stands(locked, action);
+}
+
+// The replay rule (DESIGN 5.4). nullopt: it may be sent.
+std::optional<Result<Rotated>> hold_back_uncertain(Locked& locked, const RotateRequest& request) {
+  const Instant now = locked.engine.now();
+  const Credential& row = locked.held.row;
+  const LostAttempts lost = lost_attempts(locked);
+  const auto grace = locked.engine.policy(row.identity).reuse_grace;
+  if (request.replay || (grace && now - lost.last_at <= *grace)) return std::nullopt;
+  const bool token_lives = access_token_lives(row, request.rejected, now);
+  if (token_lives || agent_key_lives(row, request.rejected, now)) {
+    Error error = explain_uncertain(locked, lost, std::nullopt);
+    if (request.force || !token_lives) return fail(std::move(error));
+    return as_it_stands(locked, Action::cached, error.message);
+  }
+  const auto place = static_cast<std::size_t>(std::clamp(lost.count, 1, 5)) - 1;
+  const Instant next = lost.last_at + kReplayAfter.at(place);
+  if (now < next) return fail(explain_uncertain(locked, lost, next));
+  return std::nullopt;
+}
+
+std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateRequest& request) {
+  const Credential& row = locked.held.row;
+  if (!row.refresh_hash) return fail(explain_no_refresh_token(locked));
+  if (row.hold == Hold::conflict || row.hold == Hold::handed_over)
+    return fail(explain_hold(locked));
+  if (const auto retired = locked.engine.backend->view()->retired(*row.refresh_hash)) {
+    return fail(explain_retired(locked, *retired));
+  }
+  if (row.hold == Hold::uncertain) return hold_back_uncertain(locked, request);
+  return std::nullopt;
+}
+
+// ---- step 4 ------------------------------------------------------------------------------------
+
+Result<void> write_intent(Sending& s) {
+  JournalRecord intent;
+  intent.family = s.token.family;
+  intent.generation = s.token.generation;
+  intent.hash = s.token.hash;
+  intent.replay = s.locked.held.row.hold == Hold::uncertain;
+  intent.pid = s.attempt.pid;
+  intent.boot_id = s.attempt.boot_id;
+  intent.process = s.attempt.process;
+  intent.profile = s.attempt.profile;
+  intent.started_at = s.attempt.started_at;
+  return s.locked.journal.write_intent(std::move(intent));
+}
+
+// ---- step 5 ------------------------------------------------------------------------------------
+
+Answer post(Sending& s) {
+  Answer answer =
+      s.endpoint.send(s.locked.held.refresh_token, [&] { return s.locked.journal.write_sent(); });
+  if (answer.started_at == Instant{}) answer.started_at = s.attempt.started_at;
+  if (answer.http_status != 0) s.attempt.http_status = answer.http_status;
+  return answer;
+}
+
+// ---- step 6 ------------------------------------------------------------------------------------
+
+JournalRecord answered_record(Sending& s, const Answer& answer) {
+  JournalRecord record = s.locked.journal.record();
+  record.http_status = answer.http_status;
+  record.complete = answer.complete ? 1 : 0;
+  record.started_at = answer.started_at;
+  record.payload =
+      s.locked.engine.seal(answer.body, s.locked.uid(), kAnswerColumn, record.generation);
+  return record;
+}
+
+// ---- step 7, and what a failure of it leaves ---------------------------------------------------
+
+// The grant as the caller gets it when the database would not take it.
+Held held_from(const Locked& locked, const Grant& grant) {
+  Held held;
+  held.row = locked.held.row;
+  held.access_token = grant.access_token.clone();
+  held.refresh_token =
+      (grant.refresh_token.empty() ? locked.held.refresh_token : grant.refresh_token).clone();
+  held.agent_key = locked.held.agent_key.clone();
+  held.row.access_fingerprint = fingerprint(held.access_token);
+  held.row.bearer_kind = grant.bearer_kind;
+  held.row.obtained_at = grant.obtained_at;
+  held.row.expires_at = grant.expires_at;
+  held.row.generation += 1;
+  return held;
+}
+
+Rotated serve_unsettled(Sending& s, const Grant& grant, bool journalled,
+                        const JournalRecord& answered, const Error& why) {
+  Rotated rotated;
+  rotated.action = Action::refreshed;
+  rotated.held = held_from(s.locked, grant);
+  if (journalled) {
+    rotated.warning = "the new token of " + name_of(s.locked.held.row) +
+                      " is safe in its journal, but the database could not be written (" +
+                      why.message + "); the next use settles it";
+  } else if (write_rescue(s.locked, answered)) {
+    rotated.warning =
+        "neither journal nor database could be written (" + why.message + "); the new token of " +
+        name_of(s.locked.held.row) +
+        " is sealed in $XDG_RUNTIME_DIR/authdb and is lost at reboot: free space, then "
+        "run `authdb refresh`";
+  } else {
+    rotated.warning = "NOTHING could be written (" + why.message + "): the new token of " +
+                      name_of(s.locked.held.row) + " lives only in this process. Free space now";
+  }
+  return rotated;
+}
+
+// A success is proof against whatever the credential was accused of.
+void mark_alive(Locked& locked) {
+  if (locked.held.row.health.status != Status::dead) return;
+  Health health = locked.held.row.health;
+  health.status = Status::ok;
+  health.status_at = locked.engine.now();
+  health.error_code.reset();
+  health.error_reason.clear();
+  health.error_message.clear();
+  const auto marked = Engine::guarded([&] {
+    const auto txn = locked.engine.begin_write();
+    txn->set_health(locked.held.row.id, health);
+    txn->commit();
+  });
+  if (marked) locked.held.row.health = health;
+}
+
+Result<Rotated> settle_grant(Sending& s, const Judgement& judgement, bool journalled,
+                             const JournalRecord& answered) {
+  const auto settled =
+      Engine::guarded([&] { return settle(s.locked, s.token, *judgement.grant, s.attempt); });
+  if (!settled) return serve_unsettled(s, *judgement.grant, journalled, answered, settled.error());
+  if (judgement.ruling != Ruling::granted) {
+    return fail(explain_unspent(s.locked, judgement, s.request.profile));
+  }
+  mark_alive(s.locked);
+  const Action action = *settled == SettleEnd::committed ? Action::refreshed : Action::adopted;
+  return as_it_stands(s.locked, action, judgement.message);
+}
+
+// ---- everything but a grant --------------------------------------------------------------------
+
+// The token was not spent: the journal forgets the intent, the ledger keeps the attempt.
+void forget_attempt(Sending& s, const Judgement& judgement, Outcome outcome) {
+  s.locked.journal.write_resolved();
+  s.attempt.outcome = outcome;
+  s.attempt.error_code = judgement.code;
+  s.attempt.finished_at = s.locked.engine.now();
+  (void)Engine::guarded([&] {
+    const auto txn = s.locked.engine.begin_write();
+    txn->record(s.locked.held.row.id, s.attempt);
+    if (judgement.retry_after) {
+      Health health = s.locked.held.row.health;
+      health.cooldown_until = s.locked.engine.now() + *judgement.retry_after;
+      txn->set_health(s.locked.held.row.id, health);
+    }
+    txn->commit();
+  });
+}
+
+Result<Rotated> give_up_uncertain(Sending& s, const Judgement& judgement) {
+  s.attempt.outcome = Outcome::uncertain;
+  s.attempt.error_code = judgement.code;
+  s.attempt.finished_at = s.locked.engine.now();
+  // If the database cannot be written either, the journal says it: `sent` without an answer.
+  const auto held = Engine::guarded([&] { hold_uncertain(s.locked, s.attempt); });
+  if (!held) s.locked.engine.log(LogLevel::warning, held.error().message);
+  LostAttempts lost{1, s.attempt.started_at, s.attempt.pid, s.attempt.process};
+  Error error = explain_uncertain(s.locked, lost, std::nullopt);
+  error.message += " (" + judgement.message + ")";
+  const bool lives =
+      access_token_lives(s.locked.held.row, s.request.rejected, s.locked.engine.now());
+  if (!lives || s.request.force) return fail(std::move(error));
+  return as_it_stands(s.locked, Action::cached, error.message);
+}
+
+Result<Rotated> give_up_rejected(Sending& s, LockedCredential& locked, const Judgement& judgement) {
+  const LostAttempts lost = lost_attempts(s.locked);
+  forget_attempt(s, judgement, Outcome::rejected);
+  locked.mark_dead(judgement);
+  return fail(explain_rejected(s.locked, judgement, lost, s.request.profile));
+}
+
+Sending prepare(Locked& locked, const RotateRequest& request, TokenEndpoint& endpoint) {
+  const Credential& row = locked.held.row;
+  Sending s{locked, request, endpoint, {*row.refresh_hash, row.family, row.generation}, {}};
+  s.attempt = locked.engine.new_attempt(AttemptKind::refresh, request.profile);
+  s.attempt.refresh_hash = row.refresh_hash;
+  s.attempt.family = row.family;
+  s.attempt.from_generation = row.generation;
+  return s;
+}
+
+std::unique_ptr<TokenEndpoint> endpoint_of(const Locked& locked) {
+  const Identity& identity = locked.held.row.identity;
+  auto endpoint =
+      locked.engine.options.endpoint_for ? locked.engine.options.endpoint_for(identity) : nullptr;
+  if (endpoint) return endpoint;
+  throw BackendError{
+      {Errc::not_found,
+       "\"" + identity.provider + "\" is no provider whose tokens authdb can refresh",
+       "`authdb providers` lists those it can; a file in providers.d adds one."}};
+}
+
+}  // namespace
+
+bool access_token_lives(const Credential& row, const std::string& rejected, Instant now) {
+  return !row.access_fingerprint.empty() && row.access_fingerprint != rejected &&
+         (!row.expires_at || *row.expires_at > now);
+}
+
+bool access_token_serves(const Credential& row, const RotateRequest& request, Instant now) {
+  if (request.force || !access_token_lives(row, request.rejected, now)) return false;
+  if (row.obtained_at && now < *row.obtained_at - kClockSlack) return false;
+  if (row.refresh_at && *row.refresh_at <= now) return false;
+  return !row.expires_at || *row.expires_at - now >= effective_min_ttl(row, request.min_ttl);
+}
+
+// The protocol, from the lock on. `this` holds the lock and has recovered (step 2 and half of step
+// 3).
+Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
+  Locked& locked = *locked_;
+  const auto body = [&]() -> Result<Rotated> {
+    // 3. Somebody else may have rotated while we waited, or the token may not be ours to send.
+    if (auto served = serve_without_sending(locked, request)) return std::move(*served);
+    if (auto refused = refuse_to_send(locked, request)) return std::move(*refused);
+    const auto endpoint = endpoint_of(locked);
+    Sending s = prepare(locked, request, *endpoint);
+    const auto& shield = locked.engine.options.shield;
+    const std::shared_ptr<void> uninterrupted = shield ? shield() : nullptr;
+
+    // 4. Without a durable intent nothing is sent.
+    if (auto written = write_intent(s); !written) return fail(written.error());
+
+    // 5. One POST. Whether it began is what the mark says, never what an error code suggests.
+    const Answer answer = post(s);
+    const Judgement judgement = endpoint->judge(answer);
+    if (locked.journal.mark() != JournalMark::sent) {
+      forget_attempt(s, judgement, Outcome::not_sent);
+      return fail(explain_unspent(locked, judgement, request.profile));
+    }
+
+    // 6. A 2xx answer is on disk before anybody looks at what it brought.
+    const bool success = answer.http_status >= 200 && answer.http_status < 300;
+    const JournalRecord answered = success ? answered_record(s, answer) : JournalRecord();
+    const bool journalled = success && locked.journal.write_answered(answered).has_value();
+
+    // 7 and 8. The row moves, then the journal is told.
+    if (judgement.grant) return settle_grant(s, judgement, journalled, answered);
+    if (judgement.ruling == Ruling::rejected) return give_up_rejected(s, *this, judgement);
+    if (judgement.ruling == Ruling::uncertain) return give_up_uncertain(s, judgement);
+    forget_attempt(s, judgement, Outcome::rejected);
+    return fail(explain_unspent(locked, judgement, request.profile));
+  };
+  auto outcome = Engine::guarded(body);
+  if (!outcome) return fail(std::move(outcome.error()));
+  return std::move(*outcome);
+}
+
+Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait) {
+  Engine& engine = store.engine();
+  auto locked = Engine::guarded([&] {
+    // Asked before the lock: a credential that is not there must not leave a journal behind.
+    if (engine.load_sealed(*engine.backend->view(), uid).row.identity.auth_type ==
+        AuthType::api_key) {
+      throw BackendError{{Errc::usage, "an API key has nothing to refresh", ""}};
+    }
+    auto journal = value_or_throw(
+        Journal::acquire(engine.files.directory, engine.files.store_id, uid, wait, engine.self()));
+    Held held = engine.load(*engine.backend->view(), uid);
+    auto made =
+        std::make_unique<Locked>(Locked{store, engine, std::move(journal), std::move(held)});
+    recover(*made);
+    return made;
+  });
+  if (!locked) return fail(std::move(locked.error()));
+  return LockedCredential(std::move(*locked));
+}
+
+// The eight steps: 1 and 2 here, 3 to 8 in LockedCredential::rotate().
+Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& request) {
+  // 1. Read. A bearer that serves costs no lock and no write.
+  auto held = store.unseal(uid);
+  if (!held) return fail(std::move(held.error()));
+  const Instant now = store.now();
+  if (access_token_serves(held->row, request, now))
+    return Rotated{std::move(*held), Action::cached, {}};
+
+  // 2. Lock. Whoever still has a live bearer does not wait for somebody else's refresh.
+  const bool can_do_without =
+      !request.force && access_token_lives(held->row, request.rejected, now) &&
+      (!held->row.expires_at || *held->row.expires_at - now >= request.min_ttl);
+  const Milliseconds wait = can_do_without ? Milliseconds(0) : store.engine().options.lock_wait;
+  auto locked = lock_credential(store, uid, wait);
+  if (!locked && can_do_without && locked.error().code == Errc::busy) {
+    return Rotated{std::move(*held), Action::cached, {}};
+  }
+  if (!locked) return fail(std::move(locked.error()));
+  RotateRequest informed = request;
+  informed.seen_generation = std::max(request.seen_generation, held->row.generation);
+  return locked->rotate(informed);
+}
+
+LockedCredential::LockedCredential(std::unique_ptr<Locked> locked) : locked_(std::move(locked)) {}
+LockedCredential::LockedCredential(LockedCredential&&) noexcept = default;
+LockedCredential& LockedCredential::operator=(LockedCredential&&) noexcept = default;
+LockedCredential::~LockedCredential() = default;
+
+const Held& LockedCredential::held() const { return locked_->held; }
+bool LockedCredential::recovered() const { return locked_->recovered; }
+
+Result<void> LockedCredential::keep_agent_key(const AgentKey& key, Attempt attempt) {
+  Locked& locked = *locked_;
+  return Engine::guarded([&] {
+    const SealedAgentKey sealed =
+        locked.engine.seal_agent_key(locked.uid(), key, locked.held.row.generation);
+    attempt.family = locked.held.row.family;
+    attempt.from_generation = locked.held.row.generation;
+    attempt.finished_at = locked.engine.now();
+    {
+      const auto txn = locked.engine.begin_write();
+      txn->put_agent_key(locked.held.row.id, sealed);
+      txn->record(locked.held.row.id, attempt);
+      txn->commit();
+    }
+    locked.reload();
+  });
+}
+
+Attempt LockedCredential::begin_attempt(AttemptKind kind, const std::string& profile) const {
+  return locked_->engine.new_attempt(kind, profile);
+}
+
+void LockedCredential::record(Attempt attempt) {
+  Locked& locked = *locked_;
+  attempt.family = locked.held.row.family;
+  attempt.from_generation = locked.held.row.generation;
+  attempt.finished_at = locked.engine.now();
+  (void)Engine::guarded([&] {
+    const auto txn = locked.engine.begin_write();
+    txn->record(locked.held.row.id, attempt);
+    txn->commit();
+  });
+}
+
+void LockedCredential::mark_dead(const Judgement& judgement) {
+  Locked& locked = *locked_;
+  Health health = locked.held.row.health;
+  health.status = Status::dead;
+  health.status_at = locked.engine.now();
+  health.error_reason = judgement.code;
+  health.error_message = judgement.message;
+  const auto marked = Engine::guarded([&] {
+    const auto txn = locked.engine.begin_write();
+    txn->set_health(locked.held.row.id, health);
+    txn->commit();
+  });
+  if (!marked) locked.engine.log(LogLevel::warning, marked.error().message);
+}
+
+}  // namespace authdb

@@ -1,0 +1,269 @@
+#include "store/store.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+
+#include "store/engine.h"
+#include "store/rotation.h"
+#include "store/sqlite/backend.h"
+
+namespace authdb {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::hours kUndoWindow{24};  // how long a removed credential can be taken back
+
+std::string variable(const char* name) {
+  const char* value = ::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// An XDG base directory; one that is not absolute is ignored, as the specification wants.
+fs::path xdg(const char* name, const char* below_home) {
+  const fs::path set = variable(name);
+  if (set.is_absolute()) return set;
+  return fs::path(variable("HOME").empty() ? "." : variable("HOME")) / below_home;
+}
+
+// Cooldowns by status, newest era (reference: Hermes's credential pool).
+Milliseconds cooldown_for(int http_status) {
+  return http_status == 401 ? std::chrono::minutes{5} : std::chrono::minutes{60};
+}
+
+Health reported(Health health, const Report& report, Instant now) {
+  health.status_at = now;
+  health.error_code = report.http_status;
+  health.error_reason = report.reason;
+  health.error_message = report.message;
+  if (report.http_status >= 200 && report.http_status < 400) {
+    return Health{Status::ok, now, {}, {}, {}, {}, health.request_count, health.last_used_at};
+  }
+  health.status = Status::exhausted;
+  health.cooldown_until = report.reset_at.value_or(now + cooldown_for(report.http_status));
+  return health;
+}
+
+Error no_profile(const std::string& name) {
+  return {
+      Errc::not_found, "there is no profile \"" + name + "\"",
+      "`authdb profile list` shows those there are; `authdb profile add " + name + "` makes it."};
+}
+
+void require_profile(View& view, const std::string& name) {
+  const auto names = view.profiles();
+  if (std::find(names.begin(), names.end(), name) == names.end())
+    throw BackendError{no_profile(name)};
+}
+
+// One write transaction around `body`.
+template <typename F>
+Result<void> write(Engine& engine, F&& body) {
+  return Engine::guarded([&] {
+    const auto txn = engine.begin_write();
+    body(*txn);
+    txn->commit();
+  });
+}
+
+}  // namespace
+
+fs::path default_store_path() {
+  if (const auto set = variable("AUTHDB_STORE"); !set.empty()) return set;
+  return xdg("XDG_DATA_HOME", ".local/share") / "authdb" / "auth.db";
+}
+
+fs::path default_key_path() {
+  if (const auto set = variable("AUTHDB_KEY_FILE"); !set.empty()) return set;
+  if (const auto set = variable("CREDENTIALS_DIRECTORY"); !set.empty()) {
+    const fs::path file = fs::path(set) / "authdb.key";
+    std::error_code error;
+    if (fs::exists(file, error)) return file;
+  }
+  return xdg("XDG_CONFIG_HOME", ".config") / "authdb" / "seal.key";
+}
+
+Result<Store> Store::open(StoreOptions options, OpenMode mode) {
+  if (options.path.empty()) options.path = default_store_path();
+  if (options.key_file.empty()) options.key_file = default_key_path();
+  auto files = sqlite::open_files(options.path, options.key_file, mode, options.clock());
+  if (!files) return fail(std::move(files.error()));
+  auto engine = std::make_shared<Engine>();
+  engine->mode = mode;
+  engine->files = std::move(*files);
+  engine->options = std::move(options);
+  auto opened = Engine::guarded(
+      [&] { return sqlite::open_backend(engine->files, mode, engine->options.clock); });
+  if (!opened) return fail(std::move(opened.error()));
+  engine->backend = std::move(*opened);
+  return Store(std::move(engine));
+}
+
+Instant Store::now() const { return engine_->now(); }
+const fs::path& Store::path() const { return engine_->files.database; }
+const std::string& Store::id() const { return engine_->files.store_id; }
+
+// ---- looking -----------------------------------------------------------------------------------
+
+Result<std::vector<Credential>> Store::list(const Filter& filter) const {
+  return Engine::guarded([&] { return engine_->backend->view()->list(filter); });
+}
+
+Result<Credential> Store::find(const Uid& uid) const {
+  return Engine::guarded([&] { return engine_->load_sealed(*engine_->backend->view(), uid).row; });
+}
+
+Result<std::vector<PoolEntry>> Store::pool(std::string_view profile,
+                                           std::string_view provider) const {
+  return Engine::guarded([&] { return engine_->backend->view()->pool(profile, provider); });
+}
+
+Result<std::vector<std::string>> Store::profiles() const {
+  return Engine::guarded([&] { return engine_->backend->view()->profiles(); });
+}
+
+Result<std::vector<std::string>> Store::profiles_of(const Uid& uid) const {
+  return Engine::guarded([&] {
+    const auto view = engine_->backend->view();
+    return view->profiles_of(engine_->load_sealed(*view, uid).row.id);
+  });
+}
+
+Result<std::vector<std::string>> Store::providers() const {
+  return Engine::guarded([&] { return engine_->backend->view()->providers(); });
+}
+
+Result<ProviderState> Store::provider_state(std::string_view profile,
+                                            std::string_view provider) const {
+  return Engine::guarded(
+      [&] { return engine_->backend->view()->provider_state(profile, provider); });
+}
+
+Result<std::optional<RetiredToken>> Store::retired(const TokenHash& hash) const {
+  return Engine::guarded([&] { return engine_->backend->view()->retired(hash); });
+}
+
+Result<std::vector<ImportReceipt>> Store::receipts() const {
+  return Engine::guarded([&] { return engine_->backend->view()->receipts(); });
+}
+
+Result<QueryRows> Store::query(const std::string& sql) const {
+  return Engine::guarded([&] { return engine_->backend->view()->query(sql); });
+}
+
+Result<Held> Store::unseal(const Uid& uid) const {
+  return Engine::guarded([&] { return engine_->load(*engine_->backend->view(), uid); });
+}
+
+Result<Secret> Store::unseal_extra(const Uid& uid) const {
+  return Engine::guarded([&] {
+    const auto view = engine_->backend->view();
+    const Credential row = engine_->load_sealed(*view, uid).row;
+    return engine_->open(view->extra(row.id), uid, "credential.extra", 0);
+  });
+}
+
+// ---- changing ----------------------------------------------------------------------------------
+
+Result<void> Store::remove(const Uid& uid) {
+  const auto found = find(uid);
+  if (!found) return fail(found.error());
+  // Under the lock, so that no rotation is under way that would bring the token back.
+  std::optional<LockedCredential> locked;
+  if (found->identity.auth_type == AuthType::oauth) {
+    auto taken = lock_credential(*this, uid, engine_->options.lock_wait);
+    if (!taken) return fail(std::move(taken.error()));
+    locked.emplace(std::move(*taken));
+  }
+  return write(*engine_, [&](Txn& txn) {
+    const Credential row = engine_->load_sealed(txn, uid).row;
+    txn.set_removed(row.id, now());
+    txn.clear_refresh_hash(row.id);
+    if (row.refresh_hash) {
+      txn.retire(row.id, *row.refresh_hash, row.family, row.generation, now(), Retirement::removed);
+    }
+    txn.wipe_removed(now() - kUndoWindow);
+  });
+}
+
+Result<void> Store::report(const Uid& uid, const Report& report) {
+  return write(*engine_, [&](Txn& txn) {
+    const Credential row = engine_->load_sealed(txn, uid).row;
+    if (row.health.status == Status::dead) return;  // a report about a call made before it died
+    txn.set_health(row.id, reported(row.health, report, now()));
+  });
+}
+
+Result<void> Store::reset(const Uid& uid) {
+  return write(*engine_, [&](Txn& txn) {
+    const Credential row = engine_->load_sealed(txn, uid).row;
+    Health health;
+    health.status_at = now();
+    health.request_count = row.health.request_count;
+    health.last_used_at = row.health.last_used_at;
+    txn.set_health(row.id, health);
+  });
+}
+
+Result<void> Store::touch(const Uid& uid) {
+  return Engine::guarded([&] {
+    const auto txn = engine_->backend->begin_careless(engine_->options.lock_wait);
+    txn->count_use(engine_->load_sealed(*txn, uid).row.id, now());
+    txn->commit();
+  });
+}
+
+Result<void> Store::add_profile(const std::string& name) {
+  if (name.empty()) return fail(Errc::usage, "a profile needs a name");
+  return write(*engine_, [&](Txn& txn) { txn.add_profile(name, now()); });
+}
+
+Result<void> Store::remove_profile(const std::string& name) {
+  return write(*engine_, [&](Txn& txn) {
+    require_profile(txn, name);
+    txn.remove_profile(name);
+  });
+}
+
+Result<void> Store::bind(const std::string& profile, const Uid& uid,
+                         std::optional<std::int64_t> position) {
+  return write(*engine_, [&](Txn& txn) {
+    require_profile(txn, profile);
+    txn.bind(profile, engine_->load_sealed(txn, uid).row.id, position);
+  });
+}
+
+Result<void> Store::unbind(const std::string& profile, const Uid& uid) {
+  return write(*engine_, [&](Txn& txn) {
+    require_profile(txn, profile);
+    txn.unbind(profile, engine_->load_sealed(txn, uid).row.id);
+  });
+}
+
+Result<void> Store::set_place(const std::string& profile, const Uid& uid, std::int64_t place) {
+  return write(*engine_, [&](Txn& txn) {
+    const Credential row = engine_->load_sealed(txn, uid).row;
+    std::vector<std::int64_t> order;
+    for (const PoolEntry& entry : txn.pool(profile, row.identity.provider)) {
+      if (entry.credential.id != row.id) order.push_back(entry.credential.id);
+    }
+    const auto at = std::clamp<std::int64_t>(place, 1, static_cast<std::int64_t>(order.size()) + 1);
+    order.insert(order.begin() + (at - 1), row.id);
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      txn.bind(profile, order[i], static_cast<std::int64_t>(i));
+    }
+  });
+}
+
+Result<void> Store::set_strategy(const std::string& profile, const std::string& provider,
+                                 Strategy strategy) {
+  return write(*engine_, [&](Txn& txn) {
+    require_profile(txn, profile);
+    ProviderState state = txn.provider_state(profile, provider);
+    state.strategy = strategy;
+    txn.set_state(state, {});
+  });
+}
+
+}  // namespace authdb
