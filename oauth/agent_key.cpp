@@ -33,15 +33,16 @@ bool is_true(const nlohmann::json& fields, const char* key) {
   return it != fields.end() && it->is_boolean() && it->get<bool>();
 }
 
-// A definite no to this access token or this account. 403 ends it unless the table says that the
-// account only lacks money.
+// A definite no to this access token or this account; a page from somewhere in between is none. 403
+// ends it unless the table says that the account only lacks money.
 FailureClass failure_of(const Answer& answer, const ErrorBody& body, const Provider& provider) {
-  if (answer.http_status == 401) return FailureClass::login;
-  const Verdict verdict = classify(answer.http_status, body, provider.errors);
-  if (verdict.failure == FailureClass::entitlement) return FailureClass::entitlement;
-  if (answer.http_status == 403) return body.json ? FailureClass::login : FailureClass::transient;
-  return verdict.failure == FailureClass::rate_limited ? FailureClass::rate_limited
-                                                       : FailureClass::transient;
+  const bool page = !body.json && !answer.body.empty();
+  if (page) return FailureClass::transient;
+  const FailureClass listed = classify(answer.http_status, body, provider.errors).failure;
+  if (answer.http_status == 403 && listed == FailureClass::entitlement) return listed;
+  if (answer.http_status == 401 || answer.http_status == 403) return FailureClass::login;
+  const bool is_login = listed == FailureClass::terminal || listed == FailureClass::login;
+  return is_login ? FailureClass::transient : listed;
 }
 
 }  // namespace

@@ -51,15 +51,6 @@ RotateRequest rotate_request(const BearerRequest& request) {
   return out;
 }
 
-Attempt mint_attempt(const Credential& row, const std::string& profile) {
-  Attempt attempt;
-  attempt.kind = AttemptKind::mint;
-  attempt.family = row.family;
-  attempt.from_generation = row.generation;
-  attempt.profile = profile;
-  return attempt;
-}
-
 }  // namespace
 
 std::string login_hint(const BearerParts& parts, const std::string& provider) {
@@ -176,6 +167,7 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
 Result<Bearer> Serving::mint_under(LockedCredential& lock) const {
   RotateRequest want;
   want.profile = request_.profile;
+  want.rejected = request_.rejected;
   std::vector<std::string> warnings;
   for (bool second = false;; second = true) {
     want.force = second;
@@ -204,11 +196,9 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock) const {
 }
 
 MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held) const {
-  Attempt attempt = mint_attempt(held.row, request_.profile);
-  attempt.started_at = store_.now();
+  Attempt attempt = lock.begin_attempt(AttemptKind::mint, request_.profile);
   const auto settle = [&](MintAnswer answer, Outcome outcome) {
     attempt.outcome = outcome;
-    attempt.finished_at = store_.now();
     attempt.error_code = answer.code;
     if (answer.http_status != 0) attempt.http_status = answer.http_status;
     if (!answer.key) {
@@ -243,7 +233,7 @@ MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held) const 
 Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
                                      const MintAnswer& answer) const {
   const std::string what = "agent-key mint failed for " + name_of(held.row) + ": " + answer.message;
-  if (answer.http_status == 401) {
+  if (answer.http_status == 401 && answer.failure == FailureClass::login) {
     Judgement judgement;
     judgement.ruling = Ruling::rejected;
     judgement.failure = FailureClass::login;
@@ -278,12 +268,10 @@ Result<void> Serving::note_rejection(LockedCredential& lock,
                   login_hint(parts_, row.identity.provider));
     }
   }
-  Attempt attempt = mint_attempt(row, request_.profile);
-  attempt.kind =
-      row.bearer_kind == BearerKind::agent_key ? AttemptKind::mint : AttemptKind::refresh;
+  const bool key = row.bearer_kind == BearerKind::agent_key;
+  Attempt attempt =
+      lock.begin_attempt(key ? AttemptKind::mint : AttemptKind::refresh, request_.profile);
   attempt.outcome = Outcome::not_sent;
-  attempt.started_at = now_;
-  attempt.finished_at = now_;
   attempt.http_status = 401;
   attempt.error_code = kRejectedBearer;
   lock.record(attempt);

@@ -15,12 +15,6 @@ namespace {
 constexpr std::string_view kHeaderPrefix = "header:";
 constexpr std::size_t kShownCode = 64;
 
-const std::string kReuseExplained =
-    "Refresh tokens are single-use. Usually another program that shares this login (a monitoring "
-    "script, a self-heal hook, a second install with a copy of auth.json, the Codex CLI or an "
-    "editor extension) sent the token and did not hand its successor back. Only one may refresh; "
-    "to look at a login's health, use: authdb status.";
-
 // Of a token that has not arrived yet, only the scope is known.
 BearerKind bearer_kind_of(const Provider& provider, const std::string& scope,
                           const Secret& access_token) {
@@ -180,10 +174,7 @@ std::string OAuthTokenEndpoint::describe(const Answer& answer, const TokenAnswer
   }
   std::string text = "the server answered with " + status + ", " + shown(body.code, kShownCode);
   if (!body.description.empty()) text += ": " + shown(body.description, kShownText);
-  if (verdict.reuse) {
-    text = "the server says that this refresh token had been used before, and ends the session (" +
-           text + "). " + kReuseExplained;
-  }
+  if (verdict.reuse) text = "this refresh token had been used before: " + text;
   return text;
 }
 
