@@ -51,8 +51,8 @@ void journal_the_row(Locked& locked, const std::optional<TokenHash>& predecessor
 // Step 3: does what the journal says is still to be done. Throws BackendError.
 void recover(Locked& locked);
 
-// Puts the credential on hold because `attempt` was sent and never answered.
-void hold_uncertain(Locked& locked, Attempt attempt);
+// Puts the credential on hold because `attempt` was sent and never answered, and says so in the ledger.
+void hold_uncertain(Locked& locked, const Attempt& attempt);
 
 // An answer that could be written neither to its journal nor to the database: the last resort is a
 // sealed file in $XDG_RUNTIME_DIR/authdb, which recovery reads too.

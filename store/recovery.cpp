@@ -24,6 +24,15 @@ SentToken sent_token(const JournalRecord& record) {
   return {record.hash, record.family, record.generation};
 }
 
+// A journal goes on saying `sent` until the next attempt; the ledger needs to hear it once.
+void hold_uncertain_once(Locked& locked, const Attempt& attempt) {
+  const auto view = locked.engine.backend->view();
+  const LostAttempts lost = view->lost_attempts(locked.held.row.id, *attempt.refresh_hash);
+  const bool known =
+      lost.count > 0 && lost.last_at == attempt.started_at && lost.pid == attempt.pid;
+  if (!known) hold_uncertain(locked, attempt);
+}
+
 // Died after the answer was journalled: settle it as its owner would have.
 void settle_answer(Locked& locked, const JournalRecord& record) {
   const Identity& identity = locked.held.row.identity;
@@ -42,7 +51,7 @@ void settle_answer(Locked& locked, const JournalRecord& record) {
            attempt_of(locked, record, Outcome::recovered));
     locked.recovered = judgement.ruling == Ruling::granted;
   } else {
-    hold_uncertain(locked, attempt_of(locked, record, Outcome::uncertain));
+    hold_uncertain_once(locked, attempt_of(locked, record, Outcome::uncertain));
   }
 }
 
@@ -88,7 +97,7 @@ void handle_unanswered(Locked& locked) {
   attempt.refresh_hash = row.refresh_hash;
   attempt.family = row.family;
   attempt.from_generation = row.generation;
-  hold_uncertain(locked, std::move(attempt));
+  hold_uncertain_once(locked, attempt);
 }
 
 }  // namespace
@@ -103,17 +112,13 @@ Answer answer_of(Locked& locked, const JournalRecord& record) {
   return answer;
 }
 
-void hold_uncertain(Locked& locked, Attempt attempt) {
-  if (locked.held.row.hold == Hold::conflict || locked.held.row.hold == Hold::handed_over) return;
+void hold_uncertain(Locked& locked, const Attempt& attempt) {
+  const Credential& row = locked.held.row;
   const auto txn = locked.engine.begin_write();
-  const auto lost = txn->lost_attempts(locked.held.row.id, *attempt.refresh_hash);
-  const bool known =
-      lost.count > 0 && lost.last_at == attempt.started_at && lost.pid == attempt.pid;
-  if (known && locked.held.row.hold == Hold::uncertain) return;
-  txn->set_hold(locked.held.row.id, Hold::uncertain);
-  if (!known) txn->record(locked.held.row.id, attempt);
+  if (row.hold == Hold::none) txn->set_hold(row.id, Hold::uncertain);
+  txn->record(row.id, attempt);
   txn->commit();
-  locked.held.row.hold = Hold::uncertain;
+  if (row.hold == Hold::none) locked.held.row.hold = Hold::uncertain;
 }
 
 void recover(Locked& locked) {

@@ -243,6 +243,15 @@ Result<Rotated> give_up_rejected(Sending& s, LockedCredential& locked, const Jud
   return fail(explain_rejected(s.locked, judgement, lost, s.request.profile));
 }
 
+Result<Rotated> give_up_unspent(Sending& s, const Judgement& judgement, Outcome outcome) {
+  forget_attempt(s, judgement, outcome);
+  return fail(explain_unspent(s.locked, judgement, s.request.profile));
+}
+
+Result<Rotated> give_up_not_sent(Sending& s, const Answer& answer) {
+  return give_up_unspent(s, s.endpoint.judge(answer), Outcome::not_sent);
+}
+
 Sending prepare(Locked& locked, const RotateRequest& request, TokenEndpoint& endpoint) {
   const Credential& row = locked.held.row;
   Sending s{locked, request, endpoint, {*row.refresh_hash, row.family, row.generation}, {}};
@@ -296,23 +305,19 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
 
     // 5. One POST. Whether it began is what the mark says, never what an error code suggests.
     const Answer answer = post(s);
-    const Judgement judgement = endpoint->judge(answer);
-    if (locked.journal.mark() != JournalMark::sent) {
-      forget_attempt(s, judgement, Outcome::not_sent);
-      return fail(explain_unspent(locked, judgement, request.profile));
-    }
+    if (locked.journal.mark() != JournalMark::sent) return give_up_not_sent(s, answer);
 
     // 6. A 2xx answer is on disk before anybody looks at what it brought.
     const bool success = answer.http_status >= 200 && answer.http_status < 300;
     const JournalRecord answered = success ? answered_record(s, answer) : JournalRecord();
     const bool journalled = success && locked.journal.write_answered(answered).has_value();
+    const Judgement judgement = endpoint->judge(answer);
 
     // 7 and 8. The row moves, then the journal is told.
     if (judgement.grant) return settle_grant(s, judgement, journalled, answered);
     if (judgement.ruling == Ruling::rejected) return give_up_rejected(s, *this, judgement);
     if (judgement.ruling == Ruling::uncertain) return give_up_uncertain(s, judgement);
-    forget_attempt(s, judgement, Outcome::rejected);
-    return fail(explain_unspent(locked, judgement, request.profile));
+    return give_up_unspent(s, judgement, Outcome::rejected);
   };
   auto outcome = Engine::guarded(body);
   if (!outcome) return fail(std::move(outcome.error()));

@@ -142,7 +142,7 @@ CREATE TABLE provider_state (
   active     INTEGER NOT NULL DEFAULT 0 CHECK (active IN (0, 1)),
   strategy   TEXT NOT NULL DEFAULT 'fill_first'
                CHECK (strategy IN ('fill_first', 'round_robin', 'least_used', 'random')),
-  suppressed TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(suppressed)),
+  suppressed TEXT NOT NULL DEFAULT '[]',  -- a JSON array of words
   extra      BLOB,  -- sealed
   PRIMARY KEY (profile, provider)
 ) STRICT, WITHOUT ROWID;

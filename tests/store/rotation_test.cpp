@@ -1,0 +1,517 @@
+#include "store/rotation.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "tests/store/store_fixture.h"
+
+namespace authdb::test {
+namespace {
+
+class RotationTest : public StoreTest {
+ protected:
+  static constexpr Milliseconds kPastExpiry{901'000};
+};
+
+TEST_F(RotationTest, AFreshAccessTokenIsReturnedWithoutLockOrRequest) {
+  Store store = open();
+  const Uid uid = add_login(store);
+
+  const auto rotated = rotate(store, uid, {});
+
+  ASSERT_TRUE(rotated);
+  EXPECT_EQ(text(rotated->held.access_token), "access-a-1");
+  EXPECT_EQ(rotated->action, Action::cached);
+  EXPECT_TRUE(sent().empty());
+  EXPECT_FALSE(std::filesystem::exists(journal(uid)));
+}
+
+TEST_F(RotationTest, AnExpiredTokenIsRefreshedAndThePairReplaced) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-2"));
+
+  const auto rotated = rotate(store, uid, {});
+
+  ASSERT_TRUE(rotated) << rotated.error().message;
+  EXPECT_EQ(rotated->action, Action::refreshed);
+  const auto held = store.unseal(uid);
+  ASSERT_TRUE(held);
+  EXPECT_EQ(text(held->access_token), "access-a-2");
+  EXPECT_EQ(text(held->refresh_token), "refresh-a-2");
+  EXPECT_EQ(held->row.generation, 2);
+  EXPECT_EQ(held->row.expires_at, now() + Seconds(900));
+}
+
+TEST_F(RotationTest, P2_TheReplacedTokenIsRetiredAsSpentAndNeverCurrentAgain) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {}));
+
+  const auto retired = store.retired(hash("refresh-a-1"));
+  ASSERT_TRUE(retired && *retired);
+  EXPECT_EQ((*retired)->reason, Retirement::spent);
+  CredentialChange stale;
+  stale.uid = uid;
+  stale.planned_against = 2;
+  stale.grant.emplace();
+  stale.grant->access_token = Secret::copy_of("access-a-1");
+  stale.grant->refresh_token = Secret::copy_of("refresh-a-1");
+  Change change;
+  change.credentials.push_back(std::move(stale));
+  EXPECT_FALSE(store.apply(change));
+  EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-2");
+}
+
+TEST_F(RotationTest, AnAnswerWithoutRefreshTokenKeepsTheOneThereIs) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("", "access-a-2"));
+
+  ASSERT_TRUE(rotate(store, uid, {}));
+
+  EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
+  EXPECT_EQ(store.find(uid)->generation, 2);
+  EXPECT_FALSE(*store.retired(hash("refresh-a-1")));
+}
+
+TEST_F(RotationTest, TheSameRefreshTokenHandedBackIsNotRetired) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("refresh-a-1", "access-a-2"));
+
+  ASSERT_TRUE(rotate(store, uid, {}));
+
+  EXPECT_FALSE(*store.retired(hash("refresh-a-1")));
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-3"));
+  EXPECT_TRUE(rotate(store, uid, {}));
+}
+
+TEST_F(RotationTest, P1_ManyThreadsAtOneExpiryMakeOneCall) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-2"));
+
+  std::atomic<int> served{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      const auto rotated = rotate(store, uid, {});
+      if (rotated && rotated->held.access_token.reveal() == "access-a-2") ++served;
+    });
+  }
+  for (auto& thread : threads) thread.join();
+
+  EXPECT_EQ(served, 8);
+  EXPECT_EQ(sent().size(), 1u);
+}
+
+TEST_F(RotationTest, P1_ProcessesAtOneExpiryMakeOneCall) {
+  const Uid uid = [&] {
+    Store store = open();
+    return add_login(store);
+  }();
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-2"));
+  auto* calls = static_cast<std::atomic<int>*>(::mmap(nullptr, sizeof(std::atomic<int>),
+                                                      PROT_READ | PROT_WRITE,
+                                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  new (calls) std::atomic<int>(0);
+  script_->replies.front().meanwhile = [calls] { ++*calls; };
+
+  std::vector<pid_t> children;
+  for (int i = 0; i < 6; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      auto store = Store::open(options(), OpenMode::use);
+      const auto rotated = rotate(*store, uid, {});
+      ::_exit(rotated && rotated->held.access_token.reveal() == "access-a-2" ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+
+  EXPECT_EQ(calls->load(), 1);
+  ::munmap(calls, sizeof(std::atomic<int>));
+}
+
+TEST_F(RotationTest, P1_ATokenWhoseSuccessorIsKnownIsNotSentEvenIfForced) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+  will(grants("refresh-a-3", "access-a-3"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  EXPECT_EQ(sent(), (std::vector<std::string>{"refresh-a-1", "refresh-a-2"}));
+}
+
+TEST_F(RotationTest, ACallerWithALiveBearerDoesNotWaitForSomebodyElsesRefresh) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(800));  // due, and still alive
+  Result<Rotated> bystander = fail(Errc::unexpected, "not asked");
+  Reply slow = grants("refresh-a-2", "access-a-2");
+  slow.meanwhile = [&] { bystander = rotate(store, uid, {}); };
+  will(std::move(slow));
+
+  const auto rotated = rotate(store, uid, {});
+
+  ASSERT_TRUE(rotated);
+  ASSERT_TRUE(bystander) << bystander.error().message;
+  EXPECT_EQ(text(bystander->held.access_token), "access-a-1");
+  EXPECT_EQ(bystander->action, Action::cached);
+}
+
+TEST_F(RotationTest, ALockNotHadByTheDeadlineNamesItsHolderAndChangesNothing) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  StoreOptions impatient = options();
+  impatient.lock_wait = Milliseconds(20);
+  Store other = *Store::open(impatient, OpenMode::use);
+  auto locked = lock_credential(store, uid, Milliseconds(0));
+  ASSERT_TRUE(locked);
+
+  const auto refused = rotate(other, uid, {});
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::busy);
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr(std::to_string(::getpid())));
+  EXPECT_EQ(store.find(uid)->health.status, Status::ok);
+  EXPECT_TRUE(sent().empty());
+}
+
+TEST_F(RotationTest, P5_ARefusedConnectionLeavesTheTokenAsItWas) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.before_send = true});
+
+  const auto failed = rotate(store, uid, {});
+
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Errc::try_later);
+  EXPECT_EQ(store.find(uid)->hold, Hold::none);
+  will(grants("refresh-a-2", "access-a-2"));
+  EXPECT_TRUE(rotate(store, uid, {}));
+}
+
+TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 429, .body = "slow down"});
+
+  const auto failed = rotate(store, uid, {});
+
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Errc::try_later);
+  EXPECT_EQ(store.find(uid)->health.cooldown_until, now() + Seconds(30));
+  EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
+}
+
+TEST_F(RotationTest, P5_ATerminalRefusalMarksTheCredentialDeadAndKeepsItsTokens) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 400,
+        .body = R"({"error":"invalid_grant","error_description":"no longer valid"})"});
+
+  const auto failed = rotate(store, uid, {});
+
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, Errc::login_needed);
+  EXPECT_EQ(store.find(uid)->health.status, Status::dead);
+  EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
+}
+
+TEST_F(RotationTest, ReuseOfATokenSentOnceIsExplainedAsAnOutsider) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 400,
+        .body = R"({"error":"invalid_grant","error_description":"Refresh token reuse detected"})"});
+
+  const auto failed = rotate(store, uid, {.profile = "atlas"});
+
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message, ::testing::HasSubstr("profile atlas"));
+  EXPECT_THAT(failed.error().hint, ::testing::HasSubstr("something else has a copy"));
+}
+
+TEST_F(RotationTest, P5_ALiveTokenIsServedWhenTheServerGoesSilent) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(800));
+  will({.silence = true});
+
+  const auto served = rotate(store, uid, {});
+
+  ASSERT_TRUE(served) << served.error().message;
+  EXPECT_EQ(text(served->held.access_token), "access-a-1");
+  EXPECT_FALSE(served->warning.empty());
+  EXPECT_EQ(store.find(uid)->hold, Hold::uncertain);
+}
+
+TEST_F(RotationTest, P1_AnUncertainTokenIsNotReplayedWhileABearerLives) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(800));
+  will({.silence = true});
+  ASSERT_TRUE(rotate(store, uid, {}));
+
+  EXPECT_TRUE(rotate(store, uid, {}));
+  const auto forced = rotate(store, uid, {.force = true});
+
+  ASSERT_FALSE(forced);
+  EXPECT_EQ(forced.error().code, Errc::try_later);
+  EXPECT_EQ(sent().size(), 1u);
+}
+
+TEST_F(RotationTest, AnUncertainTokenIsReplayedOnceNothingIsLiveAndHealsIfItWasUnspent) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(800));
+  will({.silence = true});
+  ASSERT_TRUE(rotate(store, uid, {}));
+  advance(Seconds(200));
+  will(grants("refresh-a-2", "access-a-2"));
+
+  const auto rotated = rotate(store, uid, {});
+
+  ASSERT_TRUE(rotated) << rotated.error().message;
+  EXPECT_EQ(text(rotated->held.access_token), "access-a-2");
+  EXPECT_EQ(store.find(uid)->hold, Hold::none);
+}
+
+TEST_F(RotationTest, ReplaysBackOffAndSayWhenTheNextOneIs) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.silence = true});
+  ASSERT_FALSE(rotate(store, uid, {}));
+  will({.silence = true});
+  ASSERT_FALSE(rotate(store, uid, {}));  // the first replay is at once
+  ASSERT_EQ(sent().size(), 2u);
+
+  const auto early = rotate(store, uid, {});
+  ASSERT_FALSE(early);
+  EXPECT_THAT(early.error().hint, ::testing::HasSubstr(format_iso(now() + Seconds(5))));
+  EXPECT_EQ(sent().size(), 2u);
+  advance(Seconds(6));
+  will(grants("refresh-a-2", "access-a-2"));
+  EXPECT_TRUE(rotate(store, uid, {}));
+}
+
+TEST_F(RotationTest, ARejectedReplayIsExplainedAsOurOwnLostAnswer) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.silence = true});
+  ASSERT_FALSE(rotate(store, uid, {}));
+  will({.status = 400,
+        .body = R"({"error":"invalid_grant","error_description":"Refresh token reuse detected"})"});
+
+  const auto dead = rotate(store, uid, {});
+
+  ASSERT_FALSE(dead);
+  EXPECT_EQ(dead.error().code, Errc::login_needed);
+  EXPECT_THAT(dead.error().hint, ::testing::HasSubstr("our own lost answer"));
+  EXPECT_EQ(store.find(uid)->health.status, Status::dead);
+}
+
+TEST_F(RotationTest, ReplayOnRequestSendsAnUncertainTokenAtOnce) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(800));
+  will({.silence = true});
+  ASSERT_TRUE(rotate(store, uid, {}));
+  will(grants("refresh-a-2", "access-a-2"));
+
+  EXPECT_TRUE(rotate(store, uid, {.force = true, .replay = true}));
+  EXPECT_EQ(sent().size(), 2u);
+}
+
+TEST_F(RotationTest, InsideTheProvidersGraceAnUncertainTokenIsReplayedAtOnce) {
+  script_->policy.reuse_grace = Seconds(10);
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(800));
+  will({.silence = true});
+  ASSERT_TRUE(rotate(store, uid, {}));
+  will(grants("refresh-a-2", "access-a-2"));
+
+  const auto healed = rotate(store, uid, {});
+
+  ASSERT_TRUE(healed);
+  EXPECT_EQ(text(healed->held.access_token), "access-a-2");
+}
+
+TEST_F(RotationTest, P3_ARefreshTokenWithoutAccessTokenIsSavedBeforeTheFailureIsTold) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 200, .body = R"({"refresh_token":"refresh-a-2"})"});
+
+  const auto failed = rotate(store, uid, {});
+
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-2");
+  EXPECT_EQ((*store.retired(hash("refresh-a-1")))->reason, Retirement::spent);
+  will(grants("refresh-a-3", "access-a-3"));
+  EXPECT_TRUE(rotate(store, uid, {}));
+  EXPECT_EQ(sent().back(), "refresh-a-2");
+}
+
+TEST_F(RotationTest, ATokenShorterThanTheSkewIsNotRefreshedOnEachCall) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-2", /*lifetime_s=*/60));
+  ASSERT_TRUE(rotate(store, uid, {}));
+
+  advance(Seconds(20));
+  EXPECT_EQ(rotate(store, uid, {})->action, Action::cached);
+  EXPECT_EQ(sent().size(), 1u);
+  advance(Seconds(15));  // past half its life
+  will(grants("refresh-a-3", "access-a-3", 60));
+  EXPECT_EQ(rotate(store, uid, {})->action, Action::refreshed);
+}
+
+TEST_F(RotationTest, MinTtlAsksForMoreButNotForARefreshPerCall) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(100));
+
+  EXPECT_EQ(rotate(store, uid, {.min_ttl = Seconds(5000)})->action, Action::cached);
+  advance(Seconds(400));
+  will(grants("refresh-a-2", "access-a-2"));
+  EXPECT_EQ(rotate(store, uid, {.min_ttl = Seconds(5000)})->action, Action::refreshed);
+}
+
+TEST_F(RotationTest, ARejectedAccessTokenIsReplacedOnceForAllWhoReportIt) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  const std::string rejected = store.find(uid)->access_fingerprint;
+  will(grants("refresh-a-2", "access-a-2"));
+
+  EXPECT_EQ(rotate(store, uid, {.rejected = rejected})->action, Action::refreshed);
+  const auto second = rotate(store, uid, {.rejected = rejected});
+
+  ASSERT_TRUE(second);
+  EXPECT_EQ(text(second->held.access_token), "access-a-2");
+  EXPECT_EQ(sent().size(), 1u);
+}
+
+TEST_F(RotationTest, AClockSteppedBackCausesOneRefreshAndNoStorm) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(-Milliseconds(3'600'000));
+  will(grants("refresh-a-2", "access-a-2"));
+
+  EXPECT_EQ(rotate(store, uid, {})->action, Action::refreshed);
+  EXPECT_EQ(rotate(store, uid, {})->action, Action::cached);
+}
+
+TEST_F(RotationTest, AHeldConflictIsNeverSent) {
+  Store store = open();
+  CredentialChange change = login("a", "access-a-1", "refresh-a-1", now());
+  change.hold = Hold::conflict;
+  const Uid uid = add(store, std::move(change));
+  advance(kPastExpiry);
+
+  const auto refused = rotate(store, uid, {.force = true});
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::login_needed);
+  EXPECT_TRUE(sent().empty());
+}
+
+TEST_F(RotationTest, EveryAttemptIsInTheLedger) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.before_send = true});
+  ASSERT_FALSE(rotate(store, uid, {.profile = "atlas"}));
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.profile = "atlas"}));
+
+  const auto rows = store.query(
+      "SELECT outcome, profile, from_generation, to_generation, fingerprint, pid "
+      "FROM rotation WHERE kind = 'refresh'");
+
+  ASSERT_TRUE(rows) << rows.error().message;
+  ASSERT_EQ(rows->rows.size(), 2u);
+  EXPECT_EQ(std::get<std::string>(rows->rows[0][0]), "not_sent");
+  EXPECT_EQ(std::get<std::string>(rows->rows[1][0]), "committed");
+  EXPECT_EQ(std::get<std::string>(rows->rows[1][1]), "atlas");
+  EXPECT_EQ(std::get<std::int64_t>(rows->rows[1][3]), 2);
+  EXPECT_EQ(std::get<std::string>(rows->rows[1][4]), fingerprint(hash("refresh-a-1")));
+  EXPECT_EQ(std::get<std::int64_t>(rows->rows[1][5]), ::getpid());
+}
+
+TEST_F(RotationTest, TheShieldStandsFromIntentToSettlement) {
+  StoreOptions shielded = options();
+  int depth = 0;
+  int depth_while_sending = 0;
+  shielded.shield = [&]() -> std::shared_ptr<void> {
+    ++depth;
+    return {&depth, [](int* count) { --*count; }};
+  };
+  Store store = *Store::open(shielded, OpenMode::create);
+  const Uid uid = add_login(store);
+  Reply reply = grants("refresh-a-2", "access-a-2");
+  reply.meanwhile = [&] { depth_while_sending = depth; };
+  will(std::move(reply));
+
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  EXPECT_EQ(depth_while_sending, 1);
+  EXPECT_EQ(depth, 0);
+}
+
+TEST_F(RotationTest, P3_ARotatedTokenIsInTheJournalBeforeItIsInTheDatabase) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  // Another connection holds the write lock, so that step 7 cannot succeed.
+  StoreOptions impatient = options();
+  impatient.lock_wait = Milliseconds(50);
+  Store blocked = *Store::open(impatient, OpenMode::use);
+  std::optional<FileLock> gate;
+  Reply reply = grants("refresh-a-2", "access-a-2");
+  reply.meanwhile = [&] {
+    gate = *std::move(FileLock::acquire(database().string() + ".d/gate", Milliseconds(0)));
+  };
+  will(std::move(reply));
+
+  const auto served = rotate(blocked, uid, {.force = true});
+
+  ASSERT_TRUE(served) << served.error().message;
+  EXPECT_EQ(text(served->held.access_token), "access-a-2");
+  EXPECT_THAT(served->warning, ::testing::HasSubstr("safe in its journal"));
+  EXPECT_EQ(store.find(uid)->generation, 1);
+  gate.reset();
+  const auto next = rotate(store, uid, {.force = true});
+  ASSERT_TRUE(next) << next.error().message;
+  EXPECT_EQ(next->action, Action::recovered);
+  EXPECT_EQ(store.find(uid)->generation, 2);
+  EXPECT_EQ(sent().size(), 1u);
+}
+
+}  // namespace
+}  // namespace authdb::test
