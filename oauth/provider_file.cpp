@@ -197,8 +197,7 @@ std::vector<FieldProblem> check(const Provider& provider) {
   const auto& auth = provider.client_auth;
   if (auth != "none" && auth != "basic" && auth != "post") {
     wrong("client_auth", "must be none, basic or post");
-  }
-  if (auth != "none" && provider.client_secret_env.empty()) {
+  } else if (auth != "none" && provider.client_secret_env.empty()) {
     wrong("client_secret_env", "is required with client_auth " + auth);
   }
   if (provider.token_body != "form" && provider.token_body != "json") {

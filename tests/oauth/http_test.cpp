@@ -135,6 +135,7 @@ TEST(Http, NotAByteIsSentIfSentSaysNo) {
   {
     RawServer server([&](Peer& peer) { heard = peer.read_request(); });
     answer = curl_transport()->perform(request_to(server), [] { return false; });
+    server.wait_served(1);
   }
 
   EXPECT_EQ(heard, "");
@@ -147,6 +148,7 @@ TEST(Http, ThrowingSentIsANo) {
   {
     RawServer server([&](Peer& peer) { heard = peer.read_request(); });
     curl_transport()->perform(request_to(server), []() -> bool { throw 1; });
+    server.wait_served(1);
   }
   EXPECT_EQ(heard, "");
 }

@@ -77,6 +77,11 @@ int RawServer::connections() const {
   return connections_;
 }
 
+void RawServer::wait_served(int count) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return served_ >= count; });
+}
+
 void RawServer::run() {
   for (;;) {
     const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
@@ -88,6 +93,9 @@ void RawServer::run() {
     Peer peer(fd);
     serve_(peer);
     ::close(fd);
+    const std::lock_guard lock(mutex_);
+    ++served_;
+    changed_.notify_all();
   }
 }
 

@@ -2,6 +2,7 @@
 // thread; one connection at a time.
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -35,6 +36,8 @@ class RawServer {
 
   std::string url(std::string_view path = "/token") const;
   int connections() const;
+  // Blocks until so many connections have been served to their end.
+  void wait_served(int count) const;
 
  private:
   void run();
@@ -43,7 +46,9 @@ class RawServer {
   int listener_ = -1;
   int port_ = 0;
   mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
   int connections_ = 0;
+  int served_ = 0;
   std::thread thread_;
 };
 
