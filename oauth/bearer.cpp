@@ -46,6 +46,15 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
                     std::to_string(std::chrono::ceil<Seconds>(*soonest - now).count()) +
                     " s, or lift it: authdb reset " + request.provider);
   }
+  const std::string_view first = why_not(pool.front(), now);
+  if (first == "handed_over") {
+    return fail(Errc::try_later, std::move(message),
+                "Another tool refreshes it now; authdb migrate takes it back.");
+  }
+  if (first == "conflict") {
+    return fail(Errc::login_needed, std::move(message),
+                "Say which copy is the live one: authdb migrate --prefer PATH");
+  }
   return fail(Errc::login_needed, std::move(message), login_hint(parts, request.provider));
 }
 
@@ -69,7 +78,7 @@ EndpointFor endpoints(BearerParts parts, Clock clock) {
     const Provider* provider = parts.registry().find(identity.provider);
     if (provider == nullptr) return nullptr;
     return std::make_unique<OAuthTokenEndpoint>(
-        TokenEndpointParts{*provider, identity, parts.http, parts.environment, clock, discoveries});
+        TokenEndpointParts{provider, identity, parts.http, parts.environment, clock, discoveries});
   };
 }
 

@@ -66,8 +66,7 @@ Result<Bearer> Serving::serve(const Credential& row) const {
   return row.bearer_kind == BearerKind::agent_key ? agent_key(row) : access_token(row);
 }
 
-// API keys
-// ------------------------------------------------------------------------------------------
+// ---- API keys ----------------------------------------------------------------------------------
 
 Result<Bearer> Serving::api_key(const Credential& row) const {
   auto held = store_.unseal(row.uid);
@@ -96,8 +95,7 @@ Result<Bearer> Serving::api_key(const Credential& row) const {
   return bearer;
 }
 
-// Access tokens that are bearers themselves
-// ---------------------------------------------------------
+// ---- Access tokens that are bearers themselves -------------------------------------------------
 
 Result<Bearer> Serving::access_token(const Credential& row) const {
   const RotateRequest want = rotate_request(request_);
@@ -131,15 +129,13 @@ Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequ
   return lock->rotate(want);
 }
 
-// Agent keys
-// ----------------------------------------------------------------------------------------
+// ---- Agent keys --------------------------------------------------------------------------------
 
 Result<Bearer> Serving::agent_key(const Credential& row) const {
   if (agent_key_serves(row, request_, now_)) return cached(row, BearerKind::agent_key, {});
   if (!row.refresh_hash) return without_refresh_token(row);
-  if (const auto provider = known_provider(row.identity); !provider) {
-    return cached_or(row, provider.error());
-  }
+  const auto provider = known_provider(row.identity);
+  if (!provider) return cached_or(row, provider.error());
   // Whoever has a live key does not wait for somebody else's mint.
   const bool content =
       agent_key_lives(row, request_, now_) && now_ + request_.min_ttl < *row.agent_key_expires_at;
@@ -159,12 +155,12 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
       if (!first) return fail(first.error());
     }
   }
-  auto minted = mint_under(*lock);
+  auto minted = mint_under(*lock, **provider);
   return minted ? std::move(minted) : cached_or(row, minted.error());
 }
 
 // Refresh if due, commit, mint, commit; once more if the access token turns out to be refused.
-Result<Bearer> Serving::mint_under(LockedCredential& lock) const {
+Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provider) const {
   RotateRequest want;
   want.profile = request_.profile;
   want.rejected = request_.rejected;
@@ -181,7 +177,7 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock) const {
       bearer.warnings = std::move(warnings);
       return bearer;
     }
-    MintAnswer answer = ask_for_key(lock, held);
+    MintAnswer answer = ask_for_key(lock, held, provider);
     if (answer.key) {
       Bearer bearer =
           make(held.row, BearerKind::agent_key, std::move(answer.key->secret), Action::minted);
@@ -195,7 +191,8 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock) const {
   }
 }
 
-MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held) const {
+MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held,
+                                const Provider& provider) const {
   Attempt attempt = lock.begin_attempt(AttemptKind::mint, request_.profile);
   const auto settle = [&](MintAnswer answer, Outcome outcome) {
     attempt.outcome = outcome;
@@ -209,10 +206,8 @@ MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held) const 
     return answer;
   };
 
-  const auto provider = known_provider(held.row.identity);
-  const auto request = !provider ? Result<HttpRequest>(fail(provider.error()))
-                                 : mint_request(**provider, held.row.identity, parts_.environment,
-                                                held.access_token, request_.min_ttl);
+  const auto request = mint_request(provider, held.row.identity, parts_.environment,
+                                    held.access_token, request_.min_ttl);
   if (!request) {
     MintAnswer refused;
     refused.code = "not_allowed";
@@ -222,7 +217,7 @@ MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held) const 
   bool sent = false;
   Answer answer = parts_.http->perform(*request, [&] { return sent = true; });
   answer.started_at = attempt.started_at;
-  MintAnswer read = read_mint(answer, **provider, held.access_token);
+  MintAnswer read = read_mint(answer, provider, held.access_token);
   const Outcome outcome = read.key                  ? Outcome::committed
                           : !sent                   ? Outcome::not_sent
                           : answer.http_status == 0 ? Outcome::uncertain
@@ -278,14 +273,12 @@ Result<void> Serving::note_rejection(LockedCredential& lock,
   return {};
 }
 
-// Without a refresh token there is only what there is
-// ------------------------------------------------
+// ---- Without a refresh token there is only what there is ---------------------------------------
 
 Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
   if (row.has_agent_key && row.agent_key_fingerprint != request_.rejected &&
       not_known_to_be_over(row.agent_key_expires_at, now_)) {
-    return cached(row, BearerKind::agent_key,
-                  "there is no refresh token: this key cannot be renewed");
+    return cached(row, BearerKind::agent_key, {});
   }
   auto held = store_.unseal(row.uid);
   if (!held) return fail(held.error());
@@ -303,8 +296,7 @@ Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
                       "agent key: it looks like a partial OAuth setup");
 }
 
-// One credential, forced
-// -----------------------------------------------------------------------------
+// ---- One credential, forced --------------------------------------------------------------------
 
 Result<Bearer> Serving::refresh(const Credential& row, bool replay) const {
   if (row.identity.auth_type == AuthType::api_key) {
@@ -330,18 +322,16 @@ Result<Bearer> Serving::mint(const Credential& row) const {
     return fail(Errc::usage, name_of(row) + " needs no agent key: its token is the bearer itself");
   }
   if (!row.refresh_hash) return login_needed(row, "has no refresh token: a partial OAuth setup");
-  if (const auto provider = known_provider(row.identity); !provider) {
-    return fail(provider.error());
-  }
+  const auto provider = known_provider(row.identity);
+  if (!provider) return fail(provider.error());
   auto lock = lock_credential(store_, row.uid, kLockWait);
   if (!lock) return fail(lock.error());
-  auto minted = mint_under(*lock);
+  auto minted = mint_under(*lock, **provider);
   if (!minted) return fail(with_hint(minted.error(), row));
   return minted;
 }
 
-// Building blocks
-// -----------------------------------------------------------------------------------
+// ---- Building blocks ---------------------------------------------------------------------------
 
 // Also says, before any lock is taken, that the tokens may go where they would have to.
 Result<const Provider*> Serving::known_provider(const Identity& identity) const {

@@ -28,8 +28,8 @@ class Serving {
   Result<Bearer> agent_key(const Credential& row) const;
   Result<Bearer> without_refresh_token(const Credential& row) const;
 
-  Result<Bearer> mint_under(LockedCredential& lock) const;
-  MintAnswer ask_for_key(LockedCredential& lock, const Held& held) const;
+  Result<Bearer> mint_under(LockedCredential& lock, const Provider& provider) const;
+  MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
   Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
                               const MintAnswer& answer) const;
   Result<void> note_rejection(LockedCredential& lock, std::optional<Instant> obtained_at) const;

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::string_view kHeaderPrefix = "header:";
 constexpr std::size_t kShownCode = 64;
+// Short: others wait for the lock that is held meanwhile.
+constexpr Milliseconds kDiscoveryDeadline{8'000};
 
 // Of a token that has not arrived yet, only the scope is known.
 BearerKind bearer_kind_of(const Provider& provider, const std::string& scope,
@@ -42,7 +44,7 @@ void Discoveries::keep(const std::string& url, const std::string& token_endpoint
 }
 
 TokenPolicy OAuthTokenEndpoint::policy() const {
-  return {parts_.provider.skew, parts_.provider.reuse_grace};
+  return {parts_.provider->skew, parts_.provider->reuse_grace};
 }
 
 Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function<bool()>& sent) {
@@ -60,32 +62,34 @@ Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function
 }
 
 Result<std::string> OAuthTokenEndpoint::url() {
-  const bool known = !setting(parts_.provider, "token_endpoint", parts_.environment).value.empty();
-  return known ? token_url(parts_.provider, parts_.identity, parts_.environment) : discover();
+  const bool known = !setting(*parts_.provider, "token_endpoint", parts_.environment).value.empty();
+  return known ? token_url(*parts_.provider, parts_.identity, parts_.environment) : discover();
 }
 
 // No token travels with this request, so it may fail and be repeated freely.
 Result<std::string> OAuthTokenEndpoint::discover() {
-  const auto where = discovery_url(parts_.provider, parts_.environment);
+  const auto where = discovery_url(*parts_.provider, parts_.environment);
   if (!where) return fail(where.error());
   std::string found = parts_.discoveries->find(*where);
   if (found.empty()) {
     HttpRequest request;
     request.method = "GET";
+    request.deadline = kDiscoveryDeadline;
+
     request.url = *where;
-    request.ca_file = ca_file_of(parts_.provider, parts_.environment);
+    request.ca_file = ca_file_of(*parts_.provider, parts_.environment);
     const Answer answer = parts_.http->perform(request, {});
     if (answer.http_status == 200 && answer.complete) {
       found = std::string(TokenAnswer(answer.body.reveal()).text("token_endpoint"));
     }
     if (found.empty()) {
       return fail(Errc::try_later,
-                  "the token endpoint of " + parts_.provider.id +
+                  "the token endpoint of " + parts_.provider->id +
                       " could not be looked up at its issuer" +
                       (answer.failure.empty() ? "" : ": " + scrub(answer.failure)));
     }
   }
-  if (const auto allowed = check_allowed(parts_.provider, found, parts_.environment); !allowed) {
+  if (const auto allowed = check_allowed(*parts_.provider, found, parts_.environment); !allowed) {
     return fail(allowed.error());
   }
   parts_.discoveries->keep(*where, found);
@@ -93,7 +97,7 @@ Result<std::string> OAuthTokenEndpoint::discover() {
 }
 
 Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
-  const Provider& provider = parts_.provider;
+  const Provider& provider = *parts_.provider;
   auto endpoint = url();
   if (!endpoint) return fail(endpoint.error());
   const std::string client_id = client_id_of(provider, parts_.identity, parts_.environment);
@@ -133,8 +137,9 @@ Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
   return request;
 }
 
-Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& answer, Instant started_at) const {
-  const Provider& provider = parts_.provider;
+Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& answer, Instant started_at,
+                                   std::string& warning) const {
+  const Provider& provider = *parts_.provider;
   Grant grant;
   grant.access_token = answer.secret("access_token");
   grant.refresh_token = answer.secret("refresh_token");
@@ -148,8 +153,9 @@ Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& answer, Instant started_at
   const std::string& scope = grant.scope.empty() ? parts_.identity.scope : grant.scope;
   grant.bearer_kind = bearer_kind_of(provider, scope, grant.access_token);
   if (!grant.access_token.empty()) {
-    grant.expires_at =
-        expiry_of(answer, grant.access_token.reveal(), started_at, provider.floor).at;
+    Expiry expiry = expiry_of(answer, grant.access_token.reveal(), started_at, provider.floor);
+    grant.expires_at = expiry.at;
+    warning = std::move(expiry.warning);
   }
   return grant;
 }
@@ -184,12 +190,11 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   const TokenAnswer fields(answer.body.reveal());
   const bool ok = answer.http_status >= 200 && answer.http_status < 300;
   if (ok) {
-    Grant grant = grant_of(fields, answer.started_at);
+    Grant grant = grant_of(fields, answer.started_at, out.message);
+
     if (!grant.access_token.empty()) {
       out.ruling = Ruling::granted;
-      out.message =
-          expiry_of(fields, grant.access_token.reveal(), answer.started_at, parts_.provider.floor)
-              .warning;
+
       out.grant = std::move(grant);
       return out;
     }
@@ -205,7 +210,7 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   ErrorBody body = read_error(fields);
   if (ok && body.code.empty()) body.code = fields.text("status");  // MiniMax's way to say no
   const Verdict verdict =
-      out.grant ? Verdict{} : classify(answer.http_status, body, parts_.provider.errors);
+      out.grant ? Verdict{} : classify(answer.http_status, body, parts_.provider->errors);
   out.ruling = verdict.ruling;
   out.failure = verdict.failure;
   out.reuse = verdict.reuse;

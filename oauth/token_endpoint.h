@@ -28,7 +28,7 @@ class Discoveries {
 };
 
 struct TokenEndpointParts {
-  Provider provider;
+  const Provider* provider;  // the registry's, which outlives every endpoint
   Identity identity;
   std::shared_ptr<HttpTransport> http;
   Environment environment;
@@ -50,7 +50,7 @@ class OAuthTokenEndpoint final : public TokenEndpoint {
   Result<std::string> url();
   Result<std::string> discover();
   Result<HttpRequest> request(const Secret& refresh_token);
-  Grant grant_of(const TokenAnswer& answer, Instant started_at) const;
+  Grant grant_of(const TokenAnswer& answer, Instant started_at, std::string& warning) const;
   std::string describe(const Answer& answer, const TokenAnswer& fields, const ErrorBody& body,
                        const Verdict& verdict) const;
   std::string shown(std::string_view text, std::size_t longest) const;

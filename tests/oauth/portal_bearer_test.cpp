@@ -21,6 +21,7 @@ class PortalBearerTest : public BearerTest {
  protected:
   explicit PortalBearerTest(portal::Era era = portal::Era::kAgentKey) : portal_(options_for(era)) {
     portal_.freeze();
+    portal_.set_now_ms(to_millis(kStart));  // it ran since it was made
     http_ = curl_transport();
   }
 
@@ -256,8 +257,7 @@ TEST_F(JwtPortalBearerTest, ThreadsThatRejectOneTokenAtOnceCostOneRefresh) {
   EXPECT_THAT(paths(), ElementsAre("token"));
 }
 
-// Processes
-// -----------------------------------------------------------------------------------------
+// ---- Processes ---------------------------------------------------------------------------------
 
 // Made before any thread is: waits for a word, then asks for a bearer and tells its fingerprint.
 class Child {

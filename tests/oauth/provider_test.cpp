@@ -192,8 +192,7 @@ TEST_F(Providers, MissingDirectoryIsNoProblem) {
   EXPECT_TRUE(ProviderRegistry::load(directory_ / "none").problems().empty());
 }
 
-// Where tokens may go
-// -------------------------------------------------------------------------------
+// ---- Where tokens may go -----------------------------------------------------------------------
 
 class Endpoints : public testing::Test {
  protected:

@@ -22,8 +22,9 @@ class Endpoint : public testing::Test {
     return endpoint(known == nullptr ? Provider{} : *known, std::move(env));
   }
   OAuthTokenEndpoint endpoint(Provider provider, Environment env = no_environment()) {
+    providers_.push_back(std::move(provider));
     return OAuthTokenEndpoint(
-        {std::move(provider), identity_, http_, std::move(env), [] { return kNow; }, discoveries_});
+        {&providers_.back(), identity_, http_, std::move(env), [] { return kNow; }, discoveries_});
   }
   Seen sent_by(OAuthTokenEndpoint endpoint, const std::string& token = "rt/1+x") {
     http_->answers.push_back(answered(200, "{}"));
@@ -36,6 +37,7 @@ class Endpoint : public testing::Test {
   }
 
   ProviderRegistry registry_ = ProviderRegistry::load("/nonexistent");
+  std::deque<Provider> providers_;  // endpoints point into it
   std::shared_ptr<ScriptedHttp> http_ = std::make_shared<ScriptedHttp>();
   std::shared_ptr<Discoveries> discoveries_ = std::make_shared<Discoveries>();
   Identity identity_;
@@ -43,8 +45,7 @@ class Endpoint : public testing::Test {
 
 std::string text(const Secret& secret) { return std::string(secret.reveal()); }
 
-// The request
-// ---------------------------------------------------------------------------------------
+// ---- The request -------------------------------------------------------------------------------
 
 TEST_F(Endpoint, AgentKeyEraSendsTheTokenInTheBody) {
   for (const char* scope : {"", "inference:mint_agent_key"}) {
@@ -160,8 +161,7 @@ TEST_F(Endpoint, IssuerThatFailsOrPointsElsewhereGetsNoToken) {
   }
 }
 
-// The answer
-// ----------------------------------------------------------------------------------------
+// ---- The answer --------------------------------------------------------------------------------
 
 TEST_F(Endpoint, FullAnswerIsAGrant) {
   const Judgement got =
@@ -313,6 +313,15 @@ TEST_F(Endpoint, ServerThatQuotesTheTokenDoesNotLeakIt) {
   EXPECT_THAT(got.code + got.message, Not(HasSubstr("seed-refresh")));
   EXPECT_THAT(got.message, Not(HasSubstr("\x1b")));
   EXPECT_LT(got.message.size(), 400U);
+}
+
+TEST_F(Endpoint, TransportThatQuotesTheTokenDoesNotLeakItEither) {
+  Answer failed;
+  failed.failure = "cannot send seed-refresh";
+  http_->answers.push_back(std::move(failed));
+  const Answer answer = endpoint("nous").send(Secret::copy_of("seed-refresh"), [] { return true; });
+
+  EXPECT_EQ(answer.failure, "cannot send [redacted]");
 }
 
 TEST_F(Endpoint, MiniMaxSaysNoWithStatus200) {
