@@ -401,9 +401,9 @@ void Journal::add_spent(const TokenHash& hash, std::int64_t generation) {
 
 std::vector<unsigned char> Journal::encode(const JournalRecord& record) {
   const DiskRecord disk = to_disk(record);
-  const auto head = bytes_of(disk);
-  std::vector<unsigned char> bytes(head.begin(), head.end());
-  bytes.insert(bytes.end(), record.payload.begin(), record.payload.end());
+  std::vector<unsigned char> bytes(sizeof(disk) + record.payload.size());
+  std::memcpy(bytes.data(), &disk, sizeof(disk));
+  std::copy(record.payload.begin(), record.payload.end(), bytes.begin() + sizeof(disk));
   return bytes;
 }
 

@@ -46,14 +46,14 @@ Answer json_answer(int status, const nlohmann::json& body) {
   return answer;
 }
 
-Answer answer_with(const Fault& fault, Pauses& pauses, const std::function<Answer()>& process) {
-  pauses.wait(fault.delay_before);
+std::optional<Answer> answer_with(const Fault& fault, Pauses& pauses,
+                                  const std::function<Answer()>& process) {
+  if (!pauses.wait(fault.delay_before) || fault.drop == When::kBefore) return {};
   const bool replaces = fault.replaces_answer();
-  const bool untouched = fault.drop == When::kBefore || (replaces && fault.when == When::kBefore);
-  Answer answer = untouched ? Answer{} : process();
+  Answer answer = replaces && fault.when == When::kBefore ? Answer{} : process();
   if (replaces) answer = replacement(fault);
   change(answer, fault);
-  pauses.wait(fault.delay_after);
+  if (!pauses.wait(fault.delay_after) || fault.drop == When::kAfter) return {};
   return answer;
 }
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,9 @@ struct Answer {
 Answer json_answer(int status, const nlohmann::json& body);
 
 // Answers by `process`, which is what spends tokens, or not, as `fault` wants it, and waits where
-// it says so.
-Answer answer_with(const Fault& fault, Pauses& pauses, const std::function<Answer()>& process);
+// it says so. Nothing: the connection closes without a byte, because the fault drops it or
+// because the portal stopped during a wait (and before `process`, if it had not been called yet).
+std::optional<Answer> answer_with(const Fault& fault, Pauses& pauses,
+                                  const std::function<Answer()>& process);
 
 }  // namespace authdb::portal

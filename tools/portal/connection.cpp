@@ -45,9 +45,9 @@ bool Connection::deliver(const Delivery& delivery) {
   if (delivery.cut_after) cut(answer, *delivery.cut_after);
 
   const bool slow = delivery.drip.count() > 0;
-  const auto size = answer.size();
-  const auto early = slow ? std::min(body_start(answer), size) : size - std::min(size, kLastPiece);
-  const auto last = slow && size > early ? size - 1 : early;
+  const std::size_t held_back = delivery.endless ? 0 : slow ? 1 : kLastPiece;
+  const auto last = answer.size() - std::min(answer.size(), held_back);
+  const auto early = slow ? std::min(body_start(answer), last) : last;
   const std::string_view bytes = answer;
   bool open = send(bytes.substr(0, early)) &&
               send_dripping(bytes.substr(early, last - early), delivery.drip);

@@ -29,7 +29,7 @@ bool is_loopback_url(const std::string& url) {
 
 Delivery delivery_of(const Fault& fault) {
   Delivery delivery;
-  delivery.cut_after = fault.drop ? 0 : fault.cut_after;
+  delivery.cut_after = fault.cut_after;
   delivery.drip = fault.drip;
   delivery.endless = fault.endless;
   return delivery;
@@ -106,10 +106,14 @@ void OauthEndpoints::serve(RequestRecord record, const Process& process,
   exchange.flight = world_.ledger.arrive(
       std::move(record), [&connection = exchange.connection] { return connection.hung_up(); });
   const Fault fault = world_.faults.take(endpoint, grant_type, family);
-  const Answer answer = answer_with(fault, world_.pauses, process);
+  const auto answer = answer_with(fault, world_.pauses, process);
   exchange.delivery = delivery_of(fault);
-  exchange.flight->answered(fault.drop ? 0 : answer.status);
-  write(answer, response);
+  if (!answer) {
+    exchange.delivery.cut_after = 0;
+    return;
+  }
+  exchange.flight->answered(answer->status);
+  write(*answer, response);
   response.set_header("Date", http_date(world_.clock.now_ms()));
 }
 

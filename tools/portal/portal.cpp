@@ -62,6 +62,8 @@ void Portal::add_fault(const Fault& fault) { impl_->world.faults.add(fault); }
 
 void Portal::clear_faults() { impl_->world.faults.clear(); }
 
+int Portal::delayed() const { return impl_->world.pauses.waiting(); }
+
 void Portal::release() { impl_->world.pauses.release(); }
 
 std::int64_t Portal::now_ms() const { return impl_->world.clock.now_ms(); }

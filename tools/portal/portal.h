@@ -60,6 +60,7 @@ class Portal {
 
   void add_fault(const Fault& fault);
   void clear_faults();  // requests already delayed stay so
+  int delayed() const;  // requests that a fault makes wait now
   void release();       // ends the delays under way
 
   std::int64_t now_ms() const;
