@@ -130,6 +130,7 @@ class Applier {
     attempt.family = tokens.family;
     attempt.from_generation = tokens.generation - 1;
     attempt.to_generation = tokens.generation;
+    attempt.started_at = now_;
     attempt.finished_at = now_;
     txn_.record(id, attempt);
   }

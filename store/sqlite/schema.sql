@@ -268,7 +268,8 @@ SELECT
   a.pid,
   a.process,
   a.finished_at - a.started_at AS latency_ms,
-  'sha256:' || lower(substr(hex(a.refresh_hash), 1, 16)) AS fingerprint
+  CASE WHEN a.refresh_hash IS NOT NULL
+    THEN 'sha256:' || lower(substr(hex(a.refresh_hash), 1, 16)) END AS fingerprint
 FROM attempt a
 JOIN credential c ON c.id = a.credential;
 
