@@ -216,10 +216,10 @@ std::vector<FieldProblem> check(const Provider& provider) {
     const std::string reason = endpoint_problem(provider.agent_key->endpoint, provider);
     if (!reason.empty()) wrong("agent_key", "\"endpoint\" " + reason);
   }
-  for (const auto& [field, variable] : provider.env) {
-    const auto known = [&](const TextField& candidate) { return candidate.name == field; };
+  for (const auto& entry : provider.env) {
+    const auto known = [&](const TextField& candidate) { return candidate.name == entry.first; };
     if (std::none_of(kTextFields.begin(), kTextFields.end(), known)) {
-      wrong("env", "names \"" + field + "\", which is no field of text");
+      wrong("env", "names \"" + entry.first + "\", which is no field of text");
     }
   }
   return problems;

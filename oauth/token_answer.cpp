@@ -1,5 +1,6 @@
 #include "oauth/token_answer.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,8 @@ std::string_view trimmed(std::string_view text) {
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }
 
 // A number or literal that a JSON reader can hold.
 bool holds(std::string_view word) {
@@ -117,7 +120,8 @@ TokenAnswer::~TokenAnswer() {
 std::string_view TokenAnswer::text(std::string_view key) const {
   const auto it = fields_->find(key);
   if (it == fields_->end() || !it->is_string()) return {};
-  return trimmed(it->get_ref<const std::string&>());
+  const std::string_view text = trimmed(it->get_ref<const std::string&>());
+  return std::any_of(text.begin(), text.end(), is_control) ? std::string_view() : text;
 }
 
 std::string TokenAnswer::key_names() const {

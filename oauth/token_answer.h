@@ -28,7 +28,8 @@ class TokenAnswer {
   // An object, whole or what is left of one; empty if the body was no object at all.
   const nlohmann::json& fields() const { return *fields_; }
 
-  // A member that is a non-blank string, trimmed; else empty.
+  // A member that is a non-blank string, trimmed; else empty. One with control characters is none:
+  // it would end up in headers and on terminals.
   std::string_view text(std::string_view key) const;
   Secret secret(std::string_view key) const { return Secret::copy_of(text(key)); }
   // Sorted, comma-separated, scrubbed: what may be said of an answer without saying it.

@@ -75,7 +75,6 @@ Result<std::string> OAuthTokenEndpoint::discover() {
     HttpRequest request;
     request.method = "GET";
     request.deadline = kDiscoveryDeadline;
-
     request.url = *where;
     request.ca_file = ca_file_of(*parts_.provider, parts_.environment);
     const Answer answer = parts_.http->perform(request, {});
@@ -191,10 +190,8 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   const bool ok = answer.http_status >= 200 && answer.http_status < 300;
   if (ok) {
     Grant grant = grant_of(fields, answer.started_at, out.message);
-
     if (!grant.access_token.empty()) {
       out.ruling = Ruling::granted;
-
       out.grant = std::move(grant);
       return out;
     }

@@ -557,6 +557,26 @@ TEST_F(BearerTest, DeadPoolNeedsALogin) {
   EXPECT_THAT(asked(), ElementsAre("token"));
 }
 
+TEST_F(BearerTest, HeldPoolSaysWhatWouldReleaseIt) {
+  for (const auto& [hold, code, hint] :
+       {std::tuple{Hold::conflict, Errc::login_needed, "--prefer"},
+        std::tuple{Hold::handed_over, Errc::try_later, "authdb migrate takes it back"}}) {
+    Seed seed = with_key(Seconds{1800});
+    seed.profile = hint;
+    seed.refresh = hint;
+    Change change = change_for(seed, kStart);
+    change.credentials[0].hold = hold;
+    ASSERT_TRUE(open().apply(change));
+    BearerRequest request;
+    request.provider = "nous";
+    request.profile = hint;
+    const auto got = source().bearer(request);
+
+    EXPECT_EQ(got.error().code, code);
+    EXPECT_THAT(got.error().hint, HasSubstr(hint));
+  }
+}
+
 TEST_F(BearerTest, RoundRobinTakesTurns) {
   for (const char* label : {"one", "two"}) {
     Seed seed = with_key(Seconds{1800});

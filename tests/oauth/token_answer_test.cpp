@@ -15,6 +15,12 @@ TEST(TokenAnswer, GivesStringsTrimmedAndBlankOnesAsNone) {
   for (const char* key : {"b", "c", "d", "e"}) EXPECT_EQ(answer.text(key), "") << key;
 }
 
+TEST(TokenAnswer, TakesNoTextThatCouldSplitAHeaderOrMoveACursor) {
+  const TokenAnswer answer(R"({"a":"x\r\nEvil: y","b":"x\u001b[2J","c":"x\u0000y"})");
+
+  for (const char* key : {"a", "b", "c"}) EXPECT_EQ(answer.text(key), "") << key;
+}
+
 TEST(TokenAnswer, IsNoObjectIfItIsAnythingElse) {
   for (const char* body : {"", "[1]", "\"x\"", "null", "<html></html>", "{\"a\":1} trailing"}) {
     EXPECT_FALSE(TokenAnswer(body).is_object()) << body;
