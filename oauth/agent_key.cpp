@@ -75,6 +75,7 @@ Result<HttpRequest> mint_request(const Provider& provider, const Identity& ident
 MintAnswer read_mint(const Answer& answer, const Provider& provider, const Secret& access_token) {
   MintAnswer out;
   out.http_status = answer.http_status;
+  out.retry_after = answer.retry_after;
   const std::vector<const Secret*> known{&access_token};
   const TokenAnswer fields(answer.body.reveal());
   const std::string status = "status " + std::to_string(answer.http_status);

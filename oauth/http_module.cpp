@@ -260,16 +260,15 @@ void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) void authdb_http_perform(
-    int abi, const AuthdbHttpRequest* request, AuthdbHttpAnswer* answer) {
+extern "C" void authdb_http_perform(int abi, const AuthdbHttpRequest* request,
+                                    AuthdbHttpAnswer* answer) {
   *answer = AuthdbHttpAnswer{};
   answer->retry_after_s = -1;
   if (abi != kAuthdbHttpAbi) return say(*answer, "authdb_http.so is of another version");
   perform(*request, *answer);
 }
 
-extern "C" __attribute__((visibility("default"))) void authdb_http_release(
-    AuthdbHttpAnswer* answer) {
+extern "C" void authdb_http_release(AuthdbHttpAnswer* answer) {
   if (answer->body != nullptr) explicit_bzero(answer->body, answer->body_size);
   free(answer->body);
   answer->body = nullptr;

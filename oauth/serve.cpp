@@ -239,10 +239,13 @@ Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
   if (answer.failure == FailureClass::login) {
     return fail(Errc::login_needed, what, login_hint(parts_, held.row.identity.provider));
   }
-  return fail(Errc::try_later, what,
-              answer.failure == FailureClass::entitlement
-                  ? "The account may not use this now; nothing is wrong with the login."
-                  : "Nothing was lost. Try again in a while.");
+  if (answer.failure == FailureClass::entitlement) {
+    return fail(Errc::try_later, what,
+                "The account may not use this now; nothing is wrong with the login.");
+  }
+  const std::string when =
+      answer.retry_after ? std::to_string(answer.retry_after->count()) + " s" : "a while";
+  return fail(Errc::try_later, what, "Nothing was lost. Try again in " + when + ".");
 }
 
 // Ok if this is the first bearer in a row to be rejected. One that has just replaced a rejected one

@@ -189,6 +189,15 @@ TEST_F(BearerTest, MintThatFailsOtherwiseIsTriedLater) {
   }
 }
 
+TEST_F(BearerTest, ServerThatAsksToWaitIsQuotedOnTheTime) {
+  add({});
+  Answer slow = answered(429, "{}");
+  slow.retry_after = Seconds{7};
+  http_script_->answers.push_back(std::move(slow));
+
+  EXPECT_THAT(bearer().error().hint, HasSubstr("7 s"));
+}
+
 TEST_F(BearerTest, KeyThatStillLivesIsServedWhenTheMintFails) {
   add(with_key(Seconds{60}));
   answer(503, "");
