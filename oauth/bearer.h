@@ -19,7 +19,8 @@ struct BearerRequest {
   std::string profile = "default";
   Uid credential;  // only this one; empty: the pool decides
   Milliseconds min_ttl{0};
-  std::string rejected;  // fingerprint of a bearer that a resource server refused (401)
+  std::string rejected;       // fingerprint of a bearer that a resource server refused (401)
+  bool want_base_url = true;  // false: Bearer::base_url stays empty, and no provider file is read
 };
 
 struct Bearer {

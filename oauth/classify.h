@@ -1,0 +1,37 @@
+// What an error answer of a token endpoint means. HTTP status decides first; only a 4xx JSON answer
+// can say anything about the token that was sent. Pure, thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "oauth/provider.h"
+#include "oauth/token_answer.h"
+#include "store/token_endpoint.h"
+
+namespace authdb::oauth {
+
+// The two shapes of error bodies: {"error":"code","error_description":…} and
+// {"error":{"code"|"type":…,"message":…}}. As the server wrote them: scrub before showing.
+struct ErrorBody {
+  bool json = false;
+  std::string code;
+  std::string description;
+};
+ErrorBody read_error(const TokenAnswer& answer);
+
+struct Verdict {
+  Ruling ruling = Ruling::uncertain;
+  FailureClass failure = FailureClass::transient;
+  bool reuse = false;
+};
+
+// `status` is not 2xx, or it is and the answer holds no grant.
+Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules);
+
+// The server says that the token had been spent before. "this is not a reusable connection" is no
+// such thing.
+bool says_reuse(const ErrorBody& body);
+
+}  // namespace authdb::oauth

@@ -1,0 +1,154 @@
+#include "oauth/endpoints.h"
+
+#include <algorithm>
+
+#include "oauth/provider_fields.h"
+#include "oauth/url.h"
+#include "store/claims.h"
+
+namespace authdb::oauth {
+namespace {
+
+// Gone since 2026; files in the field still name it.
+constexpr std::string_view kDeadPortal = "api.nousresearch.com";
+constexpr std::string_view kLivePortal = "https://portal.nousresearch.com";
+
+bool matches(std::string_view pattern, std::string_view host) {
+  if (!pattern.starts_with("*.")) return pattern == host;
+  return host.size() > pattern.size() - 1 && host.ends_with(pattern.substr(1));
+}
+
+std::string host_of(std::string_view text) {
+  const auto url = parse_url(text);
+  return url ? url->host : std::string();
+}
+
+bool lists(const Provider& provider, const std::string& host) {
+  for (const std::string& pattern : provider.allowed_hosts) {
+    if (matches(pattern, host)) return true;
+  }
+  if (provider.agent_key && host_of(provider.agent_key->endpoint) == host) return true;
+  return std::any_of(kTextFields.begin(), kTextFields.end(), [&](const TextField& field) {
+    return field.is_endpoint && host_of(provider.*field.member) == host;
+  });
+}
+
+bool environment_names(const Provider& provider, const std::string& host,
+                       const Environment& environment) {
+  return std::any_of(kTextFields.begin(), kTextFields.end(), [&](const TextField& field) {
+    if (!field.is_endpoint) return false;
+    const Setting set = setting(provider, field.name, environment);
+    return set.from_environment && host_of(set.value) == host;
+  });
+}
+
+std::string portal_of(const Provider& provider, const Identity& identity,
+                      const Environment& environment) {
+  const Setting portal = setting(provider, "portal_base_url", environment);
+  const std::string& chosen = portal.from_environment || identity.portal_base_url.empty()
+                                  ? portal.value
+                                  : identity.portal_base_url;
+  return host_of(chosen) == kDeadPortal ? std::string(kLivePortal) : chosen;
+}
+
+Result<std::string> absolute(const Provider& provider, const Identity& identity,
+                             const Environment& environment, const std::string& endpoint) {
+  const std::string url = endpoint.starts_with("/")
+                              ? join_url(portal_of(provider, identity, environment), endpoint)
+                              : endpoint;
+  if (const auto allowed = check_allowed(provider, url, environment); !allowed) {
+    return fail(allowed.error());
+  }
+  return url;
+}
+
+}  // namespace
+
+Setting setting(const Provider& provider, std::string_view field, const Environment& environment) {
+  const auto variables = provider.env.find(std::string(field));
+  if (variables != provider.env.end() && environment) {
+    // Several variables are aliases; the first that is set wins.
+    for (std::string_view rest = variables->second; !rest.empty();) {
+      const auto comma = std::min(rest.find(','), rest.size());
+      const auto value = environment(std::string(rest.substr(0, comma)));
+      if (value && !value->empty()) return {*value, true};
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+  }
+  for (const TextField& known : kTextFields) {
+    if (known.name == field) return {provider.*known.member, false};
+  }
+  return {};
+}
+
+std::string client_id_of(const Provider& provider, const Identity& identity,
+                         const Environment& environment) {
+  if (!identity.client_id.empty()) return identity.client_id;
+  return setting(provider, "client_id", environment).value;
+}
+
+Result<void> check_allowed(const Provider& provider, std::string_view url,
+                           const Environment& environment) {
+  const auto parsed = parse_url(url);
+  if (!parsed) {
+    return fail(Errc::refused, "an endpoint of " + provider.id + " is not a usable URL",
+                "Give it as https://host/path.");
+  }
+  if (!is_secure(*parsed)) {
+    return fail(Errc::refused,
+                "the endpoint http://" + parsed->host + " of " + provider.id + " is not encrypted",
+                "Only https is used, and http on this machine itself.");
+  }
+  if (is_loopback(parsed->host) || lists(provider, parsed->host) ||
+      environment_names(provider, parsed->host, environment)) {
+    return {};
+  }
+  return fail(Errc::refused,
+              "tokens of " + provider.id + " are not sent to " + parsed->host +
+                  ", which is none of its hosts",
+              "If it is right, add it to \"allowed_hosts\" in providers.d/" + provider.id +
+                  ".json, or name it in the environment.");
+}
+
+Result<std::string> token_url(const Provider& provider, const Identity& identity,
+                              const Environment& environment) {
+  const std::string endpoint = setting(provider, "token_endpoint", environment).value;
+  if (endpoint.empty()) return fail(Errc::usage, provider.id + " has no token endpoint");
+  return absolute(provider, identity, environment, endpoint);
+}
+
+Result<std::string> agent_key_url(const Provider& provider, const Identity& identity,
+                                  const Environment& environment) {
+  if (!provider.agent_key) return fail(Errc::usage, provider.id + " has no agent keys");
+  return absolute(provider, identity, environment, provider.agent_key->endpoint);
+}
+
+Result<std::string> discovery_url(const Provider& provider, const Environment& environment) {
+  const std::string issuer = setting(provider, "issuer", environment).value;
+  return absolute(provider, Identity{}, environment,
+                  join_url(issuer, ".well-known/openid-configuration"));
+}
+
+std::string inference_base_url(const Provider& provider, const Identity& identity,
+                               const Environment& environment) {
+  const Setting set = setting(provider, "inference_base_url", environment);
+  if (set.from_environment) return set.value;
+  if (!identity.inference_base_url.empty()) return identity.inference_base_url;
+  if (!identity.base_url.empty()) return identity.base_url;
+  return set.value;
+}
+
+bool mints_agent_keys(const Provider& provider, std::string_view scope) {
+  return provider.agent_key && !has_scope(scope, "inference:invoke");
+}
+
+std::string ca_file_of(const Provider& provider, const Environment& environment) {
+  const auto variable = [&](const char* name) {
+    return environment ? environment(name).value_or(std::string()) : std::string();
+  };
+  if (std::string file = variable("AUTHDB_CA_FILE"); !file.empty()) return file;
+  if (!provider.ca_file.empty()) return provider.ca_file;
+  return variable("SSL_CERT_FILE");
+}
+
+}  // namespace authdb::oauth

@@ -1,0 +1,52 @@
+// Where the tokens of one credential may be sent. The operator's environment wins over what the
+// credential has stored, and that over what its provider says; a host that the provider does not
+// list gets no token unless the environment named it (DESIGN 7). Read at use, so that a changed
+// environment counts at once. Pure but for `environment`; thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "oauth/provider.h"
+#include "store/credential.h"
+#include "store/result.h"
+
+namespace authdb::oauth {
+
+// A provider's field after the environment has had its say.
+struct Setting {
+  std::string value;
+  bool from_environment = false;
+};
+// `field` is a name as in providers.json, and one that holds text.
+Setting setting(const Provider& provider, std::string_view field, const Environment& environment);
+
+// The client the credential was issued to, else the provider's.
+std::string client_id_of(const Provider& provider, const Identity& identity,
+                         const Environment& environment);
+
+// The absolute URL of an endpoint. refused, naming the host, if a token must not go there; usage if
+// the provider has none.
+Result<std::string> token_url(const Provider& provider, const Identity& identity,
+                              const Environment& environment);
+Result<std::string> agent_key_url(const Provider& provider, const Identity& identity,
+                                  const Environment& environment);
+// Where to ask for the token endpoint of a provider that only names its issuer.
+Result<std::string> discovery_url(const Provider& provider, const Environment& environment);
+
+// May the provider's tokens go to this URL?
+Result<void> check_allowed(const Provider& provider, std::string_view url,
+                           const Environment& environment);
+
+// What the bearer is for.
+std::string inference_base_url(const Provider& provider, const Identity& identity,
+                               const Environment& environment);
+
+// True if this credential's access tokens are not bearers themselves: agent keys are minted from
+// them (Nous era E1). Its refresh tokens travel in the body, too.
+bool mints_agent_keys(const Provider& provider, std::string_view scope);
+
+// $AUTHDB_CA_FILE, else the provider's, else $SSL_CERT_FILE, else empty: the system's.
+std::string ca_file_of(const Provider& provider, const Environment& environment);
+
+}  // namespace authdb::oauth

@@ -1,0 +1,22 @@
+// When what a token endpoint handed out expires (DESIGN 6). Pure, thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "oauth/token_answer.h"
+#include "store/clock.h"
+
+namespace authdb::oauth {
+
+struct Expiry {
+  Instant at;
+  std::string warning;  // not empty if the life is a guess; names keys, never values
+};
+
+// The answer's absolute `expires_at`, else the time the request started + `expires_in` (MiniMax:
+// `expired_in`), else the JWT's `exp`, else the time the request started + `floor`.
+Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant started_at,
+                 Milliseconds floor);
+
+}  // namespace authdb::oauth

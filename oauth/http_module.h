@@ -1,0 +1,43 @@
+// The C boundary of the libcurl module. The two sides may carry different C++ run times, so nothing
+// but plain data crosses it, and nothing throws.
+#pragma once
+
+#include <cstddef>
+
+extern "C" {
+
+inline constexpr int kAuthdbHttpAbi = 1;
+
+struct AuthdbHttpHeader {
+  const char* name;
+  const char* value;
+};
+
+struct AuthdbHttpRequest {
+  const char* method;
+  const char* url;
+  const AuthdbHttpHeader* headers;
+  std::size_t header_count;
+  const char* body;
+  std::size_t body_size;
+  const char* ca_file;  // null: the system's directory of CAs
+  int use_proxy;        // 0: never; else as the usual environment variables say
+  long long deadline_ms;
+  std::size_t answer_cap;
+  int (*sent)(void* context);  // 0: send nothing
+  void* context;
+};
+
+struct AuthdbHttpAnswer {
+  int status;  // 0: no final status line arrived
+  int complete;
+  char* body;  // `body_size` bytes, not terminated; authdb_http_release() wipes and frees it
+  std::size_t body_size;
+  char content_type[128];
+  long long retry_after_s;  // -1: none
+  char failure[512];
+};
+
+using AuthdbHttpPerform = void(int abi, const AuthdbHttpRequest* request, AuthdbHttpAnswer* answer);
+using AuthdbHttpRelease = void(AuthdbHttpAnswer* answer);
+}

@@ -1,0 +1,182 @@
+#include "oauth/provider.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "oauth/builtin_providers.h"
+#include "oauth/provider_file.h"
+
+namespace authdb::oauth {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kAliases{{
+    {"codex", "openai-codex"},
+    {"xai", "xai-oauth"},
+    {"qwen", "qwen-oauth"},
+    {"minimax", "minimax-oauth"},
+}};
+
+constexpr std::size_t kLargestFile = 1 << 20;
+
+void add_aliases(Provider& provider) {
+  for (const auto& [alias, id] : kAliases) {
+    if (id == provider.id) provider.aliases.emplace_back(alias);
+  }
+}
+
+std::vector<Provider> builtin_providers(std::vector<ProviderProblem>& problems) {
+  std::vector<Provider> out;
+  for (const json& object : json::parse(kBuiltinProviders)) {
+    Provider provider;
+    for (FieldProblem& problem : read_provider(object, "built-in", provider)) {
+      problems.push_back(
+          {"oauth/providers.json", std::move(problem.field), std::move(problem.reason)});
+    }
+    add_aliases(provider);
+    out.push_back(std::move(provider));
+  }
+  return out;
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// Empty if the file may be believed. Checked on the open file, so that it is the one that is read.
+std::string distrust(int fd) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return "is not a regular file";
+  if (info.st_uid != ::geteuid() && info.st_uid != 0) return "belongs to another user";
+  if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "can be written by others: chmod go-w it";
+  if (info.st_size > static_cast<off_t>(kLargestFile)) return "is larger than 1 MiB";
+  return {};
+}
+
+std::string read_all(int fd) {
+  std::string out;
+  std::array<char, 8192> chunk{};
+  for (ssize_t got = 0; (got = ::read(fd, chunk.data(), chunk.size())) > 0;) {
+    out.append(chunk.data(), static_cast<std::size_t>(got));
+    if (out.size() > kLargestFile) break;
+  }
+  return out;
+}
+
+// What the parser says, without its own prefix.
+std::string json_problem(const json::exception& error) {
+  const std::string text = error.what();
+  const auto bracket = text.find("] ");
+  return "is not JSON: " + (bracket == std::string::npos ? text : text.substr(bracket + 2));
+}
+
+// The problems of one file; none, and `providers` has what it says.
+std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>& providers) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) return {{"", "cannot be opened"}};
+  if (std::string reason = distrust(file.get()); !reason.empty()) return {{"", reason}};
+
+  json object;
+  try {
+    object = json::parse(read_all(file.get()));
+  } catch (const json::exception& error) {
+    return {{"", json_problem(error)}};
+  }
+  const auto id = object.is_object() ? object.find("id") : object.end();
+  if (object.is_object() && id == object.end()) return {{"id", "is required"}};
+  const std::string name =
+      object.is_object() && id->is_string() ? id->get<std::string>() : std::string();
+  if (ProviderRegistry::canonical_id(name) != name) {
+    return {{"id", "is an alias of " + ProviderRegistry::canonical_id(name)}};
+  }
+
+  const auto known = std::find_if(providers.begin(), providers.end(),
+                                  [&](const Provider& other) { return other.id == name; });
+  if (known != providers.end() && known->origin["id"] != "built-in") {
+    return {{"id", "is already defined by " + known->origin["id"]}};
+  }
+  Provider provider = known == providers.end() ? Provider{} : *known;
+  std::vector<FieldProblem> problems = read_provider(object, path.string(), provider);
+  if (!problems.empty()) return problems;
+  if (provider.name.empty()) provider.name = provider.id;
+  if (known == providers.end()) {
+    providers.push_back(std::move(provider));
+  } else {
+    *known = std::move(provider);
+  }
+  return {};
+}
+
+}  // namespace
+
+Environment process_environment() {
+  return [](const std::string& variable) -> std::optional<std::string> {
+    const char* value = std::getenv(variable.c_str());
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+}
+
+ProviderRegistry ProviderRegistry::load(const fs::path& directory) {
+  ProviderRegistry registry;
+  registry.providers_ = builtin_providers(registry.problems_);
+
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() == ".json") files.push_back(it->path());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    registry.problems_.push_back({directory, "", "cannot be read: " + error.message()});
+  }
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) {
+    for (FieldProblem& problem : take_file(file, registry.providers_)) {
+      registry.problems_.push_back({file, std::move(problem.field), std::move(problem.reason)});
+    }
+  }
+  return registry;
+}
+
+fs::path ProviderRegistry::default_directory() {
+  const auto environment = process_environment();
+  const auto config = environment("XDG_CONFIG_HOME");
+  const fs::path base = config && config->starts_with("/")
+                            ? fs::path(*config)
+                            : fs::path(environment("HOME").value_or("/")) / ".config";
+  return base / "authdb" / "providers.d";
+}
+
+const Provider* ProviderRegistry::find(std::string_view id_or_alias) const {
+  const std::string id = canonical_id(id_or_alias);
+  const auto found = std::find_if(providers_.begin(), providers_.end(),
+                                  [&](const Provider& provider) { return provider.id == id; });
+  return found == providers_.end() ? nullptr : &*found;
+}
+
+std::string ProviderRegistry::canonical_id(std::string_view id_or_alias) {
+  for (const auto& [alias, id] : kAliases) {
+    if (alias == id_or_alias) return std::string(id);
+  }
+  return std::string(id_or_alias);
+}
+
+}  // namespace authdb::oauth

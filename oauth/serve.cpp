@@ -1,0 +1,418 @@
+#include "oauth/serve.h"
+
+#include <algorithm>
+
+#include "oauth/endpoints.h"
+
+namespace authdb::oauth {
+namespace {
+
+constexpr Seconds kAgentKeySkew{120};
+constexpr Seconds kSteppedBack{60};
+constexpr Milliseconds kLockWait{30'000};
+constexpr std::string_view kEnvSource = "env:";
+
+// In the ledger: a resource server refused the bearer, and a new one was to be had for it.
+constexpr const char* kRejectedBearer = "bearer_rejected";
+// A replacement follows the rejection within one refresh and one mint, deadlines included...
+constexpr Seconds kReplacedWithin{120};
+// ...and is "just minted" for this long.
+constexpr Seconds kFreshlyMinted{300};
+
+// Due this long before its end: the skew or what the caller asks for, but a key whose life is known
+// is good for at least half of it. Otherwise a key shorter than the skew would be minted anew on
+// each call.
+bool agent_key_serves(const Credential& row, const BearerRequest& request, Instant now) {
+  if (!row.has_agent_key || row.agent_key_fingerprint == request.rejected) return false;
+  if (!row.agent_key_expires_at) return false;
+  const Instant ends = *row.agent_key_expires_at;
+  Instant due = ends - std::max<Milliseconds>(kAgentKeySkew, request.min_ttl);
+  if (const auto since = row.agent_key_obtained_at) {
+    if (now < *since - kSteppedBack) return false;
+    due = std::max(due, *since + (ends - *since) / 2);
+  }
+  return now < due && now < ends;
+}
+
+bool agent_key_lives(const Credential& row, const BearerRequest& request, Instant now) {
+  return row.has_agent_key && row.agent_key_fingerprint != request.rejected &&
+         row.agent_key_expires_at && now < *row.agent_key_expires_at;
+}
+
+bool not_known_to_be_over(std::optional<Instant> expires_at, Instant now) {
+  return !expires_at || now < *expires_at;
+}
+
+RotateRequest rotate_request(const BearerRequest& request) {
+  RotateRequest out;
+  out.profile = request.profile;
+  out.min_ttl = request.min_ttl;
+  out.rejected = request.rejected;
+  return out;
+}
+
+}  // namespace
+
+std::string login_hint(const BearerParts& parts, const std::string& provider) {
+  const Provider* known = parts.registry ? parts.registry().find(provider) : nullptr;
+  const std::string tool =
+      known == nullptr || known->login_hint.empty() ? "" : " (" + known->login_hint + ")";
+  return "Log in again with the tool that owns this login" + tool +
+         ", then: authdb migrate. Or hand over a new grant: authdb add " + provider + " --grant";
+}
+
+Result<Bearer> Serving::serve(const Credential& row) const {
+  if (row.identity.auth_type == AuthType::api_key) return api_key(row);
+  return row.bearer_kind == BearerKind::agent_key ? agent_key(row) : access_token(row);
+}
+
+// ---- API keys ----------------------------------------------------------------------------------
+
+Result<Bearer> Serving::api_key(const Credential& row) const {
+  auto held = store_.unseal(row.uid);
+  if (!held) return fail(held.error());
+  Secret token = std::move(held->access_token);
+  std::string warning;
+  if (token.empty() && row.identity.source.starts_with(kEnvSource)) {
+    const std::string variable = row.identity.source.substr(kEnvSource.size());
+    token = Secret::take(parts_.environment(variable).value_or(""));
+    if (token.empty()) {
+      return fail(Errc::not_found,
+                  name_of(row) + " is kept in the environment, and " + variable + " is not set",
+                  "Set " + variable + ", or take the credential out: authdb remove " +
+                      row.identity.provider + " " + row.uid);
+    }
+    if (!row.access_fingerprint.empty() && row.access_fingerprint != fingerprint(token)) {
+      warning = variable + " has changed since it was imported";
+    }
+  }
+  if (token.empty()) return login_needed(row, "has no key in it");
+  if (fingerprint(token) == request_.rejected) {
+    return login_needed(row, "was rejected, and an API key cannot be renewed");
+  }
+  Bearer bearer = make(held->row, BearerKind::api_key, std::move(token), Action::cached);
+  if (!warning.empty()) bearer.warnings.push_back(std::move(warning));
+  return bearer;
+}
+
+// ---- Access tokens that are bearers themselves -------------------------------------------------
+
+Result<Bearer> Serving::access_token(const Credential& row) const {
+  const RotateRequest want = rotate_request(request_);
+  if (access_token_serves(row, want, now_)) return cached(row, BearerKind::access_token, {});
+  if (!row.refresh_hash) return without_refresh_token(row);
+  if (const auto provider = known_provider(row.identity); !provider) {
+    return cached_or(row, provider.error());
+  }
+  auto rotated = request_.rejected.empty() || request_.rejected != row.access_fingerprint
+                     ? rotate(store_, row.uid, want)
+                     : rotate_rejected(row, want);
+  if (!rotated) return cached_or(row, rotated.error());
+
+  Held& held = rotated->held;
+  Action action = rotated->action;
+  if (action == Action::cached && !request_.rejected.empty()) action = Action::adopted;
+  Bearer bearer = make(held.row, BearerKind::access_token, std::move(held.access_token), action);
+  if (!rotated->warning.empty()) bearer.warnings.push_back(std::move(rotated->warning));
+  return bearer;
+}
+
+Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequest& want) const {
+  auto lock = lock_credential(store_, row.uid, kLockWait);
+  if (!lock) return fail(lock.error());
+  const Credential& current = lock->held().row;
+  if (current.access_fingerprint == request_.rejected) {
+    if (const auto first = note_rejection(*lock, current.obtained_at); !first) {
+      return fail(first.error());
+    }
+  }
+  return lock->rotate(want);
+}
+
+// ---- Agent keys --------------------------------------------------------------------------------
+
+Result<Bearer> Serving::agent_key(const Credential& row) const {
+  if (agent_key_serves(row, request_, now_)) return cached(row, BearerKind::agent_key, {});
+  if (!row.refresh_hash) return without_refresh_token(row);
+  const auto provider = known_provider(row.identity);
+  if (!provider) return cached_or(row, provider.error());
+  // Whoever has a live key does not wait for somebody else's mint.
+  const bool content =
+      agent_key_lives(row, request_, now_) && now_ + request_.min_ttl < *row.agent_key_expires_at;
+  auto lock = lock_credential(store_, row.uid, content ? Milliseconds{0} : kLockWait);
+  if (!lock && content && lock.error().code == Errc::busy)
+    return cached(row, BearerKind::agent_key, {});
+  if (!lock) return cached_or(row, lock.error());
+
+  const Held& held = lock->held();
+  if (held.row.bearer_kind == BearerKind::agent_key) {
+    if (agent_key_serves(held.row, request_, now_)) {
+      return make(held.row, BearerKind::agent_key, held.agent_key.clone(),
+                  lock->recovered() ? Action::recovered : Action::adopted);
+    }
+    if (held.row.has_agent_key && held.row.agent_key_fingerprint == request_.rejected) {
+      const auto first = note_rejection(*lock, held.row.agent_key_obtained_at);
+      if (!first) return fail(first.error());
+    }
+  }
+  auto minted = mint_under(*lock, **provider);
+  return minted ? std::move(minted) : cached_or(row, minted.error());
+}
+
+// Refresh if due, commit, mint, commit; once more if the access token turns out to be refused.
+Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provider) const {
+  RotateRequest want;
+  want.profile = request_.profile;
+  want.rejected = request_.rejected;
+  std::vector<std::string> warnings;
+  for (bool second = false;; second = true) {
+    want.force = second;
+    auto rotated = lock.rotate(want);
+    if (!rotated) return fail(rotated.error());
+    Held& held = rotated->held;
+    if (!rotated->warning.empty()) warnings.push_back(std::move(rotated->warning));
+    if (held.row.bearer_kind == BearerKind::access_token) {  // the era changed under us
+      Bearer bearer =
+          make(held.row, BearerKind::access_token, std::move(held.access_token), rotated->action);
+      bearer.warnings = std::move(warnings);
+      return bearer;
+    }
+    MintAnswer answer = ask_for_key(lock, held, provider);
+    if (answer.key) {
+      Bearer bearer =
+          make(held.row, BearerKind::agent_key, std::move(answer.key->secret), Action::minted);
+      bearer.obtained_at = answer.key->obtained_at;
+      bearer.expires_at = answer.key->expires_at;
+      bearer.warnings = std::move(warnings);
+      if (!answer.warning.empty()) bearer.warnings.push_back(std::move(answer.warning));
+      return bearer;
+    }
+    if (answer.http_status != 401 || second) return mint_failure(lock, held, answer);
+  }
+}
+
+MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held,
+                                const Provider& provider) const {
+  Attempt attempt = lock.begin_attempt(AttemptKind::mint, request_.profile);
+  const auto settle = [&](MintAnswer answer, Outcome outcome) {
+    attempt.outcome = outcome;
+    attempt.error_code = answer.code;
+    if (answer.http_status != 0) attempt.http_status = answer.http_status;
+    if (!answer.key) {
+      lock.record(attempt);
+    } else if (const auto kept = lock.keep_agent_key(*answer.key, attempt); !kept) {
+      answer.warning = "the new agent key works but could not be stored: " + kept.error().message;
+    }
+    return answer;
+  };
+
+  const auto request = mint_request(provider, held.row.identity, parts_.environment,
+                                    held.access_token, request_.min_ttl);
+  if (!request) {
+    MintAnswer refused;
+    refused.code = "not_allowed";
+    refused.message = request.error().message;
+    return settle(std::move(refused), Outcome::not_sent);
+  }
+  bool sent = false;
+  Answer answer = parts_.http->perform(*request, [&] { return sent = true; });
+  answer.started_at = attempt.started_at;
+  MintAnswer read = read_mint(answer, provider, held.access_token);
+  const Outcome outcome = read.key                  ? Outcome::committed
+                          : !sent                   ? Outcome::not_sent
+                          : answer.http_status == 0 ? Outcome::uncertain
+                                                    : Outcome::rejected;
+  return settle(std::move(read), outcome);
+}
+
+Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
+                                     const MintAnswer& answer) const {
+  const std::string what = "agent-key mint failed for " + name_of(held.row) + ": " + answer.message;
+  if (answer.http_status == 401 && answer.failure == FailureClass::login) {
+    Judgement judgement;
+    judgement.ruling = Ruling::rejected;
+    judgement.failure = FailureClass::login;
+    judgement.code = answer.code;
+    judgement.message = "a freshly refreshed access token may not mint: " + answer.message;
+    lock.mark_dead(judgement);
+  }
+  if (answer.failure == FailureClass::login) {
+    return fail(Errc::login_needed, what, login_hint(parts_, held.row.identity.provider));
+  }
+  if (answer.failure == FailureClass::entitlement) {
+    return fail(Errc::try_later, what,
+                "The account may not use this now; nothing is wrong with the login.");
+  }
+  const std::string when =
+      answer.retry_after ? std::to_string(answer.retry_after->count()) + " s" : "a while";
+  return fail(Errc::try_later, what, "Nothing was lost. Try again in " + when + ".");
+}
+
+// Ok if this is the first bearer in a row to be rejected. One that has just replaced a rejected one
+// is not replaced again: that would go on for ever, a spent refresh token each time.
+Result<void> Serving::note_rejection(LockedCredential& lock,
+                                     std::optional<Instant> obtained_at) const {
+  const Credential& row = lock.held().row;
+  if (obtained_at && now_ - *obtained_at < kFreshlyMinted) {
+    const std::int64_t since = to_millis(*obtained_at - kReplacedWithin);
+    const auto earlier = store_.query(
+        "SELECT 1 FROM attempt WHERE credential = " + std::to_string(row.id) +
+        " AND error_code = '" + kRejectedBearer + "' AND started_at BETWEEN " +
+        std::to_string(since) + " AND " + std::to_string(to_millis(*obtained_at)) + " LIMIT 1");
+    if (earlier && !earlier->rows.empty()) {
+      return fail(Errc::login_needed,
+                  "a freshly minted key or token of " + name_of(row) +
+                      " was rejected again; the grant may have been revoked",
+                  login_hint(parts_, row.identity.provider));
+    }
+  }
+  const bool key = row.bearer_kind == BearerKind::agent_key;
+  Attempt attempt =
+      lock.begin_attempt(key ? AttemptKind::mint : AttemptKind::refresh, request_.profile);
+  attempt.outcome = Outcome::not_sent;
+  attempt.http_status = 401;
+  attempt.error_code = kRejectedBearer;
+  lock.record(attempt);
+  return {};
+}
+
+// ---- Without a refresh token there is only what there is ---------------------------------------
+
+Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
+  if (row.has_agent_key && row.agent_key_fingerprint != request_.rejected &&
+      not_known_to_be_over(row.agent_key_expires_at, now_)) {
+    return cached(row, BearerKind::agent_key, {});
+  }
+  auto held = store_.unseal(row.uid);
+  if (!held) return fail(held.error());
+  const bool is_bearer =
+      row.bearer_kind == BearerKind::access_token || held->access_token.reveal().starts_with("sk-");
+  if (is_bearer && !held->access_token.empty() && row.access_fingerprint != request_.rejected &&
+      not_known_to_be_over(row.expires_at, now_)) {
+    return make(held->row, BearerKind::access_token, std::move(held->access_token), Action::cached);
+  }
+  if (row.has_agent_key) {
+    return login_needed(row, "has an agent key that is over and no refresh token to get another");
+  }
+  return login_needed(row,
+                      "has an access token that is of no use any more, no refresh token and no "
+                      "agent key: it looks like a partial OAuth setup");
+}
+
+// ---- One credential, forced --------------------------------------------------------------------
+
+Result<Bearer> Serving::refresh(const Credential& row, bool replay) const {
+  if (row.identity.auth_type == AuthType::api_key) {
+    return fail(Errc::usage, name_of(row) + " is an API key: there is nothing to refresh");
+  }
+  if (!row.refresh_hash) return login_needed(row, "has no refresh token: a partial OAuth setup");
+  if (const auto provider = known_provider(row.identity); !provider) {
+    return fail(provider.error());
+  }
+  RotateRequest want = rotate_request(request_);
+  want.force = true;
+  want.replay = replay;
+  auto rotated = rotate(store_, row.uid, want);
+  if (!rotated) return fail(with_hint(rotated.error(), row));
+  Bearer bearer = make(rotated->held.row, BearerKind::access_token,
+                       std::move(rotated->held.access_token), rotated->action);
+  if (!rotated->warning.empty()) bearer.warnings.push_back(std::move(rotated->warning));
+  return bearer;
+}
+
+Result<Bearer> Serving::mint(const Credential& row) const {
+  if (row.bearer_kind != BearerKind::agent_key) {
+    return fail(Errc::usage, name_of(row) + " needs no agent key: its token is the bearer itself");
+  }
+  if (!row.refresh_hash) return login_needed(row, "has no refresh token: a partial OAuth setup");
+  const auto provider = known_provider(row.identity);
+  if (!provider) return fail(provider.error());
+  auto lock = lock_credential(store_, row.uid, kLockWait);
+  if (!lock) return fail(lock.error());
+  auto minted = mint_under(*lock, **provider);
+  if (!minted) return fail(with_hint(minted.error(), row));
+  return minted;
+}
+
+// ---- Building blocks ---------------------------------------------------------------------------
+
+// Also says, before any lock is taken, that the tokens may go where they would have to.
+Result<const Provider*> Serving::known_provider(const Identity& identity) const {
+  const Provider* provider = parts_.registry().find(identity.provider);
+  if (provider == nullptr) {
+    return fail(Errc::not_found,
+                "no provider \"" + identity.provider + "\" is known: its tokens cannot be renewed",
+                "Describe it in " + ProviderRegistry::default_directory().string() + "/" +
+                    identity.provider + ".json; authdb providers shows the known ones.");
+  }
+  const bool stated = !setting(*provider, "token_endpoint", parts_.environment).value.empty();
+  const auto url = stated ? token_url(*provider, identity, parts_.environment)
+                          : discovery_url(*provider, parts_.environment);
+  if (!url) return fail(url.error());
+  return provider;
+}
+
+// What the store holds now, without asking anybody.
+Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::string warning) const {
+  auto held = store_.unseal(row.uid);
+  if (!held) return fail(held.error());
+  // The key may have gone since `row` was read, when a refresh brought a token that needs none.
+  if (held->agent_key.empty()) kind = BearerKind::access_token;
+  Secret& token = kind == BearerKind::agent_key ? held->agent_key : held->access_token;
+  Bearer bearer = make(held->row, kind, std::move(token),
+                       request_.rejected.empty() ? Action::cached : Action::adopted);
+  if (!warning.empty()) bearer.warnings.push_back(std::move(warning));
+  return bearer;
+}
+
+// A failure to renew is only a warning while the bearer still lives; a login that is gone is not.
+Result<Bearer> Serving::cached_or(const Credential& row, const Error& error) const {
+  const bool lives = row.bearer_kind == BearerKind::agent_key
+                         ? agent_key_lives(row, request_, now_)
+                         : access_token_lives(row, request_.rejected, now_);
+  if (error.code != Errc::login_needed && lives) return cached(row, row.bearer_kind, error.message);
+  return fail(with_hint(error, row));
+}
+
+Error Serving::with_hint(Error error, const Credential& row) const {
+  if (error.code == Errc::login_needed && error.hint.empty()) {
+    error.hint = login_hint(parts_, row.identity.provider);
+  }
+  return error;
+}
+
+Bearer Serving::make(const Credential& row, BearerKind kind, Secret token, Action action) const {
+  Bearer bearer;
+  bearer.provider = row.identity.provider;
+  bearer.credential = row.uid;
+  bearer.label = row.identity.label;
+  bearer.profile = request_.profile;
+  bearer.kind = kind;
+  bearer.fingerprint = fingerprint(token);
+  bearer.token = std::move(token);
+  if (!row.identity.token_type.empty()) bearer.token_type = row.identity.token_type;
+  const bool is_key = kind == BearerKind::agent_key;
+  bearer.obtained_at = is_key ? row.agent_key_obtained_at : row.obtained_at;
+  bearer.expires_at = is_key ? row.agent_key_expires_at : row.expires_at;
+  bearer.action = action;
+  if (request_.want_base_url) {
+    const Provider* provider = parts_.registry().find(row.identity.provider);
+    bearer.base_url = inference_base_url(provider == nullptr ? Provider{} : *provider, row.identity,
+                                         parts_.environment);
+  }
+  return bearer;
+}
+
+// `nous "personal" (sha256:…, profile default)`
+std::string Serving::name_of(const Credential& row) const {
+  return row.identity.provider + " \"" + row.identity.label + "\" (" +
+         (row.access_fingerprint.empty() ? row.uid : row.access_fingerprint) + ", profile " +
+         request_.profile + ")";
+}
+
+tl::unexpected<Error> Serving::login_needed(const Credential& row, const std::string& what) const {
+  return fail(Errc::login_needed, name_of(row) + " " + what,
+              login_hint(parts_, row.identity.provider));
+}
+
+}  // namespace authdb::oauth

@@ -1,0 +1,54 @@
+// One credential's bearer: what is cached if it will do, else what a refresh or a mint yields.
+// bearer.cpp chooses the credential; nothing else uses this.
+//
+// Thread safety: one object per call.
+#pragma once
+
+#include "oauth/agent_key.h"
+#include "oauth/bearer.h"
+#include "store/rotation.h"
+#include "store/store.h"
+
+namespace authdb::oauth {
+
+class Serving {
+ public:
+  Serving(const Store& store, const BearerParts& parts, const BearerRequest& request)
+      : store_(store), parts_(parts), request_(request), now_(store.now()) {}
+
+  // A live bearer of this credential. Errors: as BearerSource::bearer().
+  Result<Bearer> serve(const Credential& row) const;
+  Result<Bearer> refresh(const Credential& row, bool replay) const;
+  Result<Bearer> mint(const Credential& row) const;
+
+ private:
+  Result<Bearer> api_key(const Credential& row) const;
+  Result<Bearer> access_token(const Credential& row) const;
+  Result<Rotated> rotate_rejected(const Credential& row, const RotateRequest& want) const;
+  Result<Bearer> agent_key(const Credential& row) const;
+  Result<Bearer> without_refresh_token(const Credential& row) const;
+
+  Result<Bearer> mint_under(LockedCredential& lock, const Provider& provider) const;
+  MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
+  Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
+                              const MintAnswer& answer) const;
+  Result<void> note_rejection(LockedCredential& lock, std::optional<Instant> obtained_at) const;
+
+  Result<const Provider*> known_provider(const Identity& identity) const;
+  Result<Bearer> cached(const Credential& row, BearerKind kind, std::string warning) const;
+  Result<Bearer> cached_or(const Credential& row, const Error& error) const;
+  Error with_hint(Error error, const Credential& row) const;
+  Bearer make(const Credential& row, BearerKind kind, Secret token, Action action) const;
+  std::string name_of(const Credential& row) const;
+  tl::unexpected<Error> login_needed(const Credential& row, const std::string& what) const;
+
+  const Store& store_;
+  const BearerParts& parts_;
+  const BearerRequest& request_;
+  Instant now_;
+};
+
+// What to do about a login that is gone.
+std::string login_hint(const BearerParts& parts, const std::string& provider);
+
+}  // namespace authdb::oauth

@@ -1,0 +1,219 @@
+#include "oauth/token_endpoint.h"
+
+#include <algorithm>
+
+#include "oauth/classify.h"
+#include "oauth/endpoints.h"
+#include "oauth/expiry.h"
+#include "oauth/form.h"
+#include "oauth/scrub.h"
+#include "store/claims.h"
+
+namespace authdb::oauth {
+namespace {
+
+constexpr std::string_view kHeaderPrefix = "header:";
+constexpr std::size_t kShownCode = 64;
+// Short: others wait for the lock that is held meanwhile.
+constexpr Milliseconds kDiscoveryDeadline{8'000};
+
+// Of a token that has not arrived yet, only the scope is known.
+BearerKind bearer_kind_of(const Provider& provider, const std::string& scope,
+                          const Secret& access_token) {
+  if (!mints_agent_keys(provider, scope) && access_token.empty()) return BearerKind::access_token;
+  if (!provider.agent_key) return BearerKind::access_token;
+  const auto claims = read_claims(access_token.reveal());
+  const bool invokes = claims && (has_scope(scope, "inference:invoke") ||
+                                  has_scope(claims->scope, "inference:invoke"));
+  return invokes ? BearerKind::access_token : BearerKind::agent_key;
+}
+
+std::string http_code(int status) { return "http_" + std::to_string(status); }
+
+}  // namespace
+
+std::string Discoveries::find(const std::string& url) {
+  const std::lock_guard lock(mutex_);
+  const auto found = token_endpoints_.find(url);
+  return found == token_endpoints_.end() ? std::string() : found->second;
+}
+
+void Discoveries::keep(const std::string& url, const std::string& token_endpoint) {
+  const std::lock_guard lock(mutex_);
+  token_endpoints_[url] = token_endpoint;
+}
+
+TokenPolicy OAuthTokenEndpoint::policy() const {
+  return {parts_.provider->skew, parts_.provider->reuse_grace};
+}
+
+Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function<bool()>& sent) {
+  const Instant started_at = parts_.clock();
+  Answer answer;
+  if (const auto request = this->request(refresh_token)) {
+    sent_ = refresh_token.clone();
+    answer = parts_.http->perform(*request, sent);
+    answer.failure = scrub(answer.failure, {&sent_});
+  } else {
+    answer.failure = request.error().message;
+  }
+  answer.started_at = started_at;
+  return answer;
+}
+
+Result<std::string> OAuthTokenEndpoint::url() {
+  const bool known = !setting(*parts_.provider, "token_endpoint", parts_.environment).value.empty();
+  return known ? token_url(*parts_.provider, parts_.identity, parts_.environment) : discover();
+}
+
+// No token travels with this request, so it may fail and be repeated freely.
+Result<std::string> OAuthTokenEndpoint::discover() {
+  const auto where = discovery_url(*parts_.provider, parts_.environment);
+  if (!where) return fail(where.error());
+  std::string found = parts_.discoveries->find(*where);
+  if (found.empty()) {
+    HttpRequest request;
+    request.method = "GET";
+    request.deadline = kDiscoveryDeadline;
+    request.url = *where;
+    request.ca_file = ca_file_of(*parts_.provider, parts_.environment);
+    const Answer answer = parts_.http->perform(request, {});
+    if (answer.http_status == 200 && answer.complete) {
+      found = std::string(TokenAnswer(answer.body.reveal()).text("token_endpoint"));
+    }
+    if (found.empty()) {
+      return fail(Errc::try_later,
+                  "the token endpoint of " + parts_.provider->id +
+                      " could not be looked up at its issuer" +
+                      (answer.failure.empty() ? "" : ": " + scrub(answer.failure)));
+    }
+  }
+  if (const auto allowed = check_allowed(*parts_.provider, found, parts_.environment); !allowed) {
+    return fail(allowed.error());
+  }
+  parts_.discoveries->keep(*where, found);
+  return found;
+}
+
+Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
+  const Provider& provider = *parts_.provider;
+  auto endpoint = url();
+  if (!endpoint) return fail(endpoint.error());
+  const std::string client_id = client_id_of(provider, parts_.identity, parts_.environment);
+  if (client_id.empty()) return fail(Errc::usage, "no client_id is known for " + provider.id);
+
+  HttpRequest request;
+  request.url = *endpoint;
+  request.ca_file = ca_file_of(provider, parts_.environment);
+  for (const auto& [name, value] : provider.headers) {
+    request.headers.emplace_back(name, Secret::copy_of(value));
+  }
+  FormFields fields{{"grant_type", "refresh_token"}, {"client_id", client_id}};
+  if (provider.refresh_token_in == "body" || mints_agent_keys(provider, parts_.identity.scope)) {
+    fields.emplace_back("refresh_token", refresh_token.reveal());
+  } else {
+    request.headers.emplace_back(provider.refresh_token_in.substr(kHeaderPrefix.size()),
+                                 refresh_token.clone());
+  }
+  Secret client_secret;
+  if (provider.client_auth != "none") {
+    client_secret = Secret::take(parts_.environment(provider.client_secret_env).value_or(""));
+    if (client_secret.empty()) {
+      return fail(Errc::usage, provider.client_secret_env + ", the client secret of " +
+                                   provider.id + ", is not set");
+    }
+  }
+  if (provider.client_auth == "post") fields.emplace_back("client_secret", client_secret.reveal());
+  if (provider.client_auth == "basic") {
+    request.headers.emplace_back("Authorization",
+                                 basic_credentials(client_id, client_secret.reveal()));
+  }
+  const bool as_json = provider.token_body == "json";
+  request.headers.emplace_back(
+      "Content-Type",
+      Secret::copy_of(as_json ? "application/json" : "application/x-www-form-urlencoded"));
+  request.body = as_json ? json_body(fields) : form_body(fields);
+  return request;
+}
+
+Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& answer, Instant started_at,
+                                   std::string& warning) const {
+  const Provider& provider = *parts_.provider;
+  Grant grant;
+  grant.access_token = answer.secret("access_token");
+  grant.refresh_token = answer.secret("refresh_token");
+  grant.obtained_at = started_at;
+  grant.scope = answer.text("scope");
+  grant.token_type = answer.text("token_type");
+  const std::string inference(answer.text("inference_base_url"));
+  if (!inference.empty() && check_allowed(provider, inference, parts_.environment)) {
+    grant.inference_base_url = inference;
+  }
+  const std::string& scope = grant.scope.empty() ? parts_.identity.scope : grant.scope;
+  grant.bearer_kind = bearer_kind_of(provider, scope, grant.access_token);
+  if (!grant.access_token.empty()) {
+    Expiry expiry = expiry_of(answer, grant.access_token.reveal(), started_at, provider.floor);
+    grant.expires_at = expiry.at;
+    warning = std::move(expiry.warning);
+  }
+  return grant;
+}
+
+std::string OAuthTokenEndpoint::shown(std::string_view text, std::size_t longest) const {
+  return scrub(text, {&sent_}, longest);
+}
+
+// What a person is told of an answer that holds no grant.
+std::string OAuthTokenEndpoint::describe(const Answer& answer, const TokenAnswer& fields,
+                                         const ErrorBody& body, const Verdict& verdict) const {
+  const std::string status = "status " + std::to_string(answer.http_status);
+  if (answer.http_status >= 200 && answer.http_status < 300 && verdict.ruling != Ruling::rejected) {
+    std::string text = "the refresh answer (" + status + ") ";
+    if (!answer.complete) return text + "was cut short: " + answer.failure;
+    if (!fields.is_object()) return text + "is invalid JSON, or no object";
+    return text + "is missing access_token (it had: " + fields.key_names() + ")";
+  }
+  if (!body.json || body.code.empty()) {
+    const std::string snippet = shown(answer.body.reveal(), kShownText);
+    return "the server answered with " + status + (snippet.empty() ? "" : ": " + snippet);
+  }
+  std::string text = "the server answered with " + status + ", " + shown(body.code, kShownCode);
+  if (!body.description.empty()) text += ": " + shown(body.description, kShownText);
+  if (verdict.reuse) text = "this refresh token had been used before: " + text;
+  return text;
+}
+
+Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
+  Judgement out;
+  out.retry_after = answer.retry_after;
+  const TokenAnswer fields(answer.body.reveal());
+  const bool ok = answer.http_status >= 200 && answer.http_status < 300;
+  if (ok) {
+    Grant grant = grant_of(fields, answer.started_at, out.message);
+    if (!grant.access_token.empty()) {
+      out.ruling = Ruling::granted;
+      out.grant = std::move(grant);
+      return out;
+    }
+    if (!grant.refresh_token.empty()) out.grant = std::move(grant);
+  }
+  if (answer.http_status == 0) {
+    out.failure = FailureClass::transient;
+    out.code = "transport";
+    out.message = answer.failure.empty() ? "no answer" : answer.failure;
+    return out;
+  }
+
+  ErrorBody body = read_error(fields);
+  if (ok && body.code.empty()) body.code = fields.text("status");  // MiniMax's way to say no
+  const Verdict verdict =
+      out.grant ? Verdict{} : classify(answer.http_status, body, parts_.provider->errors);
+  out.ruling = verdict.ruling;
+  out.failure = verdict.failure;
+  out.reuse = verdict.reuse;
+  out.code = body.code.empty() ? http_code(answer.http_status) : shown(body.code, kShownCode);
+  out.message = describe(answer, fields, body, verdict);
+  return out;
+}
+
+}  // namespace authdb::oauth

@@ -1,0 +1,62 @@
+// A provider's token endpoint, as the store's rotation needs it: how a refresh request is written
+// and what the answer means, both by the provider's data and the credential's identity.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "oauth/classify.h"
+#include "oauth/http.h"
+#include "oauth/provider.h"
+#include "oauth/token_answer.h"
+#include "store/clock.h"
+#include "store/credential.h"
+#include "store/token_endpoint.h"
+
+namespace authdb::oauth {
+
+// What the well-known document of each issuer said, for the life of the process. Thread-safe.
+class Discoveries {
+ public:
+  std::string find(const std::string& url);
+  void keep(const std::string& url, const std::string& token_endpoint);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::string> token_endpoints_;
+};
+
+struct TokenEndpointParts {
+  const Provider* provider;  // the registry's, which outlives every endpoint
+  Identity identity;
+  std::shared_ptr<HttpTransport> http;
+  Environment environment;
+  Clock clock;
+  std::shared_ptr<Discoveries> discoveries;
+};
+
+// send() is for one refresh; judge() may be called any number of times, from any thread.
+class OAuthTokenEndpoint final : public TokenEndpoint {
+ public:
+  explicit OAuthTokenEndpoint(TokenEndpointParts parts) : parts_(std::move(parts)) {}
+
+  // An Answer that was not sent has http_status 0, `failure` says why, and `sent` was not called.
+  Answer send(const Secret& refresh_token, const std::function<bool()>& sent) override;
+  Judgement judge(const Answer& answer) const override;
+  TokenPolicy policy() const override;
+
+ private:
+  Result<std::string> url();
+  Result<std::string> discover();
+  Result<HttpRequest> request(const Secret& refresh_token);
+  Grant grant_of(const TokenAnswer& answer, Instant started_at, std::string& warning) const;
+  std::string describe(const Answer& answer, const TokenAnswer& fields, const ErrorBody& body,
+                       const Verdict& verdict) const;
+  std::string shown(std::string_view text, std::size_t longest) const;
+
+  TokenEndpointParts parts_;
+  Secret sent_;  // what a server may quote in its answer, to keep it out of messages
+};
+
+}  // namespace authdb::oauth

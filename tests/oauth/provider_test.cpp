@@ -1,0 +1,286 @@
+#include "oauth/provider.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+
+#include "fakes.h"
+#include "oauth/endpoints.h"
+
+namespace authdb::oauth {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Providers : public testing::Test {
+ protected:
+  Providers() {
+    std::string name = testing::TempDir() + "providersXXXXXX";
+    directory_ = ::mkdtemp(name.data());
+  }
+  ~Providers() override { fs::remove_all(directory_); }
+
+  fs::path write(const std::string& name, const std::string& text, mode_t mode = 0644) {
+    const fs::path path = directory_ / name;
+    std::ofstream(path) << text;
+    ::chmod(path.c_str(), mode);
+    return path;
+  }
+  ProviderRegistry load() { return ProviderRegistry::load(directory_); }
+
+  // The one problem that this file is expected to have.
+  ProviderProblem problem(const std::string& text) {
+    const fs::path file = write("mine.json", text);
+    const ProviderRegistry registry = load();
+    EXPECT_EQ(registry.problems().size(), 1U) << text;
+    EXPECT_EQ(registry.find("mine"), nullptr) << text;
+    EXPECT_NE(registry.find("nous"), nullptr) << "the others still work";
+    if (registry.problems().empty()) return {};
+    EXPECT_EQ(registry.problems()[0].file, file);
+    return registry.problems()[0];
+  }
+
+  fs::path directory_;
+};
+
+constexpr const char* kMine =
+    R"({"id":"mine","client_id":"c","token_endpoint":"https://auth.example/token"})";
+
+std::string mine_with(const std::string& fields) {
+  return std::string(kMine).substr(0, std::string(kMine).size() - 1) + "," + fields + "}";
+}
+
+TEST_F(Providers, BuiltInOnesAreSevenAndWithoutMistakes) {
+  const ProviderRegistry registry = load();
+
+  for (const ProviderProblem& problem : registry.problems()) {
+    ADD_FAILURE() << problem.field << " " << problem.reason;
+  }
+  std::vector<std::string> ids;
+  for (const Provider& provider : registry.all()) ids.push_back(provider.id);
+  EXPECT_EQ(ids, (std::vector<std::string>{"nous", "openai-codex", "anthropic", "xai-oauth",
+                                           "qwen-oauth", "minimax-oauth", "spotify"}));
+}
+
+TEST_F(Providers, AreFoundByTheirAliasesToo) {
+  const ProviderRegistry registry = load();
+
+  for (const auto& [alias, id] : std::map<std::string, std::string>{{"codex", "openai-codex"},
+                                                                    {"xai", "xai-oauth"},
+                                                                    {"qwen", "qwen-oauth"},
+                                                                    {"minimax", "minimax-oauth"},
+                                                                    {"nous", "nous"}}) {
+    EXPECT_EQ(ProviderRegistry::canonical_id(alias), id);
+    ASSERT_NE(registry.find(alias), nullptr) << alias;
+    EXPECT_EQ(registry.find(alias)->id, id);
+  }
+  EXPECT_EQ(ProviderRegistry::canonical_id("other"), "other");
+  EXPECT_EQ(registry.find("other"), nullptr);
+}
+
+TEST_F(Providers, KnowTheFactsOfTheWire) {
+  const ProviderRegistry registry = load();
+  const auto url = [&](const char* id) {
+    return token_url(*registry.find(id), {}, no_environment()).value_or("none");
+  };
+
+  EXPECT_EQ(url("nous"), "https://portal.nousresearch.com/api/oauth/token");
+  EXPECT_EQ(url("codex"), "https://auth.openai.com/oauth/token");
+  EXPECT_EQ(url("anthropic"), "https://platform.claude.com/v1/oauth/token");
+  EXPECT_EQ(url("qwen"), "https://chat.qwen.ai/api/v1/oauth2/token");
+  EXPECT_EQ(url("minimax"), "https://api.minimax.io/oauth/token");
+  EXPECT_EQ(url("spotify"), "https://accounts.spotify.com/api/token");
+  EXPECT_EQ(discovery_url(*registry.find("xai"), no_environment()).value_or("none"),
+            "https://auth.x.ai/.well-known/openid-configuration");
+  EXPECT_EQ(registry.find("codex")->client_id, "app_EMoamEEZ73f0CkXaXp7hrann");
+  EXPECT_EQ(registry.find("nous")->session, Seconds{30 * 86400});
+  EXPECT_EQ(registry.find("anthropic")->headers.at("User-Agent"), "axios/1.7.9");
+}
+
+TEST_F(Providers, MayBeTheUsersOwn) {
+  const fs::path file = write("mine.json", kMine);
+  const ProviderRegistry registry = load();
+
+  ASSERT_TRUE(registry.problems().empty()) << registry.problems()[0].reason;
+  ASSERT_NE(registry.find("mine"), nullptr);
+  EXPECT_EQ(registry.find("mine")->name, "mine");
+  EXPECT_EQ(registry.find("mine")->origin.at("client_id"), file.string());
+}
+
+TEST_F(Providers, UsersFieldsOverrideABuiltInAndTheRestStays) {
+  const fs::path file = write("nous.json", R"({"id":"nous","skew_s":7})");
+  const ProviderRegistry registry = load();
+
+  const Provider& nous = *registry.find("nous");
+  EXPECT_EQ(nous.skew, Seconds{7});
+  EXPECT_EQ(nous.client_id, "hermes-cli");
+  EXPECT_EQ(nous.origin.at("skew_s"), file.string());
+  EXPECT_EQ(nous.origin.at("client_id"), "built-in");
+  EXPECT_EQ(registry.all().size(), 7U);
+}
+
+TEST_F(Providers, EachMistakeNamesItsField) {
+  const std::map<std::string, std::string> cases{
+      {mine_with(R"("token_url":"x")"), "token_url"},
+      {mine_with(R"("scope":7)"), "scope"},
+      {mine_with(R"("skew_s":"120")"), "skew_s"},
+      {mine_with(R"("skew_s":-1)"), "skew_s"},
+      {mine_with(R"("skew_s":1.5)"), "skew_s"},
+      {mine_with(R"("skew_s":18446744073709551615)"), "skew_s"},
+      {mine_with(R"("floor_s":0)"), "floor_s"},
+      {mine_with(R"("client_auth":"jwt")"), "client_auth"},
+      {mine_with(R"("client_auth":"basic")"), "client_secret_env"},
+      {mine_with(R"("token_body":"xml")"), "token_body"},
+      {mine_with(R"("refresh_token_in":"query")"), "refresh_token_in"},
+      {mine_with(R"("headers":{"A":7})"), "headers"},
+      {mine_with(R"("headers":{"A":"x\ny"})"), "headers"},
+      {mine_with(R"("headers":[])"), "headers"},
+      {mine_with(R"("agent_key":{"min_ttl_s":5})"), "agent_key"},
+      {mine_with(R"("agent_key":{"endpoint":"https://a.example/k","x":1})"), "agent_key"},
+      {mine_with(R"("allowed_hosts":["https://a.example"])"), "allowed_hosts"},
+      {mine_with(R"("allowed_hosts":"a.example")"), "allowed_hosts"},
+      {mine_with(R"("errors":[{"code":"x"}])"), "errors"},
+      {mine_with(R"("errors":[{"class":"fatal"}])"), "errors"},
+      {mine_with(R"("errors":[{"class":"login","statuss":1}])"), "errors"},
+      {mine_with(R"("env":{"skew_s":"X"})"), "env"},
+      {mine_with(R"("inference_base_url":"http://a.example/")"), "inference_base_url"},
+      {mine_with(R"("revocation_endpoint":"/revoke")"), "revocation_endpoint"},
+      {R"({"id":"mine","client_id":"c"})", "token_endpoint"},
+      {R"({"id":"mine","token_endpoint":"https://a.example/t"})", "client_id"},
+      {R"({"id":"mine","client_id":"c","token_endpoint":"http://a.example/t"})", "token_endpoint"},
+      {R"({"id":"mine","client_id":"c","token_endpoint":"https://u@a.example/t"})",
+       "token_endpoint"},
+      {R"({"client_id":"c","token_endpoint":"https://a.example/t"})", "id"},
+      {R"({"id":"codex","client_id":"c"})", "id"},
+      {R"({"id":"My Own","client_id":"c","token_endpoint":"https://a.example/t"})", "id"},
+      {"[]", ""},
+      {"{\"id\":", ""},
+      {"", ""},
+  };
+  for (const auto& [text, field] : cases) {
+    const ProviderProblem found = problem(text);
+    EXPECT_EQ(found.field, field) << text;
+    EXPECT_NE(found.reason, "") << text;
+  }
+}
+
+TEST_F(Providers, FileThatOthersCanWriteIsNotBelieved) {
+  for (const mode_t mode : {0664U, 0646U}) {
+    write("mine.json", kMine, mode);
+
+    const ProviderRegistry registry = load();
+
+    EXPECT_EQ(registry.find("mine"), nullptr);
+    ASSERT_EQ(registry.problems().size(), 1U);
+    EXPECT_NE(registry.problems()[0].reason.find("chmod"), std::string::npos);
+  }
+}
+
+TEST_F(Providers, TwoFilesForOneProviderAreAMistakeInTheSecond) {
+  write("a.json", kMine);
+  const fs::path second = write("b.json", kMine);
+
+  const ProviderRegistry registry = load();
+
+  ASSERT_EQ(registry.problems().size(), 1U);
+  EXPECT_EQ(registry.problems()[0].file, second);
+  EXPECT_NE(registry.find("mine"), nullptr);
+}
+
+TEST_F(Providers, MissingDirectoryIsNoProblem) {
+  EXPECT_TRUE(ProviderRegistry::load(directory_ / "none").problems().empty());
+}
+
+// ---- Where tokens may go -----------------------------------------------------------------------
+
+class Endpoints : public testing::Test {
+ protected:
+  std::string url(const Identity& identity, const Environment& env = no_environment()) const {
+    const auto found = token_url(*registry_.find("nous"), identity, env);
+    return found ? *found : "refused: " + found.error().message;
+  }
+  static Identity at_portal(const std::string& portal) {
+    Identity identity;
+    identity.portal_base_url = portal;
+    return identity;
+  }
+  ProviderRegistry registry_ = ProviderRegistry::load("/nonexistent");
+};
+
+TEST_F(Endpoints, StoredPortalOnLoopbackIsAlwaysAllowed) {
+  EXPECT_EQ(url(at_portal("http://127.0.0.1:8123/")), "http://127.0.0.1:8123/api/oauth/token");
+  EXPECT_EQ(url(at_portal("http://localhost:8123")), "http://localhost:8123/api/oauth/token");
+}
+
+TEST_F(Endpoints, StoredPortalElsewhereIsRefusedByName) {
+  EXPECT_NE(url(at_portal("https://evil.example"))
+                .find("refused: tokens of nous are not sent to "
+                      "evil.example"),
+            std::string::npos);
+  EXPECT_NE(url(at_portal("http://portal.nousresearch.com")).find("not encrypted"),
+            std::string::npos);
+  EXPECT_NE(url(at_portal("garbage")).find("refused"), std::string::npos);
+}
+
+TEST_F(Endpoints, EnvironmentWinsOverWhatIsStoredAndOverTheList) {
+  const auto env = environment({{"HERMES_PORTAL_BASE_URL", "https://staging.example//"}});
+
+  EXPECT_EQ(url(at_portal("http://127.0.0.1:1"), env), "https://staging.example/api/oauth/token");
+}
+
+TEST_F(Endpoints, EnvironmentHasAnAliasThatComesSecond) {
+  EXPECT_EQ(url({}, environment({{"NOUS_PORTAL_BASE_URL", "http://127.0.0.1:2"}})),
+            "http://127.0.0.1:2/api/oauth/token");
+  EXPECT_EQ(url({}, environment({{"NOUS_PORTAL_BASE_URL", "http://127.0.0.1:2"},
+                                 {"HERMES_PORTAL_BASE_URL", "http://127.0.0.1:1"}})),
+            "http://127.0.0.1:1/api/oauth/token");
+  EXPECT_EQ(url({}, environment({{"HERMES_PORTAL_BASE_URL", ""}})),
+            "https://portal.nousresearch.com/api/oauth/token");
+}
+
+TEST_F(Endpoints, EnvironmentMayNotTurnOffEncryption) {
+  EXPECT_NE(url({}, environment({{"HERMES_PORTAL_BASE_URL", "http://staging.example"}}))
+                .find("not encrypted"),
+            std::string::npos);
+}
+
+TEST_F(Endpoints, DeadHostIsRewritten) {
+  for (const char* portal : {"https://api.nousresearch.com", "https://API.nousresearch.com/v1/"}) {
+    EXPECT_EQ(url(at_portal(portal)), "https://portal.nousresearch.com/api/oauth/token");
+  }
+}
+
+TEST_F(Endpoints, InferenceBaseComesFromTheEnvironmentThenTheCredentialThenTheProvider) {
+  const Provider& nous = *registry_.find("nous");
+  Identity identity;
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()),
+            "https://inference-api.nousresearch.com/v1");
+  identity.base_url = "https://b.example";
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), "https://b.example");
+  identity.inference_base_url = "https://i.example";
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), "https://i.example");
+  EXPECT_EQ(inference_base_url(nous, identity,
+                               environment({{"NOUS_INFERENCE_BASE_URL", "https://e.example"}})),
+            "https://e.example");
+}
+
+TEST_F(Endpoints, WildcardAllowsSubdomainsAndNothingThatOnlyEndsAlike) {
+  const Provider& xai = *registry_.find("xai");
+
+  EXPECT_TRUE(check_allowed(xai, "https://auth.x.ai/t", no_environment()));
+  EXPECT_TRUE(check_allowed(xai, "https://a.b.x.ai/t", no_environment()));
+  EXPECT_FALSE(check_allowed(xai, "https://evilx.ai/t", no_environment()));
+  EXPECT_FALSE(check_allowed(xai, "https://x.ai.evil.example/t", no_environment()));
+}
+
+TEST_F(Endpoints, CaFileOfTheOperatorComesFirst) {
+  Provider provider;
+  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})), "/s");
+  provider.ca_file = "/p";
+  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})), "/p");
+  EXPECT_EQ(ca_file_of(provider, environment({{"AUTHDB_CA_FILE", "/a"}})), "/a");
+}
+
+}  // namespace
+}  // namespace authdb::oauth

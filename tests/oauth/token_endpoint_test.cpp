@@ -1,0 +1,355 @@
+#include "oauth/token_endpoint.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "fakes.h"
+
+namespace authdb::oauth {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr Instant kNow = at_millis(1'779'179'400'000);
+
+class Endpoint : public testing::Test {
+ protected:
+  OAuthTokenEndpoint endpoint(const std::string& provider, Environment env = no_environment()) {
+    const Provider* known = registry_.find(provider);
+    return endpoint(known == nullptr ? Provider{} : *known, std::move(env));
+  }
+  OAuthTokenEndpoint endpoint(Provider provider, Environment env = no_environment()) {
+    providers_.push_back(std::move(provider));
+    return OAuthTokenEndpoint(
+        {&providers_.back(), identity_, http_, std::move(env), [] { return kNow; }, discoveries_});
+  }
+  Seen sent_by(OAuthTokenEndpoint endpoint, const std::string& token = "rt/1+x") {
+    http_->answers.push_back(answered(200, "{}"));
+    endpoint.send(Secret::copy_of(token), [] { return true; });
+    EXPECT_EQ(http_->seen.size(), 1U);
+    return http_->seen.empty() ? Seen{} : http_->seen.back();
+  }
+  Judgement judged(int status, const std::string& body) {
+    return endpoint("nous").judge(answered(status, body));
+  }
+
+  ProviderRegistry registry_ = ProviderRegistry::load("/nonexistent");
+  std::deque<Provider> providers_;  // endpoints point into it
+  std::shared_ptr<ScriptedHttp> http_ = std::make_shared<ScriptedHttp>();
+  std::shared_ptr<Discoveries> discoveries_ = std::make_shared<Discoveries>();
+  Identity identity_;
+};
+
+std::string text(const Secret& secret) { return std::string(secret.reveal()); }
+
+// ---- The request -------------------------------------------------------------------------------
+
+TEST_F(Endpoint, AgentKeyEraSendsTheTokenInTheBody) {
+  for (const char* scope : {"", "inference:mint_agent_key"}) {
+    http_->seen.clear();
+    identity_.scope = scope;
+    const Seen seen = sent_by(endpoint("nous"));
+
+    EXPECT_EQ(seen.url, "https://portal.nousresearch.com/api/oauth/token");
+    EXPECT_EQ(seen.body, "grant_type=refresh_token&client_id=hermes-cli&refresh_token=rt%2F1%2Bx");
+    EXPECT_EQ(seen.headers.at("Content-Type"), "application/x-www-form-urlencoded");
+    EXPECT_FALSE(seen.headers.contains("x-nous-refresh-token"));
+  }
+}
+
+TEST_F(Endpoint, JwtEraSendsTheTokenInItsHeaderOnly) {
+  identity_.scope = "inference:invoke tool:invoke";
+  const Seen seen = sent_by(endpoint("nous"));
+
+  EXPECT_EQ(seen.headers.at("x-nous-refresh-token"), "rt/1+x");
+  EXPECT_EQ(seen.body, "grant_type=refresh_token&client_id=hermes-cli");
+}
+
+TEST_F(Endpoint, CredentialsOwnClientIsTheOneThatRefreshes) {
+  identity_.client_id = "mine";
+
+  EXPECT_THAT(sent_by(endpoint("spotify")).body, HasSubstr("client_id=mine"));
+}
+
+TEST_F(Endpoint, ProviderMayWantJson) {
+  Provider provider = *registry_.find("codex");
+  provider.token_body = "json";
+  const Seen seen = sent_by(endpoint(provider));
+
+  EXPECT_EQ(seen.headers.at("Content-Type"), "application/json");
+  EXPECT_EQ(nlohmann::json::parse(seen.body),
+            nlohmann::json({{"grant_type", "refresh_token"},
+                            {"client_id", "app_EMoamEEZ73f0CkXaXp7hrann"},
+                            {"refresh_token", "rt/1+x"}}));
+}
+
+TEST_F(Endpoint, ClientSecretGoesWhereTheProviderWantsIt) {
+  Provider provider = *registry_.find("codex");
+  provider.client_id = "id:1";
+  provider.client_secret_env = "MINE";
+  const auto env = environment({{"MINE", "s&t"}});
+
+  provider.client_auth = "post";
+  EXPECT_THAT(sent_by(endpoint(provider, env)).body, HasSubstr("client_secret=s%26t"));
+  http_->seen.clear();
+  provider.client_auth = "basic";
+  EXPECT_EQ(sent_by(endpoint(provider, env)).headers.at("Authorization"),
+            "Basic aWQlM0ExOnMlMjZ0");  // id%3A1:s%26t
+}
+
+TEST_F(Endpoint, ProvidersHeadersTravelAlong) {
+  EXPECT_EQ(sent_by(endpoint("anthropic")).headers.at("User-Agent"), "axios/1.7.9");
+}
+
+TEST_F(Endpoint, NothingIsSentWithoutAClientOrASecret) {
+  Provider secretive = *registry_.find("codex");
+  secretive.client_auth = "post";
+  secretive.client_secret_env = "MINE";
+  bool sent = false;
+  for (Provider provider : {*registry_.find("spotify"), secretive}) {
+    const Answer answer =
+        endpoint(provider).send(Secret::copy_of("rt"), [&] { return sent = true; });
+    EXPECT_NE(answer.failure, "");
+  }
+
+  EXPECT_FALSE(sent);
+  EXPECT_TRUE(http_->seen.empty());
+}
+
+TEST_F(Endpoint, NothingIsSentToAHostThatIsNotTheProviders) {
+  identity_.portal_base_url = "https://evil.example";
+  bool sent = false;
+  const Answer answer = endpoint("nous").send(Secret::copy_of("rt"), [&] { return sent = true; });
+
+  EXPECT_FALSE(sent);
+  EXPECT_TRUE(http_->seen.empty());
+  EXPECT_THAT(answer.failure, HasSubstr("evil.example"));
+}
+
+TEST_F(Endpoint, IssuerIsAskedOnceForTheTokenEndpoint) {
+  http_->answers.push_back(answered(200, R"({"token_endpoint":"https://auth.x.ai/oauth2/token"})"));
+  http_->answers.push_back(answered(200, "{}"));
+  http_->answers.push_back(answered(200, "{}"));
+  endpoint("xai").send(Secret::copy_of("rt-1"), [] { return true; });
+  endpoint("xai").send(Secret::copy_of("rt-2"), [] { return true; });
+
+  ASSERT_EQ(http_->seen.size(), 3U);
+  EXPECT_EQ(http_->seen[0].method, "GET");
+  EXPECT_EQ(http_->seen[0].url, "https://auth.x.ai/.well-known/openid-configuration");
+  EXPECT_EQ(http_->seen[0].body, "");
+  EXPECT_EQ(http_->seen[1].url, "https://auth.x.ai/oauth2/token");
+  EXPECT_EQ(http_->seen[2].url, "https://auth.x.ai/oauth2/token");
+}
+
+TEST_F(Endpoint, IssuerThatFailsOrPointsElsewhereGetsNoToken) {
+  for (const auto& [status, body] : std::vector<std::pair<int, std::string>>{
+           {503, ""},
+           {200, "{}"},
+           {200, R"({"token_endpoint":"https://evil.example/t"})"},
+           {200, R"({"token_endpoint":"http://auth.x.ai/t"})"}}) {
+    http_->seen.clear();
+    http_->answers.push_back(answered(status, body));
+    bool sent = false;
+    const Answer answer = endpoint("xai").send(Secret::copy_of("rt"), [&] { return sent = true; });
+
+    EXPECT_FALSE(sent) << body;
+    EXPECT_EQ(http_->seen.size(), 1U) << body;
+    EXPECT_NE(answer.failure, "") << body;
+  }
+}
+
+// ---- The answer --------------------------------------------------------------------------------
+
+TEST_F(Endpoint, FullAnswerIsAGrant) {
+  const Judgement got =
+      judged(200, R"({"access_token":" at-2 ","refresh_token":" rt-2 ","expires_in":900,"scope":"s",
+               "token_type":"Bearer","inference_base_url":"https://welcome-api.nousresearch.com/v1"})");
+
+  ASSERT_EQ(got.ruling, Ruling::granted);
+  EXPECT_EQ(text(got.grant->access_token), "at-2");
+  EXPECT_EQ(text(got.grant->refresh_token), "rt-2");
+  EXPECT_EQ(got.grant->obtained_at, kNow);
+  EXPECT_EQ(got.grant->expires_at, kNow + Seconds{900});
+  EXPECT_EQ(got.grant->scope, "s");
+  EXPECT_EQ(got.grant->inference_base_url, "https://welcome-api.nousresearch.com/v1");
+  EXPECT_EQ(got.message, "");
+}
+
+TEST_F(Endpoint, AnswerWithoutARefreshTokenKeepsTheOldOne) {
+  for (const char* value :
+       {"", R"(,"refresh_token":"  ")", R"(,"refresh_token":7)", R"(,"refresh_token":null)"}) {
+    const Judgement got =
+        judged(200, R"({"access_token":"at-2","expires_in":900)" + std::string(value) + "}");
+
+    ASSERT_EQ(got.ruling, Ruling::granted) << value;
+    EXPECT_TRUE(got.grant->refresh_token.empty()) << value;
+  }
+}
+
+TEST_F(Endpoint, NewRefreshTokenWithoutAnAccessTokenIsNotLost) {
+  for (const char* access : {"", R"("access_token":"  ",)", R"("access_token":7,)"}) {
+    const Judgement got = judged(200, "{" + std::string(access) + R"("refresh_token":"rt-2"})");
+
+    EXPECT_EQ(got.ruling, Ruling::uncertain);
+    ASSERT_TRUE(got.grant);
+    EXPECT_EQ(text(got.grant->refresh_token), "rt-2");
+    EXPECT_TRUE(got.grant->access_token.empty());
+    EXPECT_THAT(got.message, HasSubstr("missing access_token"));
+  }
+}
+
+TEST_F(Endpoint, UnusableSuccessIsUncertain) {
+  for (const char* body : {"", "<html>", "[]", "\"x\"", "null", "{}", R"({"access_token":""})",
+                           R"({"error":"invalid_grant"})"}) {
+    const Judgement got = judged(200, body);
+
+    EXPECT_EQ(got.ruling, Ruling::uncertain) << body;
+    EXPECT_FALSE(got.grant) << body;
+  }
+  EXPECT_THAT(judged(200, "nope").message, HasSubstr("invalid JSON"));
+}
+
+TEST_F(Endpoint, CutAnswerGivesWhatArrivedWhole) {
+  Answer answer = answered(200, R"({"refresh_token":"rt-2","access_token":"at)");
+  answer.complete = false;
+  answer.failure = "connection reset";
+  const Judgement half = endpoint("nous").judge(answer);
+  EXPECT_EQ(half.ruling, Ruling::uncertain);
+  ASSERT_TRUE(half.grant);
+  EXPECT_EQ(text(half.grant->refresh_token), "rt-2");
+
+  answer.body = Secret::copy_of(R"({"refresh_token":"rt-2","access_token":"at-2","expires_in":90)");
+  const Judgement enough = endpoint("nous").judge(answer);
+  EXPECT_EQ(enough.ruling, Ruling::granted);
+  EXPECT_EQ(enough.grant->expires_at, kNow + Seconds{3600}) << "a number may have been cut";
+}
+
+TEST_F(Endpoint, UnstatedLifeIsTheProvidersFloorWithAWarningThatNamesKeys) {
+  const Judgement got = judged(200, R"({"access_token":"at-secret","expires_in":1e999})");
+
+  EXPECT_EQ(got.grant->expires_at, kNow + Seconds{3600});
+  EXPECT_THAT(got.message, HasSubstr("access_token, expires_in"));
+  EXPECT_THAT(got.message, Not(HasSubstr("at-secret")));
+}
+
+TEST_F(Endpoint, InferenceHostThatIsNotTheProvidersIsNotTaken) {
+  for (const char* url : {"https://evil.example/v1", "http://inference-api.nousresearch.com/v1"}) {
+    const Judgement got =
+        judged(200, R"({"access_token":"a","expires_in":9,"inference_base_url":")" +
+                        std::string(url) + "\"}");
+    EXPECT_EQ(got.grant->inference_base_url, "") << url;
+  }
+}
+
+TEST_F(Endpoint, BearerIsTheTokenItselfOnlyIfItIsAJwtThatMayInvoke) {
+  const auto kind = [&](const std::string& token, const std::string& scope = "") {
+    return judged(200,
+                  R"({"expires_in":9,"access_token":")" + token + R"(","scope":")" + scope + "\"}")
+        .grant->bearer_kind;
+  };
+  const std::string plain = fake_jwt(R"({"exp":1779183000})");
+
+  EXPECT_EQ(kind(fake_jwt(R"({"scope":"x inference:invoke"})")), BearerKind::access_token);
+  EXPECT_EQ(kind(fake_jwt(R"({"scp":["inference:invoke"]})")), BearerKind::access_token);
+  EXPECT_EQ(kind(plain, "inference:invoke"), BearerKind::access_token);
+  EXPECT_EQ(kind(plain), BearerKind::agent_key);
+  EXPECT_EQ(kind("opaque", "inference:invoke"), BearerKind::agent_key);
+  identity_.scope = "inference:invoke";
+  EXPECT_EQ(kind(plain), BearerKind::access_token);
+  identity_.scope = "inference:mint_agent_key";
+  EXPECT_EQ(judged(200, R"({"refresh_token":"r"})").grant->bearer_kind, BearerKind::agent_key);
+  EXPECT_EQ(endpoint("codex").judge(answered(200, R"({"access_token":"a"})")).grant->bearer_kind,
+            BearerKind::access_token);
+}
+
+TEST_F(Endpoint, NoAnswerIsUncertain) {
+  Answer none;
+  none.failure = "connection reset by peer";
+  const Judgement got = endpoint("nous").judge(none);
+
+  EXPECT_EQ(got.ruling, Ruling::uncertain);
+  EXPECT_EQ(got.code, "transport");
+  EXPECT_THAT(got.message, HasSubstr("connection reset"));
+}
+
+TEST_F(Endpoint, DeadGrantIsToldWithTheServersWords) {
+  const Judgement got = judged(
+      400, R"({"error":"invalid_grant","error_description":"refresh token is no longer valid"})");
+
+  EXPECT_EQ(got.ruling, Ruling::rejected);
+  EXPECT_EQ(got.failure, FailureClass::terminal);
+  EXPECT_EQ(got.code, "invalid_grant");
+  EXPECT_FALSE(got.reuse);
+  EXPECT_THAT(got.message, HasSubstr("invalid_grant: refresh token is no longer valid"));
+}
+
+TEST_F(Endpoint, ReuseIsToldApartFromOtherDeadGrants) {
+  const Judgement got = judged(
+      400,
+      R"({"error":"invalid_grant","error_description":"Refresh token reuse detected; please re-authenticate"})");
+
+  EXPECT_TRUE(got.reuse);
+  EXPECT_THAT(got.message, HasSubstr("used before"));
+}
+
+TEST_F(Endpoint, PageOfAProxyIsQuotedAndAnEmptyOneIsNot) {
+  EXPECT_THAT(judged(502, "<html>Bad gateway</html>").message,
+              testing::AllOf(HasSubstr("status 502"), HasSubstr("<html>Bad gateway")));
+  EXPECT_THAT(judged(503, "").message, testing::EndsWith("status 503"));
+  EXPECT_THAT(judged(500, "{}").message, HasSubstr("status 500"));
+}
+
+TEST_F(Endpoint, ServerThatQuotesTheTokenDoesNotLeakIt) {
+  OAuthTokenEndpoint nous = endpoint("nous");
+  http_->answers.push_back(answered(
+      400,
+      R"({"error":"bad seed-refresh","error_description":"seed-refresh\u0000\u001b[2J is bad"})"));
+  const Answer answer = nous.send(Secret::copy_of("seed-refresh"), [] { return true; });
+  const Judgement got = nous.judge(answer);
+
+  EXPECT_THAT(got.code + got.message, Not(HasSubstr("seed-refresh")));
+  EXPECT_THAT(got.message, Not(HasSubstr("\x1b")));
+  EXPECT_LT(got.message.size(), 400U);
+}
+
+TEST_F(Endpoint, TransportThatQuotesTheTokenDoesNotLeakItEither) {
+  Answer failed;
+  failed.failure = "cannot send seed-refresh";
+  http_->answers.push_back(std::move(failed));
+  const Answer answer = endpoint("nous").send(Secret::copy_of("seed-refresh"), [] { return true; });
+
+  EXPECT_EQ(answer.failure, "cannot send [redacted]");
+}
+
+TEST_F(Endpoint, MiniMaxSaysNoWithStatus200) {
+  const Judgement got = endpoint("minimax").judge(answered(200, R"({"status":"error"})"));
+
+  EXPECT_EQ(got.ruling, Ruling::rejected);
+  EXPECT_EQ(got.failure, FailureClass::terminal);
+  EXPECT_EQ(endpoint("minimax")
+                .judge(answered(200, R"({"status":"success","access_token":"a","expired_in":900})"))
+                .grant->expires_at,
+            kNow + Seconds{900});
+}
+
+TEST_F(Endpoint, RetryAfterIsHandedOn) {
+  Answer answer = answered(429, "{}");
+  answer.retry_after = Seconds{7};
+
+  EXPECT_EQ(endpoint("nous").judge(answer).retry_after, Seconds{7});
+}
+
+TEST_F(Endpoint, AnyBytesYieldAJudgement) {
+  for (int status = -1; status < 700; ++status) {
+    for (const char* body : {"", "{", "[[", "{\"error\":{}}", "{\"error\":[1]}", "\xff\xfe"}) {
+      const Judgement got = judged(status, body);
+      EXPECT_NE(got.ruling, Ruling::granted) << status << body;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace authdb::oauth
