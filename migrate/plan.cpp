@@ -410,7 +410,7 @@ class Planner {
       const Pair& pair = candidates[i];
       if (compare(candidates[held].evidence, pair.evidence) == Age::newer) {
         set(pair, Fate::stale);
-        losers_.emplace_back(&settled, *pair.refresh);
+        presume_spent(settled, pair);
         continue;
       }
       const auto& path = documents_[copies_[pair.copies.front()].document].path;
@@ -433,7 +433,7 @@ class Planner {
       if (i != held && !older) successors.push_back(candidates[i]);
       if (older) {
         set(candidates[i], Fate::stale);
-        losers_.emplace_back(&settled, *candidates[i].refresh);
+        presume_spent(settled, candidates[i]);
       }
     }
     if (!successors.empty()) {
@@ -514,8 +514,13 @@ class Planner {
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       if (i == winner) continue;
       set(pairs[i], pairs[i].refresh ? Fate::stale : Fate::merged);
-      if (pairs[i].refresh && !pairs[i].held) losers_.emplace_back(&settled, *pairs[i].refresh);
+      presume_spent(settled, pairs[i]);
     }
+  }
+
+  // What the store holds is not presumed anything: displacing it says what becomes of it.
+  void presume_spent(Settled& settled, const Pair& pair) {
+    if (pair.refresh && !pair.held) losers_.emplace_back(&settled, *pair.refresh);
   }
 
   void undecided(Settled& settled, const std::vector<Pair>& pairs, std::size_t kept) {
