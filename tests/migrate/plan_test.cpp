@@ -502,7 +502,7 @@ TEST_F(PlanTest, UnknownFieldsOfTheCopiesSurviveBesideTheWinners) {
   EXPECT_EQ(copy["failure_reason"], "billing");
 }
 
-TEST_F(PlanTest, AHundredThousandRowsArePlannedInLinearTime) {
+TEST_F(PlanTest, ManyRowsArePlannedInLinearTime) {
   const auto seconds_for = [this](int count) {
     json rows = json::array();
     for (int i = 0; i < count; ++i) {
