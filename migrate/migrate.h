@@ -49,6 +49,7 @@ struct Decision {
   std::string reason;  // why this pair is the live one
   std::vector<std::string> sources;
   std::vector<std::string> profiles;
+  std::optional<std::size_t> change;  // its place in Plan::change.credentials, if it has one
 };
 
 struct Warning {
@@ -76,8 +77,8 @@ Result<std::vector<Document>> read_sources(const MigrateOptions& options);
 Result<Plan> plan(const std::vector<Document>& documents, const Store* store,
                   const MigrateOptions& options, Instant now);
 
-// Applies the plan. `plan.decisions` get their uids. If the store moved since, plans again (at most
-// three times).
+// Plans and applies. The decisions and conflicts get their uids. If the store moved in between,
+// plans again (three times, then busy); a plan that changes nothing does not write.
 Result<Plan> apply(Store& store, const std::vector<Document>& documents,
                    const MigrateOptions& options);
 

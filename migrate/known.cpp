@@ -1,0 +1,159 @@
+#include "migrate/known.h"
+
+#include "migrate/json_text.h"
+
+namespace authdb::migrate {
+namespace {
+
+std::string key(std::initializer_list<std::string_view> parts) {
+  std::string joined;
+  for (const auto part : parts) joined.append(part).push_back('\0');
+  return joined;
+}
+
+std::string_view bytes(const TokenHash& hash) {
+  return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+bool holds_nothing(const Credential& row) {
+  return row.access_fingerprint.empty() && !row.refresh_hash && !row.removed_at;
+}
+
+// Both name an account, and not the same.
+bool other_account(const Credential& known, const Copy& copy) {
+  const std::string& account = known.identity.account;
+  if (account.empty() || copy.principal.empty()) return false;
+  const Claims& claims = *copy.row->claims;
+  return account != claims.account && account != claims.email && account != claims.subject &&
+         account != copy.row->identity.account;
+}
+
+std::string foreign_key(const Identity& id) { return key({id.provider, id.foreign_id}); }
+
+std::string slot_key(const Identity& id, const std::string& profile, bool singleton) {
+  return key({profile, id.provider, id.source, singleton ? "" : id.label});
+}
+
+}  // namespace
+
+Result<Known> read_known(const Store* store) {
+  Known known;
+  if (!store) return known;
+  auto credentials = store->list({.provider = {}, .profile = {}, .include_removed = true});
+  if (!credentials) return fail(std::move(credentials.error()));
+  known.credentials = std::move(*credentials);
+  const auto profiles = store->profiles();
+  if (!profiles) return fail(profiles.error());
+  for (const std::string& profile : *profiles) {
+    known.profiles.insert(profile);
+    const auto bound = store->list({.provider = {}, .profile = profile, .include_removed = false});
+    if (!bound) return fail(bound.error());
+    for (const Credential& row : *bound) known.profiles_of[row.uid].insert(profile);
+  }
+  auto receipts = store->receipts();
+  if (!receipts) return fail(std::move(receipts.error()));
+  known.receipts = std::move(*receipts);
+
+  known.retired = [store](const TokenHash& hash) { return store->retired(hash); };
+  known.state = [store](const std::string& profile, const std::string& provider) {
+    return store->provider_state(profile, provider);
+  };
+  known.extra = [store](const Uid& uid) { return store->unseal_extra(uid); };
+  for (const Credential& row : known.credentials) {
+    if (!holds_nothing(row)) continue;
+    const auto extra = store->unseal_extra(row.uid);
+    if (!extra) return fail(extra.error());
+    known.referred[row.uid] = open_text(*extra).value("secret_fingerprint", "");
+  }
+  return known;
+}
+
+KnownIndex::KnownIndex(const Known& known) {
+  for (const Credential& row : known.credentials) {
+    const Identity& id = row.identity;
+    uids_.emplace(row.uid, &row);
+    if (row.refresh_hash) refresh_[std::string(bytes(*row.refresh_hash))].push_back(&row);
+    if (row.refresh_hash)
+      secret_[key({id.provider, fingerprint(*row.refresh_hash)})].push_back(&row);
+    if (!row.access_fingerprint.empty()) {
+      secret_[key({id.provider, row.access_fingerprint})].push_back(&row);
+    } else if (row.has_agent_key) {
+      secret_[key({id.provider, row.agent_key_fingerprint})].push_back(&row);
+    }
+    const auto referred = known.referred.find(row.uid);
+    if (referred != known.referred.end()) {
+      // A reference without a fingerprint is known by its source.
+      const std::string& secret = referred->second.empty() ? id.source : referred->second;
+      secret_[key({id.provider, secret})].push_back(&row);
+    }
+    if (!id.foreign_id.empty() && id.auth_type == AuthType::oauth) {
+      foreign_[foreign_key(id)].push_back(&row);
+    }
+    const auto profiles = known.profiles_of.find(row.uid);
+    if (row.removed_at || profiles == known.profiles_of.end() || !id.foreign_id.empty() ||
+        id.auth_type != AuthType::oauth) {
+      continue;
+    }
+    for (const std::string& profile : profiles->second) {
+      slot_[slot_key(id, profile, true)].push_back(&row);
+      slot_[slot_key(id, profile, false)].push_back(&row);
+    }
+  }
+}
+
+const Credential* KnownIndex::only(const Map& map, const std::string& key) {
+  const auto it = map.find(key);
+  return it != map.end() && it->second.size() == 1 ? it->second.front() : nullptr;
+}
+
+const Credential* KnownIndex::by_uid(const Uid& uid) const {
+  const auto it = uids_.find(uid);
+  return it == uids_.end() ? nullptr : it->second;
+}
+
+const Credential* KnownIndex::by_refresh(const TokenHash& hash) const {
+  return only(refresh_, std::string(bytes(hash)));
+}
+
+const Credential* KnownIndex::by_secret(const Copy& copy) const {
+  const Identity& id = copy.row->identity;
+  std::vector<std::string> secrets;
+  if (copy.access) secrets.push_back(fingerprint(*copy.access));
+  if (!copy.fingerprint.empty()) secrets.push_back(copy.fingerprint);
+  if (copy.reference && copy.fingerprint.empty()) secrets.push_back(id.source);
+  for (const std::string& secret : secrets) {
+    const auto it = secret_.find(key({id.provider, secret}));
+    if (it == secret_.end()) continue;
+    for (const Credential* row : it->second) {
+      if (!row->removed_at) return row;
+    }
+    return it->second.front();
+  }
+  return nullptr;
+}
+
+const Credential* KnownIndex::by_foreign_id(const Copy& copy) const {
+  const Identity& id = copy.row->identity;
+  if (id.foreign_id.empty() || id.auth_type != AuthType::oauth) return nullptr;
+  const auto it = foreign_.find(foreign_key(id));
+  if (it == foreign_.end()) return nullptr;
+  const Credential* found = nullptr;
+  for (const Credential* row : it->second) {
+    if (other_account(*row, copy)) continue;
+    if (found && row->identity.label != id.label && found->identity.label == id.label) continue;
+    if (found && (row->identity.label == id.label) == (found->identity.label == id.label)) {
+      return nullptr;  // an id that several have tells nothing
+    }
+    found = row;
+  }
+  return found;
+}
+
+const Credential* KnownIndex::by_slot(const Copy& copy, const std::string& profile) const {
+  const Identity& id = copy.row->identity;
+  if (copy.reference || !id.foreign_id.empty() || id.auth_type != AuthType::oauth) return nullptr;
+  const Credential* found = only(slot_, slot_key(id, profile, copy.row->singleton));
+  return found && !other_account(*found, copy) ? found : nullptr;
+}
+
+}  // namespace authdb::migrate

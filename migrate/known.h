@@ -1,0 +1,60 @@
+// What the store holds already, as the plan needs it: read in bulk once, so that planning a hundred
+// thousand rows does not ask a hundred thousand questions.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "migrate/families.h"
+#include "store/store.h"
+
+namespace authdb::migrate {
+
+struct Known {
+  std::vector<Credential> credentials;  // removed ones too
+  std::unordered_map<Uid, std::set<std::string>> profiles_of;
+  std::set<std::string> profiles;
+  std::vector<ImportReceipt> receipts;
+  // Fingerprint of the secret that a credential without tokens refers to.
+  std::unordered_map<Uid, std::string> referred;
+  // Asked one by one; absent where there is no store.
+  std::function<Result<std::optional<RetiredToken>>(const TokenHash&)> retired;
+  std::function<Result<ProviderState>(const std::string& profile, const std::string& provider)>
+      state;
+  std::function<Result<Secret>(const Uid&)> extra;
+};
+
+// `store` may be null: then nothing is known.
+Result<Known> read_known(const Store* store);
+
+// Finds the credential that copies belong to. Refers to the Known it was made from.
+class KnownIndex {
+ public:
+  explicit KnownIndex(const Known& known);
+
+  const Credential* by_uid(const Uid& uid) const;
+  const Credential* by_refresh(const TokenHash& hash) const;
+  // By equal access token or equal secret elsewhere.
+  const Credential* by_secret(const Copy& copy) const;
+  // By the id it had where it was imported from; nullptr if several have it, or it names another
+  // account.
+  const Credential* by_foreign_id(const Copy& copy) const;
+  // For rows without an id: the one credential without an id that `profile` has from that source.
+  const Credential* by_slot(const Copy& copy, const std::string& profile) const;
+
+ private:
+  using Map = std::unordered_map<std::string, std::vector<const Credential*>>;
+  static const Credential* only(const Map& map, const std::string& key);
+
+  std::unordered_map<Uid, const Credential*> uids_;
+  Map refresh_;
+  Map secret_;
+  Map foreign_;
+  Map slot_;
+};
+
+}  // namespace authdb::migrate

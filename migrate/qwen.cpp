@@ -1,0 +1,21 @@
+#include "migrate/qwen.h"
+
+#include "migrate/fields.h"
+#include "migrate/hermes.h"
+
+namespace authdb::migrate::qwen {
+
+using nlohmann::json;
+
+// Gemini's oauth_creds.json looks much the same, but has no resource.
+bool recognises(const json& root) {
+  return root.is_object() && root.contains("access_token") && root.contains("resource_url") &&
+         root.contains("expiry_date");
+}
+
+void read(json root, Document& document) {
+  rename(root, "expiry_date", "expires_at_ms");
+  hermes::read_block("file", "qwen-oauth", "qwen-cli", std::move(root), json::object(), document);
+}
+
+}  // namespace authdb::migrate::qwen

@@ -1,0 +1,182 @@
+// Where sources are looked for, and whose they are.
+#include "migrate/sources.h"
+
+#include <stdlib.h>
+
+#include "tests/migrate/support.h"
+
+namespace authdb::migrate {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+namespace fs = std::filesystem;
+using testing::from;
+using testing::TempDir;
+
+const char* kEmpty = "{\"providers\":{}}";
+
+std::vector<std::string> found(const std::vector<Document>& documents, const fs::path& base) {
+  std::vector<std::string> names;
+  for (const Document& document : documents) {
+    names.push_back(document.profile + " " + document.path.lexically_relative(base).string());
+  }
+  return names;
+}
+
+// Sets a variable for one test.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    const char* before = ::getenv(name);
+    if (before) before_ = before;
+    ::setenv(name, value.c_str(), 1);
+  }
+  ~Variable() {
+    if (before_) {
+      ::setenv(name_, before_->c_str(), 1);
+    } else {
+      ::unsetenv(name_);
+    }
+  }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+TEST(Sources, AHermesRootIsItsFilesAndThoseOfItsProfiles) {
+  const TempDir dir;
+  for (const char* name :
+       {"auth.json", ".anthropic_oauth.json", "shared/nous_auth.json", "profiles/forge/auth.json",
+        "profiles/atlas/auth.json", "profiles/atlas/.anthropic_oauth.json", "profiles/empty/.env",
+        "auth.json.corrupt", "auth.lock"}) {
+    dir.write(name, kEmpty);
+  }
+
+  const auto documents = read_sources(from({dir.path()}));
+
+  ASSERT_TRUE(documents);
+  EXPECT_THAT(
+      found(*documents, dir.path()),
+      ElementsAre("default auth.json", "default .anthropic_oauth.json",
+                  "default shared/nous_auth.json", "atlas profiles/atlas/auth.json",
+                  "atlas profiles/atlas/.anthropic_oauth.json", "forge profiles/forge/auth.json"));
+}
+
+TEST(Sources, AFileBelowProfilesIsThatProfiles) {
+  const TempDir dir;
+  const auto root = dir.write("auth.json", kEmpty);
+  const auto forge = dir.write("profiles/forge/auth.json", kEmpty);
+
+  const auto documents = read_sources(from({root, forge}));
+
+  ASSERT_TRUE(documents);
+  EXPECT_THAT(found(*documents, dir.path()),
+              ElementsAre("default auth.json", "forge profiles/forge/auth.json"));
+}
+
+TEST(Sources, AProfilesDirectoryIsThatProfiles) {
+  const TempDir dir;
+  const auto forge = dir.write("profiles/forge/auth.json", kEmpty).parent_path();
+
+  const auto documents = read_sources(from({forge / ""}));
+
+  ASSERT_TRUE(documents);
+  EXPECT_THAT(found(*documents, dir.path()), ElementsAre("forge profiles/forge/auth.json"));
+}
+
+TEST(Sources, AFileNamedTwiceIsReadOnce) {
+  const TempDir dir;
+  const auto path = dir.write("auth.json", kEmpty);
+
+  EXPECT_THAT(*read_sources(from({path, dir.path(), dir.path() / "." / "auth.json"})), SizeIs(1));
+}
+
+TEST(Sources, AFileThatTwoProfilesLinkToIsBothOfTheirs) {
+  const TempDir dir;
+  const auto path = dir.write("auth.json", kEmpty);
+  fs::create_directories(dir.path() / "profiles" / "atlas");
+  fs::create_symlink(path, dir.path() / "profiles" / "atlas" / "auth.json");
+
+  EXPECT_THAT(found(*read_sources(from({dir.path()})), dir.path()),
+              ElementsAre("default auth.json", "atlas profiles/atlas/auth.json"));
+}
+
+TEST(Sources, ThePreferredSourceIsReadAsWell) {
+  const TempDir dir;
+  const auto root = dir.write("auth.json", kEmpty);
+  auto options = from({root});
+  options.prefer = dir.write("profiles/forge/auth.json", kEmpty);
+
+  EXPECT_THAT(*read_sources(options), SizeIs(2));
+}
+
+TEST(Sources, OneThatIsMissingFailsAloneAndNamed) {
+  const TempDir dir;
+  const auto root = dir.write("auth.json", kEmpty);
+
+  const auto documents = read_sources(from({dir.path() / "nothing.json", root}));
+
+  ASSERT_TRUE(documents);
+  ASSERT_THAT(*documents, SizeIs(2));
+  EXPECT_FALSE((*documents)[0].failure);
+  ASSERT_TRUE((*documents)[1].failure);
+  EXPECT_THAT((*documents)[1].failure->message, HasSubstr("nothing.json"));
+}
+
+TEST(Sources, NothingAtAllIsNotFoundWithWhatWasLookedFor) {
+  const TempDir dir;
+
+  const auto documents = read_sources(from({dir.path(), dir.path() / "gone.json"}));
+
+  ASSERT_FALSE(documents);
+  EXPECT_EQ(documents.error().code, Errc::not_found);
+  EXPECT_THAT(documents.error().message, HasSubstr((dir.path() / "auth.json").string()));
+  EXPECT_THAT(documents.error().message, HasSubstr("gone.json"));
+}
+
+TEST(Sources, AnUnreadableFileIsAFailureNotAnAbsence) {
+  const TempDir dir;
+  fs::create_symlink("auth.json",
+                     dir.path() / "auth.json");  // root may read any file, but not this
+
+  const auto documents = read_sources(from({dir.path()}));
+
+  ASSERT_TRUE(documents);
+  ASSERT_TRUE((*documents)[0].failure);
+  EXPECT_EQ((*documents)[0].failure->code, Errc::refused);
+}
+
+TEST(Sources, WithoutPathsTheUsualHomeIsRead) {
+  const TempDir dir;
+  dir.write(".hermes/auth.json", kEmpty);
+  const Variable home("HOME", dir.path());
+  const Variable hermes("HERMES_HOME", "");
+
+  const auto documents = read_sources({});
+
+  ASSERT_TRUE(documents);
+  EXPECT_THAT(found(*documents, dir.path()), ElementsAre("default .hermes/auth.json"));
+}
+
+TEST(Sources, HermesHomeIsResolvedAsHermesDoes) {
+  const Variable home("HOME", "/home/pat");
+  const auto root = [](const std::string& value) {
+    const Variable hermes("HERMES_HOME", value);
+    return well_known_places().front().string();
+  };
+
+  EXPECT_EQ(root(""), "/home/pat/.hermes");
+  EXPECT_EQ(root("/home/pat/.hermes/profiles/atlas"), "/home/pat/.hermes");
+  EXPECT_EQ(root("/opt/data"), "/opt/data");
+  EXPECT_EQ(root("/opt/data/"), "/opt/data");
+  EXPECT_EQ(root("/opt/data/profiles/atlas"), "/opt/data");
+  EXPECT_EQ(root("/home/pat/.hermes-two"), "/home/pat/.hermes-two");
+}
+
+}  // namespace
+}  // namespace authdb::migrate
