@@ -1,0 +1,152 @@
+#include "tools/choice.h"
+
+#include <algorithm>
+
+#include "store/target.h"
+#include "tools/render/text.h"
+
+namespace authdb::cli {
+namespace {
+
+std::string did_you_mean(const std::string& wanted, const std::vector<std::string>& names,
+                         std::string otherwise) {
+  const auto close = nearest(wanted, names);
+  return close.empty() ? otherwise : "Did you mean " + joined(close, " or ") + "?";
+}
+
+bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+Error unknown_provider(Context& context, const std::vector<std::string>& stored,
+                       const std::string& provider) {
+  auto names = stored;
+  for (const auto& known : context.registry().all()) {
+    names.push_back(known.id);
+    names.insert(names.end(), known.aliases.begin(), known.aliases.end());
+  }
+  return {Errc::not_found, "There is no provider " + in_quotes(provider) + ".",
+          did_you_mean(provider, names, "`authdb providers` lists them.")};
+}
+
+bool is_named(const Credential& credential, std::string_view target) {
+  if (target.empty()) return false;
+  return credential.uid == target || credential.access_fingerprint == target ||
+         credential.agent_key_fingerprint == target ||
+         (credential.refresh_hash && fingerprint(*credential.refresh_hash) == target);
+}
+
+}  // namespace
+
+Result<void> check_profile(const Store& store, const std::string& profile) {
+  const auto names = store.profiles();
+  if (!names) return fail(names.error());
+  if (contains(*names, profile)) return {};
+  return fail(Errc::not_found, "There is no profile " + in_quotes(profile) + ".",
+              did_you_mean(profile, *names,
+                           "`authdb profile list` lists them, `authdb profile add` adds."));
+}
+
+Result<std::string> known_provider(Context& context, const Store& store,
+                                   std::string_view provider) {
+  const auto id = oauth::ProviderRegistry::canonical_id(provider);
+  const auto stored = store.providers();
+  if (!stored) return fail(stored.error());
+  if (contains(*stored, id) || context.registry().find(id) != nullptr) return id;
+  return fail(unknown_provider(context, *stored, id));
+}
+
+Error why_nothing(Context& context, const Store& store, const std::string& profile,
+                  const std::string& provider) {
+  const auto known = known_provider(context, store, provider);
+  if (!known) return known.error();
+  if (auto checked = check_profile(store, profile); !checked) return checked.error();
+
+  Error error{Errc::not_found,
+              "Profile " + in_quotes(profile) + " has no credential of " + in_quotes(*known) + ".",
+              "`authdb add " + *known + "` adds one."};
+  std::vector<std::string> others;
+  if (const auto all = store.list({*known, {}, false})) {
+    for (const auto& credential : *all) {
+      const auto users = store.profiles_of(credential.uid);
+      const bool unbound = users && users->empty();
+      if (unbound && !contains(others, "nobody")) others.emplace_back("nobody");
+      if (users) others.insert(others.end(), users->begin(), users->end());
+    }
+  }
+  std::sort(others.begin(), others.end());
+  others.erase(std::unique(others.begin(), others.end()), others.end());
+  if (!others.empty()) {
+    error.hint = "There are some for: " + joined(others) +
+                 ". Use --profile, or share one with `authdb profile bind " + printable(profile) +
+                 " " + *known + " UID`.";
+  }
+  return error;
+}
+
+Result<std::vector<PoolEntry>> usable_pool(Context& context, const Store& store,
+                                           const std::string& profile,
+                                           const std::string& provider) {
+  auto pool = store.pool(profile, oauth::ProviderRegistry::canonical_id(provider));
+  if (pool && pool->empty()) return fail(why_nothing(context, store, profile, provider));
+  return pool;
+}
+
+Result<PoolEntry> find_target(Context& context, const Store& store, const std::string& profile,
+                              const std::string& provider, std::string_view target) {
+  const auto id = oauth::ProviderRegistry::canonical_id(provider);
+  const auto pool = store.pool(profile, id);
+  if (!pool) return fail(pool.error());
+  if (!pool->empty()) {
+    const auto picked = pick_target(*pool, target);
+    if (picked) return **picked;
+    if (picked.error().code != Errc::not_found) return fail(picked.error());
+  }
+  // A uid or a fingerprint is the same in every profile; a label or a place is not.
+  const auto all = store.list({id, {}, false});
+  if (!all) return fail(all.error());
+  for (const auto& credential : *all) {
+    if (is_named(credential, target)) return PoolEntry{credential, 0};
+  }
+  if (pool->empty()) return fail(why_nothing(context, store, profile, provider));
+  return fail(pick_target(*pool, target).error());
+}
+
+Result<PoolEntry> find_or_pick(Context& context, const Store& store, const std::string& profile,
+                               const std::string& provider, const std::string& target,
+                               bool (*fits)(const Credential&)) {
+  if (!target.empty()) return find_target(context, store, profile, provider, target);
+  const auto pool = usable_pool(context, store, profile, provider);
+  if (!pool) return fail(pool.error());
+  const auto state = store.provider_state(profile, pool->front().credential.identity.provider);
+  if (!state) return fail(state.error());
+
+  std::vector<PoolEntry> fitting;
+  for (const auto& entry : *pool) {
+    if (fits(entry.credential)) fitting.push_back(entry);
+  }
+  if (fitting.empty()) {
+    return fail(Errc::not_found,
+                "Profile " + in_quotes(profile) + " has no " + in_quotes(provider) +
+                    " credential that this could be done with.",
+                "`authdb list` shows what there is; API keys are neither refreshed nor minted.");
+  }
+  const auto* next = next_pick(fitting, state->strategy, context.clock());
+  return next != nullptr ? *next : fitting.front();
+}
+
+std::string described(const PoolEntry& entry) {
+  const auto& identity = entry.credential.identity;
+  auto text = identity.provider + " credential ";
+  text += entry.position > 0 ? "#" + std::to_string(entry.position) : entry.credential.uid;
+  return printable(text + " (" + identity.label + ")");
+}
+
+const PoolEntry* next_pick(const std::vector<PoolEntry>& pool, Strategy strategy, Instant now) {
+  if (strategy == Strategy::random) return nullptr;
+  std::minstd_rand unused;
+  const auto order = in_order(pool, strategy, now, unused);
+  return order.empty() ? nullptr : order.front();
+}
+
+}  // namespace authdb::cli

@@ -1,0 +1,64 @@
+#include "tools/command.h"
+#include "tools/log.h"
+#include "tools/signals.h"
+
+namespace authdb::cli {
+
+std::string Context::profile() const {
+  if (globals.profile) return *globals.profile;
+  if (auto named = env("AUTHDB_PROFILE"); named && !named->empty()) return *std::move(named);
+  return "default";
+}
+
+bool Context::colour() const {
+  if (!out_is_terminal || globals.no_color || globals.json) return false;
+  const auto no_color = env("NO_COLOR");  // https://no-color.org: set and not empty
+  return !(no_color && !no_color->empty()) && env("TERM") != "dumb";
+}
+
+const oauth::ProviderRegistry& Context::registry() {
+  if (!loaded) {
+    loaded = std::make_shared<const oauth::ProviderRegistry>(oauth::ProviderRegistry::load(
+        providers_dir.empty() ? oauth::ProviderRegistry::default_directory() : providers_dir));
+  }
+  return *loaded;
+}
+
+oauth::BearerParts Context::bearer_parts() {
+  if (!http) http = oauth::curl_transport();
+  return {[this]() -> const oauth::ProviderRegistry& { return registry(); }, http, env};
+}
+
+void Context::note(std::string_view text) {
+  if (!globals.quiet) err << text << '\n';
+}
+
+void Context::warn(std::string_view text) {
+  if (!globals.quiet) err << "authdb: warning: " << text << '\n';
+}
+
+Result<Store> open_store(Context& context, OpenMode mode) {
+  StoreOptions options;
+  options.clock = context.clock;
+  options.endpoint_for = oauth::endpoints(context.bearer_parts(), context.clock);
+  options.shield = [] { return std::make_shared<SignalShield>(); };
+  if (context.globals.verbose) options.log = stream_logger(context.err);
+  if (context.globals.store) {
+    options.path = *context.globals.store;
+  } else if (auto path = context.env("AUTHDB_STORE"); path && !path->empty()) {
+    options.path = *path;
+  }
+  if (auto key = context.env("AUTHDB_KEY_FILE"); key && !key->empty()) options.key_file = *key;
+
+  auto store = Store::open(std::move(options), mode);
+  if (!store && store.error().code == Errc::not_found) {
+    auto error = std::move(store).error();
+    error.hint =
+        "Make one with `authdb migrate` from the files of other tools, or with `authdb add "
+        "PROVIDER`; or name another with --store.";
+    return fail(std::move(error));
+  }
+  return store;
+}
+
+}  // namespace authdb::cli
