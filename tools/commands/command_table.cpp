@@ -1,0 +1,17 @@
+#include <array>
+
+#include "tools/commands/commands.h"
+
+namespace authdb::cli {
+
+std::span<const Command* const> all_commands() {
+  static constexpr std::array kCommands{
+      &kMigrate, &kAdd,    &kProviders,                      // setup
+      &kToken,   &kReport, &kRefresh,   &kMint,              // use
+      &kStatus,  &kList,   &kLog,       &kSql,               // look
+      &kProfile, &kReset,  &kPriority,  &kRemove, &kLogout,  // manage
+  };
+  return kCommands;
+}
+
+}  // namespace authdb::cli

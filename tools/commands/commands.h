@@ -1,0 +1,11 @@
+// One file per verb; command_table.cpp puts them in order.
+#pragma once
+
+#include "tools/command.h"
+
+namespace authdb::cli {
+
+extern const Command kAdd, kList, kLog, kLogout, kMigrate, kMint, kPriority, kProfile, kProviders,
+    kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken;
+
+}  // namespace authdb::cli

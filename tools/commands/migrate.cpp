@@ -1,0 +1,208 @@
+// authdb migrate: the credential files of other tools, into the store.
+#include "migrate/migrate.h"
+
+#include <algorithm>
+
+#include "tools/commands/commands.h"
+#include "tools/progress.h"
+#include "tools/render/json.h"
+#include "tools/render/table.h"
+#include "tools/render/text.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr std::string_view kManual =
+    R"man(Imports the credential files of Hermes (root and profiles), Codex, Claude Code
+and Qwen. Without PATH the well-known places are read. The files are never
+written, and the network is never used; running it again changes nothing.
+
+Copies of one grant become one credential, shared by the profiles that had them.
+Of a grant that was copied and refreshed in one place only the newest pair is
+live, and the others are retired, so that they are never sent. Where that cannot
+be decided the grant is kept with hold=conflict until you say --prefer PATH.
+
+As long as a file keeps a refresh token that the store holds too, two programs
+may spend it: that is warned of as second_spender.
+
+Exit codes
+  0 done   2 usage   3 nothing to import   6 busy   7 refused, or every source failed
+  8 some sources failed, the others are imported
+
+Examples
+  authdb migrate --dry-run
+  authdb migrate
+  authdb migrate ~/.hermes ~/.codex/auth.json
+  authdb migrate --prefer ~/.hermes/profiles/forge/auth.json
+)man";
+
+struct Options {
+  std::vector<std::string> paths;
+  bool dry_run = false;
+  std::optional<std::string> prefer;
+  bool include_env = false;
+};
+
+std::int64_t failures(const migrate::Plan& plan) {
+  return std::count_if(plan.sources.begin(), plan.sources.end(),
+                       [](const auto& source) { return source.failure.has_value(); });
+}
+
+bool all_failed(const std::vector<migrate::Document>& documents) {
+  return std::all_of(documents.begin(), documents.end(),
+                     [](const auto& document) { return document.failure.has_value(); });
+}
+
+// Plans without writing. There may be no store yet; that is what a dry run is for.
+Result<migrate::Plan> preview(Context& context, const std::vector<migrate::Document>& documents,
+                              const migrate::MigrateOptions& options) {
+  const auto store = open_store(context, OpenMode::look);
+  if (!store && store.error().code != Errc::not_found) return fail(store.error());
+  return migrate::plan(documents, store ? &*store : nullptr, options, context.clock());
+}
+
+Result<migrate::Plan> import(Context& context, const std::vector<migrate::Document>& documents,
+                             const migrate::MigrateOptions& options) {
+  // Nothing will come of it: no reason to leave an empty store behind.
+  if (all_failed(documents)) return preview(context, documents, options);
+  auto store = open_store(context, OpenMode::create);
+  if (!store) return fail(store.error());
+  return migrate::apply(*store, documents, options);
+}
+
+Json source_json(const migrate::SourceReport& source) {
+  auto skipped = Json::array();
+  for (const auto& [row, reason] : source.skipped) {
+    skipped.push_back({{"row", row}, {"reason", reason}});
+  }
+  Json json{{"path", source.path.string()}, {"sha256", or_null(source.sha256)},
+            {"profile", source.profile},    {"rows", source.rows},
+            {"imported", source.imported},  {"merged", source.merged},
+            {"stale", source.stale},        {"skipped", std::move(skipped)}};
+  if (source.failure) {
+    json["error"] = {{"code", static_cast<int>(source.failure->code)},
+                     {"message", source.failure->message},
+                     {"hint", source.failure->hint}};
+  }
+  return json;
+}
+
+Json decision_json(const migrate::Decision& decision) {
+  return {{"credential", or_null(decision.uid)},
+          {"provider", decision.provider},
+          {"label", decision.label},
+          {"action", decision.action},
+          {"reason", decision.reason},
+          {"sources", decision.sources},
+          {"profiles", decision.profiles}};
+}
+
+Json plan_json(const migrate::Plan& plan, bool dry_run) {
+  Json json;
+  json["sources"] = Json::array();
+  for (const auto& source : plan.sources) json["sources"].push_back(source_json(source));
+  json["credentials"] = plan.credentials;
+  json["profiles"] = plan.profiles;
+  json["families"] = plan.families;
+  json["conflicts"] = Json::array();
+  for (const auto& conflict : plan.conflicts) json["conflicts"].push_back(decision_json(conflict));
+  json["warnings"] = Json::array();
+  for (const auto& [code, message] : plan.warnings) {
+    json["warnings"].push_back({{"code", code}, {"message", message}});
+  }
+  json["decisions"] = Json::array();
+  for (const auto& decision : plan.decisions) json["decisions"].push_back(decision_json(decision));
+  json["dry_run"] = dry_run;
+  return json;
+}
+
+void print_sources(Context& context, const migrate::Plan& plan) {
+  for (const auto& source : plan.sources) {
+    if (source.failure) continue;
+    context.out << printable(source.path.string());
+    if (!source.profile.empty()) context.out << " (profile " << printable(source.profile) << ")";
+    context.out << ": " << counted(source.rows, "row") << ", " << source.imported << " imported, "
+                << source.merged << " merged, " << source.stale << " stale\n";
+    for (const auto& [row, reason] : source.skipped) {
+      context.out << "  skipped " << printable(row) << ": " << printable(reason) << '\n';
+    }
+  }
+}
+
+void print_decisions(Context& context, const migrate::Plan& plan) {
+  if (plan.decisions.empty()) return;
+  Table table({"PROVIDER", "LABEL", "", "PROFILES", "WHY"});
+  for (const auto& decision : plan.decisions) {
+    const auto tone = decision.action == "conflict" ? Tone::bad : Tone::plain;
+    table.add({{decision.provider},
+               {decision.label},
+               {decision.action, tone},
+               {joined(decision.profiles)},
+               {decision.reason}});
+  }
+  context.out << '\n';
+  table.draw(context.out, context.colour());
+}
+
+void print_plan(Context& context, const migrate::Plan& plan, bool dry_run) {
+  print_sources(context, plan);
+  print_decisions(context, plan);
+  context.out << '\n'
+              << (dry_run ? "Would import " : "Imported ")
+              << counted(plan.credentials, "credential") << " ("
+              << counted(plan.families, "OAuth grant") << ") for "
+              << counted(plan.profiles, "profile") << '\n';
+  if (!plan.conflicts.empty()) {
+    context.out << counted(std::ssize(plan.conflicts), "grant")
+                << " in conflict: `authdb migrate --prefer PATH` decides, with the PATH whose pair "
+                   "works\n";
+  }
+}
+
+Result<int> run(Context& context, const Options& options) {
+  migrate::MigrateOptions request;
+  request.paths.assign(options.paths.begin(), options.paths.end());
+  if (options.prefer) request.prefer = *options.prefer;
+  request.include_env = options.include_env;
+
+  auto plan = [&]() -> Result<migrate::Plan> {
+    const Progress progress(context, options.dry_run ? "Planning" : "Importing");
+    const auto documents = migrate::read_sources(request);
+    if (!documents) return fail(documents.error());
+    return options.dry_run ? preview(context, *documents, request)
+                           : import(context, *documents, request);
+  }();
+  if (!plan) return fail(std::move(plan).error());
+
+  const auto failed = failures(*plan);
+  const bool nothing = failed == std::ssize(plan->sources);
+  if (context.globals.json) {
+    print_json(context.out, plan_json(*plan, options.dry_run));
+  } else if (!nothing) {
+    print_plan(context, *plan, options.dry_run);
+  }
+  for (const auto& source : plan->sources) {
+    if (source.failure) report(context, *source.failure);
+  }
+  for (const auto& warning : plan->warnings) context.warn(warning.code + ": " + warning.message);
+  if (nothing) return exit_code(Errc::refused);
+  return failed > 0 ? exit_code(Errc::partly) : kOk;
+}
+
+Run declare(Arguments& arguments) {
+  auto options = std::make_shared<Options>();
+  arguments.rest("PATH", options->paths, "files, or Hermes roots; else the well-known places");
+  arguments.flag("--dry-run", options->dry_run, "show what would be done, and do nothing");
+  arguments.option("--prefer", "PATH", options->prefer,
+                   "the file whose pair is the live one, whatever the times say");
+  arguments.flag("--include-env", options->include_env,
+                 "also keep keys that came from environment variables");
+  return [options](Context& context) { return run(context, *options); };
+}
+
+}  // namespace
+
+const Command kMigrate{"migrate", Group::setup, "import the credential files of other tools",
+                       kManual, declare};
+
+}  // namespace authdb::cli

@@ -1,0 +1,204 @@
+// authdb status: how fresh every credential is, and what needs a person.
+#include <algorithm>
+
+#include "migrate/migrate.h"
+#include "store/timestamp.h"
+#include "tools/choice.h"
+#include "tools/commands/commands.h"
+#include "tools/render/duration.h"
+#include "tools/render/freshness.h"
+#include "tools/render/text.h"
+#include "tools/sql_text.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr std::string_view kManual =
+    R"man(Shows the life of every token: when it was obtained, when it expires, who may
+use it and what it needs. Looking is free: it never touches the network, never
+spends a token and never changes the store. An expired access token with a
+refresh token behind it is nothing to worry about: it is refreshed when somebody
+asks for it.
+
+With --profile only what that profile may use. --json prints the rows of the
+view `freshness`; `authdb sql` asks it your own questions.
+
+Exit codes
+  0 done   3 no such store, profile or provider   7 refused
+  with --check: 0 all is well, 4 something needs a login, 5 something else needs
+  attention (held, cooling down, or the session ends within a day)
+
+Examples
+  authdb status
+  authdb status nous --json
+  authdb status --check --quiet || notify-send 'a login is needed'
+)man";
+
+constexpr Seconds kSoon{86'400};
+
+struct Options {
+  std::string provider;
+  bool check = false;
+};
+
+std::string condition(const Context& context, const std::string& provider) {
+  std::string where = "1";
+  if (!provider.empty()) where += " AND provider = " + sql_literal(provider);
+  if (context.globals.profile) {
+    where += " AND EXISTS (SELECT 1 FROM json_each(profiles) WHERE value = " +
+             sql_literal(*context.globals.profile) + ")";
+  }
+  return where;
+}
+
+Result<QueryRows> fetch(Context& context, const Store& store, const Options& options) {
+  std::string provider;
+  if (!options.provider.empty()) {
+    auto known = known_provider(context, store, options.provider);
+    if (!known) return fail(std::move(known).error());
+    provider = *std::move(known);
+  }
+  if (context.globals.profile) {
+    if (auto checked = check_profile(store, *context.globals.profile); !checked) {
+      return fail(std::move(checked).error());
+    }
+  }
+  auto rows = store.query("SELECT * FROM freshness WHERE " + condition(context, provider) +
+                          " ORDER BY provider, label, uid");
+  if (rows && rows->rows.empty() && !provider.empty()) {
+    return fail(why_nothing(context, store, context.profile(), provider));
+  }
+  return rows;
+}
+
+bool session_ends_soon(const NamedRow& row, Instant now) {
+  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
+  return ends && ends->at - now < kSoon;
+}
+
+std::string name(const NamedRow& row) {
+  return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
+                   row.text("label") + ")");
+}
+
+// Since when a grant is held, and which process left it so, as far as the ledger remembers.
+std::string held_since(const Store& store, const std::string& uid) {
+  const auto rows =
+      store.query("SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(uid) +
+                  " AND outcome = 'uncertain' ORDER BY julianday(at) DESC LIMIT 1");
+  if (!rows || rows->rows.empty()) return {};
+  const NamedRow row(*rows, 0);
+  return " since " + row.text("at") + ", when " + printable(row.text("process")) + " (pid " +
+         std::to_string(row.number("pid").value_or(0)) + ") sent its refresh token";
+}
+
+std::string explain_hold(const Store& store, const NamedRow& row) {
+  const auto target = row.text("provider") + " " + row.text("uid");
+  const auto hold = row.text("hold");
+  if (hold == "uncertain") {
+    return name(row) + " is uncertain" + held_since(store, row.text("uid")) +
+           " and no answer came. It is sent again when no bearer of it works any more; `authdb "
+           "refresh " +
+           target + " --replay` sends it now.";
+  }
+  if (hold == "conflict") {
+    return name(row) +
+           " is in conflict: its copies disagree about which pair is live. Decide with `authdb "
+           "migrate --prefer PATH`.";
+  }
+  return name(row) +
+         " is handed over: another tool spends its refresh token. `authdb migrate` "
+         "takes it back.";
+}
+
+// Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
+void add_second_spenders(const Store& store, Instant now, std::vector<std::string>& warnings) {
+  const auto receipts = store.receipts();
+  if (!receipts || receipts->empty()) return;
+  migrate::MigrateOptions sources;
+  for (const auto& receipt : *receipts) {
+    std::error_code ignored;
+    const std::filesystem::path path(receipt.path);
+    const bool known =
+        std::find(sources.paths.begin(), sources.paths.end(), path) != sources.paths.end();
+    if (!known && std::filesystem::exists(path, ignored)) sources.paths.push_back(path);
+  }
+  if (sources.paths.empty()) return;
+  const auto documents = migrate::read_sources(sources);
+  if (!documents) return;
+  const auto plan = migrate::plan(*documents, &store, sources, now);
+  if (!plan) return;  // without the key there is nothing to compare with
+  for (const auto& warning : plan->warnings) {
+    if (warning.code == "second_spender") warnings.push_back(warning.message);
+  }
+}
+
+std::vector<std::string> collect_warnings(const Store& store, const QueryRows& rows, Instant now) {
+  std::vector<std::string> warnings;
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    if (row.truth("needs_login")) {
+      warnings.push_back(name(row) + " needs a login.");
+    } else if (session_ends_soon(row, now)) {
+      warnings.push_back("The session of " + name(row) + " ends at " + row.text("session_ends_at") +
+                         ", whatever is refreshed until then: log in again before.");
+    }
+    if (!row.text("hold").empty()) warnings.push_back(explain_hold(store, row));
+  }
+  add_second_spenders(store, now, warnings);
+  return warnings;
+}
+
+int verdict(const QueryRows& rows, Instant now) {
+  int worst = kOk;
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    if (row.truth("needs_login")) return exit_code(Errc::login_needed);
+    const auto hold = row.text("hold");
+    if (hold == "conflict" || hold == "uncertain" || row.number("cooldown_s").value_or(0) > 0 ||
+        session_ends_soon(row, now)) {
+      worst = exit_code(Errc::try_later);
+    }
+  }
+  return worst;
+}
+
+void print(Context& context, const Store& store, const QueryRows& rows) {
+  if (context.globals.json) {
+    print_json(context.out, freshness_json(rows));
+    return;
+  }
+  if (rows.rows.empty()) {
+    context.note("There are no credentials. `authdb migrate` and `authdb add` bring some.");
+    return;
+  }
+  freshness_table(rows).draw(context.out, context.colour());
+  const auto warnings = collect_warnings(store, rows, context.clock());
+  if (!warnings.empty()) context.out << '\n';
+  for (const auto& warning : warnings) {
+    context.out << toned("!", Tone::caution, context.colour()) << ' ' << warning << '\n';
+  }
+}
+
+Result<int> run(Context& context, const Options& options) {
+  const auto store = open_store(context, OpenMode::look);
+  if (!store) return fail(store.error());
+  const auto rows = fetch(context, *store, options);
+  if (!rows) return fail(rows.error());
+  print(context, *store, *rows);
+  return options.check ? verdict(*rows, context.clock()) : kOk;
+}
+
+Run declare(Arguments& arguments) {
+  auto options = std::make_shared<Options>();
+  arguments.positional("PROVIDER", options->provider, "only its credentials", Need::optional);
+  arguments.flag("--check", options->check, "say with the exit code whether something is needed");
+  return [options](Context& context) { return run(context, *options); };
+}
+
+}  // namespace
+
+const Command kStatus{"status", Group::look, "how fresh every credential is, and what needs you",
+                      kManual, declare};
+
+}  // namespace authdb::cli

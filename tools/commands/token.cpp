@@ -1,0 +1,167 @@
+// authdb token: a live bearer on stdout, and nothing else there.
+#include <algorithm>
+
+#include "tools/choice.h"
+#include "tools/commands/commands.h"
+#include "tools/render/bearer.h"
+#include "tools/render/duration.h"
+#include "tools/render/json.h"
+#include "tools/render/text.h"
+#include "tools/secret_input.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr std::string_view kManual =
+    R"man(Prints a bearer that works now, as one bare line. A fresh one costs about a
+millisecond and no request. One that is due is refreshed or minted first, by
+one process for all that ask. The profile's strategy chooses the credential;
+--credential names one.
+
+When a server answers 401 to a bearer of yours, say so with --rejected: if the
+store has another by now you get that one, else it is refreshed once for
+everybody who asks. `--rejected -` reads the refused bearer itself from stdin,
+so that it shows up in no process list.
+
+TARGET is a uid, a fingerprint, a label, a place in the pool (1 or #1) or the id
+that another tool gave it.
+
+Exit codes
+  0 a bearer   2 usage   3 no such store, profile, provider or target
+  4 somebody must log in   5 try later   6 busy   7 refused
+
+Examples
+  curl -H "$(authdb token nous --format header)" https://example.org/v1/models
+  eval "export $(authdb token openrouter --format env=OPENROUTER_API_KEY)"
+  authdb token nous --min-ttl 10m --json
+  authdb token nous --rejected sha256:0123456789abcdef
+)man";
+
+struct Options {
+  std::string provider;
+  std::optional<std::string> credential;
+  std::optional<std::string> min_ttl;
+  std::optional<std::string> rejected;
+  std::optional<std::string> format;
+};
+
+bool is_fingerprint(std::string_view text) {
+  constexpr std::string_view kPrefix = "sha256:";
+  return text.starts_with(kPrefix) && text.size() == kPrefix.size() + 16 &&
+         text.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
+}
+
+bool is_variable(std::string_view name) {
+  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+  return !name.empty() && kLetters.find(name.front()) != std::string_view::npos &&
+         std::all_of(name.begin(), name.end(), [&](char c) {
+           return kLetters.find(c) != std::string_view::npos || (c >= '0' && c <= '9');
+         });
+}
+
+Result<std::string> rejected_fingerprint(Context& context, const Options& options) {
+  if (!options.rejected) return std::string();
+  if (is_fingerprint(*options.rejected)) return *options.rejected;
+  if (*options.rejected != "-") {
+    return fail(Errc::usage, "--rejected takes a fingerprint, `sha256:` and 16 hex digits.",
+                "Never a bearer itself: arguments are visible to every process of this machine. "
+                "Pipe the bearer in, with `--rejected -`.");
+  }
+  const auto bearer = read_secret(context, "Rejected bearer: ");
+  if (!bearer) return fail(bearer.error());
+  return fingerprint(*bearer);
+}
+
+Result<std::string> checked_format(const Context& context, const Options& options) {
+  const auto format = options.format.value_or("raw");
+  if (context.globals.json && options.format) {
+    return fail(Errc::usage, "--format and --json exclude each other.");
+  }
+  if (format == "raw" || format == "header") return format;
+  if (format.starts_with("env=") && is_variable(std::string_view(format).substr(4))) return format;
+  return fail(Errc::usage, "--format is raw, header or env=NAME, with a NAME that a shell takes.");
+}
+
+// 'it'\''s': safe between a shell's single quotes, whatever is in the token.
+void print_shell_quoted(std::ostream& out, std::string_view text) {
+  out << '\'';
+  for (const char c : text) {
+    if (c == '\'') {
+      out << "'\\''";
+    } else {
+      out << c;
+    }
+  }
+  out << '\'';
+}
+
+void print(Context& context, const oauth::Bearer& bearer, std::string_view format) {
+  if (context.globals.json) {
+    print_bearer_json(context.out, bearer, context.clock(), Reveal::yes);
+  } else if (format == "raw") {
+    context.out << bearer.token.reveal() << '\n';
+  } else if (format == "header") {
+    context.out << "Authorization: Bearer " << bearer.token.reveal() << '\n';
+  } else {
+    context.out << format.substr(4) << '=';
+    print_shell_quoted(context.out, bearer.token.reveal());
+    context.out << '\n';
+  }
+}
+
+Result<int> run(Context& context, const Options& options) {
+  oauth::BearerRequest request;
+  request.provider = oauth::ProviderRegistry::canonical_id(options.provider);
+  request.profile = context.profile();
+  const auto format = checked_format(context, options);
+  if (!format) return fail(format.error());
+  if (options.min_ttl) {
+    const auto ttl = parse_duration(*options.min_ttl);
+    if (!ttl) return fail(Errc::usage, "--min-ttl is a number of seconds, or like `10m`.");
+    request.min_ttl = *ttl;
+  }
+  auto rejected = rejected_fingerprint(context, options);
+  if (!rejected) return fail(rejected.error());
+  request.rejected = *std::move(rejected);
+
+  const auto store = open_store(context, OpenMode::use);
+  if (!store) return fail(store.error());
+  if (options.credential) {
+    const auto entry =
+        find_target(context, *store, request.profile, request.provider, *options.credential);
+    if (!entry) return fail(entry.error());
+    request.credential = entry->credential.uid;
+  }
+  const auto bearer = oauth::BearerSource(*store, context.bearer_parts()).bearer(request);
+  if (!bearer) {
+    // The pool's own "nothing there" cannot know about neighbours and spellings.
+    const auto pool = store->pool(request.profile, request.provider);
+    if (bearer.error().code == Errc::not_found && pool && pool->empty()) {
+      return fail(why_nothing(context, *store, request.profile, request.provider));
+    }
+    return fail(bearer.error());
+  }
+  for (const auto& warning : bearer->warnings) context.warn(warning);
+  print(context, *bearer, *format);
+  return kOk;
+}
+
+Run declare(Arguments& arguments) {
+  auto options = std::make_shared<Options>();
+  arguments.positional("PROVIDER", options->provider, "whose bearer, for instance nous");
+  arguments.option("--credential", "TARGET", options->credential, "this one and no other");
+  arguments.option("--min-ttl", "S", options->min_ttl,
+                   "what it must still live: seconds, or like 10m");
+  arguments.option("--rejected", "FINGERPRINT|-", options->rejected,
+                   "the bearer that got a 401; - reads the bearer itself from stdin");
+  arguments.option("--format", "raw|header|env=NAME", options->format,
+                   "the bare token (default), an Authorization header, or a shell assignment");
+  return [options](Context& context) { return run(context, *options); };
+}
+
+}  // namespace
+
+const Command kToken{"token", Group::use, "a live bearer on stdout, refreshed if it is due",
+                     kManual, declare};
+
+}  // namespace authdb::cli

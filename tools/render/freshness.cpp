@@ -1,0 +1,129 @@
+#include "tools/render/freshness.h"
+
+#include <array>
+
+#include "tools/render/duration.h"
+#include "tools/render/text.h"
+
+namespace authdb::cli {
+namespace {
+
+Json parsed_or_text(const std::string& text) {
+  auto json = Json::parse(text, nullptr, false);
+  return json.is_discarded() ? Json(text) : json;
+}
+
+Tone tone_of(std::string_view state) {
+  if (state == "fresh" || state == "no_expiry") return Tone::good;
+  if (state == "expired") return Tone::bad;
+  return Tone::caution;
+}
+
+std::string profiles_of(const NamedRow& row) {
+  std::vector<std::string> names;
+  const auto json = parsed_or_text(row.text("profiles"));
+  for (const auto& name : json.is_array() ? json : Json::array()) {
+    if (name.is_string()) names.push_back(name);
+  }
+  return names.empty() ? "nobody" : joined(names);
+}
+
+std::string left(std::optional<std::int64_t> seconds) {
+  if (!seconds) return "-";
+  const auto span = duration(Seconds{*seconds});
+  return *seconds < 0 ? span + " ago" : span;
+}
+
+std::string age(std::optional<std::int64_t> seconds) {
+  return seconds ? duration(Seconds{*seconds}) + " ago" : "unknown";
+}
+
+// What keeps the credential from being used as it is, in one or two words each.
+TableCell needs(const NamedRow& row) {
+  std::vector<std::string> words;
+  if (row.truth("needs_login")) words.emplace_back("login");
+  if (const auto hold = row.text("hold"); !hold.empty()) words.push_back("hold=" + hold);
+  if (const auto cooldown = row.number("cooldown_s").value_or(0); cooldown > 0) {
+    words.push_back("cooling " + duration(Seconds{cooldown}));
+  }
+  return {joined(words), row.truth("needs_login") ? Tone::bad : Tone::caution};
+}
+
+}  // namespace
+
+const Cell* NamedRow::cell(std::string_view column) const {
+  for (std::size_t i = 0; i < rows_->columns.size(); ++i) {
+    if (rows_->columns[i] == column) return &rows_->rows[index_][i];
+  }
+  return nullptr;
+}
+
+std::string NamedRow::text(std::string_view column) const {
+  const auto* found = cell(column);
+  const auto* value = found != nullptr ? std::get_if<std::string>(found) : nullptr;
+  return value != nullptr ? *value : std::string();
+}
+
+std::optional<std::int64_t> NamedRow::number(std::string_view column) const {
+  const auto* found = cell(column);
+  if (found == nullptr) return std::nullopt;
+  if (const auto* whole = std::get_if<std::int64_t>(found)) return *whole;
+  if (const auto* real = std::get_if<double>(found)) return static_cast<std::int64_t>(*real);
+  return std::nullopt;
+}
+
+Json rows_json(const QueryRows& rows) {
+  auto array = Json::array();
+  for (const auto& row : rows.rows) {
+    auto object = Json::object();
+    for (std::size_t i = 0; i < rows.columns.size(); ++i) object[rows.columns[i]] = to_json(row[i]);
+    array.push_back(std::move(object));
+  }
+  return array;
+}
+
+Json freshness_json(const QueryRows& rows) {
+  auto array = rows_json(rows);
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    array[i]["profiles"] = parsed_or_text(row.text("profiles"));
+    for (const auto* truth : {"refreshable", "needs_login"}) array[i][truth] = row.truth(truth);
+  }
+  return array;
+}
+
+Table freshness_table(const QueryRows& rows) {
+  Table table({"PROVIDER", "LABEL", "UID", "BEARER", "STATE", "EXPIRES IN", "OBTAINED", "GEN",
+               "PROFILES", "NEEDS"});
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    const bool keyed = row.text("bearer_kind") == "agent_key";
+    const auto state = row.text("state");
+    table.add({{row.text("provider")},
+               {row.text("label")},
+               {row.text("uid")},
+               {keyed ? "access_token" : row.text("bearer_kind")},
+               {state, tone_of(state)},
+               {left(row.number("expires_in_s"))},
+               {age(row.number("age_s"))},
+               {std::to_string(row.number("generation").value_or(0))},
+               {profiles_of(row)},
+               needs(row)});
+    if (!keyed) continue;
+    // What such a credential hands out is minted from its access token, and lives its own life.
+    const auto key_state = row.text("agent_key_state");
+    table.add({{},
+               {},
+               {},
+               {"agent_key"},
+               {key_state.empty() ? "not minted" : key_state, tone_of(key_state)},
+               {left(row.number("agent_key_expires_in_s"))},
+               {key_state.empty() ? "-" : age(row.number("agent_key_age_s"))},
+               {},
+               {},
+               {}});
+  }
+  return table;
+}
+
+}  // namespace authdb::cli

@@ -1,0 +1,37 @@
+// Query results by column name, and the view `freshness` as people and scripts want it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/store.h"
+#include "tools/render/json.h"
+#include "tools/render/table.h"
+
+namespace authdb::cli {
+
+// One row of any query.
+class NamedRow {
+ public:
+  NamedRow(const QueryRows& rows, std::size_t index) : rows_(&rows), index_(index) {}
+  // Empty for NULL, and for a column that is not there.
+  std::string text(std::string_view column) const;
+  std::optional<std::int64_t> number(std::string_view column) const;
+  bool truth(std::string_view column) const { return number(column).value_or(0) != 0; }
+
+ private:
+  const Cell* cell(std::string_view column) const;
+  const QueryRows* rows_;
+  std::size_t index_;
+};
+
+// Any result as an array of objects.
+Json rows_json(const QueryRows& rows);
+
+// As the view has it, but `profiles` as an array and truths as truths.
+Json freshness_json(const QueryRows& rows);
+
+Table freshness_table(const QueryRows& rows);
+
+}  // namespace authdb::cli
