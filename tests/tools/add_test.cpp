@@ -1,0 +1,180 @@
+#include "store/words.h"
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+using AddTest = CommandTest;
+
+TEST_F(AddTest, AnApiKeyFromStdinIsStoredUnderTheNextFreeLabel) {
+  const auto ran = must({"add", "openrouter"}, "sk-key-1\n");
+  EXPECT_EQ(ran.out, "Added openrouter credential #1: \"api-key-1\"\n");
+
+  const auto all = stored();
+  ASSERT_THAT(all, SizeIs(1));
+  EXPECT_EQ(all[0].identity.provider, "openrouter");
+  EXPECT_EQ(all[0].identity.label, "api-key-1");
+  EXPECT_EQ(all[0].identity.auth_type, AuthType::api_key);
+  EXPECT_EQ(all[0].bearer_kind, BearerKind::api_key);
+  EXPECT_EQ(stored_token(all[0].uid), "sk-key-1");
+  EXPECT_THAT(*reopen().profiles_of(all[0].uid), ElementsAre("default"));
+}
+
+TEST_F(AddTest, ASecondKeyWithTheSameLabelIsASecondCredential) {
+  must({"add", "openrouter", "--label", "work"}, "sk-key-1");
+  must({"add", "openrouter", "--label", "work"}, "sk-key-2");
+  EXPECT_THAT(stored(), SizeIs(2));
+}
+
+TEST_F(AddTest, TheSameKeyTwiceIsOneCredentialForBothProfiles) {
+  must({"add", "openrouter"}, "sk-key-1");
+  const auto ran = must({"add", "openrouter", "--profile", "atlas"}, "sk-key-1");
+  EXPECT_THAT(ran.out, HasSubstr("There already"));
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_THAT(*reopen().profiles_of(stored()[0].uid), ElementsAre("atlas", "default"));
+}
+
+TEST_F(AddTest, PriorityIsThePlaceInThePool) {
+  must({"add", "openrouter", "--label", "first"}, "sk-key-1");
+  must({"add", "openrouter", "--label", "second", "--priority", "1"}, "sk-key-2");
+  const auto pool = reopen().pool("default", "openrouter");
+  ASSERT_TRUE(pool);
+  ASSERT_THAT(*pool, SizeIs(2));
+  EXPECT_EQ((*pool)[0].credential.identity.label, "second");
+}
+
+TEST_F(AddTest, AKeyAsAnArgumentIsRefusedBeforeAnythingIsMade) {
+  const std::string key = "sk-SECRET-0123456789";
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{"add", "openrouter", key},
+                                             {"add", "openrouter", "--api-key", key},
+                                             {"add", "openrouter", "--key=" + key},
+                                             {"add", "--token", key, "openrouter"},
+                                             {"add", key}}) {
+    const auto ran = run(words, "sk-other");
+    EXPECT_EQ(ran.status, 2) << testing::PrintToString(ran);
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("history"), HasSubstr("every process")));
+    EXPECT_THAT(ran.out + ran.err, Not(HasSubstr("SECRET")));
+  }
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+}
+
+TEST_F(AddTest, NothingOnStdinMakesNoStore) {
+  EXPECT_EQ(run({"add", "openrouter"}).status, 2);
+  EXPECT_EQ(run({"add", "openrouter", "--priority", "0"}, "sk-key-1").status, 2);
+  EXPECT_EQ(run({"add", "nous", "--grant"}, "not json").status, 2);
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+}
+
+TEST_F(AddTest, AGrantBecomesARefreshableCredential) {
+  const auto ran = must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  EXPECT_EQ(ran.out, "Added nous OAuth credential #1: \"work\"\n");
+
+  const auto all = stored();
+  ASSERT_THAT(all, SizeIs(1));
+  EXPECT_EQ(all[0].identity.auth_type, AuthType::oauth);
+  EXPECT_EQ(all[0].identity.scope, "inference:invoke");
+  EXPECT_EQ(all[0].expires_at, now_ + Seconds{3600});
+  EXPECT_EQ(all[0].obtained_at, now_);
+  EXPECT_EQ(all[0].refresh_hash, token_hash("refresh-token-ALPHA-1"));
+  EXPECT_EQ(all[0].origin, Origin::login);
+  EXPECT_THAT(http_->urls(), IsEmpty());
+}
+
+TEST_F(AddTest, AnAliasIsTheProviderItStandsFor) {
+  must({"add", "codex", "--grant"}, grant_json());
+  EXPECT_EQ(stored()[0].identity.provider, "openai-codex");
+  EXPECT_EQ(stored()[0].identity.label, "openai-codex-oauth-1");
+}
+
+TEST_F(AddTest, AGrantKeepsItsClientPortalAndAgentKey) {
+  GrantText grant;
+  grant.scope = "inference:mint_agent_key";
+  grant.more =
+      R"(,"client_id":"my-client","portal_base_url":"http://127.0.0.1:9","agent_key":"ak-SECRET",)"
+      R"("agent_key_id":"k1","agent_key_expires_at":"2026-04-13T13:20:00Z")";
+  must({"add", "nous", "--grant"}, grant_json(grant));
+
+  const auto credential = stored().at(0);
+  EXPECT_EQ(credential.identity.client_id, "my-client");
+  EXPECT_EQ(credential.identity.portal_base_url, "http://127.0.0.1:9");
+  EXPECT_EQ(credential.bearer_kind, BearerKind::agent_key);
+  EXPECT_TRUE(credential.has_agent_key);
+  EXPECT_EQ(credential.agent_key_expires_at, now_ + Seconds{86'400});
+}
+
+TEST_F(AddTest, AnAnswerThatIsOlderIsCountedFromWhenItWasObtained) {
+  GrantText grant;
+  grant.more = R"(,"obtained_at":"2026-04-12T13:00:00Z")";
+  must({"add", "nous", "--grant"}, grant_json(grant));
+  EXPECT_EQ(stored().at(0).expires_at, now_ - Seconds{1'200} + Seconds{3'600});
+}
+
+TEST_F(AddTest, TheSameGrantTwiceIsOneCredential) {
+  must({"add", "nous", "--grant"}, grant_json());
+  EXPECT_THAT(must({"add", "nous", "--grant"}, grant_json()).out, HasSubstr("There already"));
+  EXPECT_THAT(stored(), SizeIs(1));
+}
+
+TEST_F(AddTest, ASpentRefreshTokenIsRefusedForGood) {
+  must({"add", "nous", "--grant"}, grant_json());
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  must({"refresh", "nous"});
+
+  const auto ran = run({"add", "nous", "--grant"}, grant_json());
+  EXPECT_EQ(ran.status, 7) << testing::PrintToString(ran);
+  EXPECT_THAT(ran.err, HasSubstr(fingerprint(token_hash("refresh-token-ALPHA-1"))));
+  EXPECT_THAT(stored(), SizeIs(1));
+}
+
+TEST_F(AddTest, ALoginOfAnEndedSessionKeepsTheCredential) {
+  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  const auto uid = stored().at(0).uid;
+  must({"profile", "add", "atlas"});
+  must({"profile", "bind", "atlas", "nous", uid});
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  EXPECT_EQ(run({"refresh", "nous"}).status, 4);
+
+  const auto ran = must({"add", "nous", "--grant", "--label", "work"},
+                        grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+  EXPECT_THAT(ran.out, HasSubstr("Logged in again"));
+  const auto all = stored();
+  ASSERT_THAT(all, SizeIs(1));
+  EXPECT_EQ(all[0].uid, uid);
+  EXPECT_EQ(all[0].family, 2);
+  EXPECT_EQ(all[0].health.status, Status::ok);
+  EXPECT_EQ(stored_token(uid), "access-token-BETA-1");
+  EXPECT_THAT(*reopen().profiles_of(uid), ElementsAre("atlas", "default"));
+  EXPECT_EQ(must({"token", "nous"}).out, "access-token-BETA-1\n");
+}
+
+TEST_F(AddTest, AGrantOfAnUnknownProviderIsNotTaken) {
+  const auto ran = run({"add", "nouss", "--grant"}, grant_json());
+  EXPECT_EQ(ran.status, 3);
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+}
+
+TEST_F(AddTest, AGrantIsNotTypedAtATerminal) {
+  ask_ = [](std::string_view) -> Result<Secret> { return Secret::copy_of("x"); };
+  EXPECT_EQ(run({"add", "nous", "--grant"}, grant_json()).status, 2);
+}
+
+TEST_F(AddTest, JsonSaysWhatWasAdded) {
+  const auto json = must_json({"add", "custom:together.ai", "--label", "t"}, "sk-key-1");
+  EXPECT_EQ(json["added"], true);
+  EXPECT_EQ(json["provider"], "custom:together.ai");
+  EXPECT_EQ(json["label"], "t");
+  EXPECT_EQ(json["position"], 1);
+  EXPECT_EQ(json["credential"], stored()[0].uid);
+  EXPECT_EQ(must_json({"add", "custom:together.ai"}, "sk-key-1")["added"], false);
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,54 @@
+// P6: looking is free.
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+class LookingTest : public CommandTest {
+ protected:
+  // auth.db and every file below auth.db.d, byte by byte.
+  std::map<std::string, std::string> bytes() const {
+    std::map<std::string, std::string> files;
+    files["auth.db"] = read_file(store_path());
+    for (const auto& file :
+         std::filesystem::recursive_directory_iterator(store_path().string() + ".d")) {
+      if (file.is_regular_file()) files[file.path()] = read_file(file.path());
+    }
+    return files;
+  }
+};
+
+TEST_F(LookingTest, NoVerbThatLooksChangesAByteOrSendsARequest) {
+  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "openrouter"}, "sk-key-1");
+  must({"report", "openrouter", "1", "--status", "429"});
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  must({"refresh", "nous"});
+  now_ += Seconds{100'000};  // everything is due, and the cooldown is over
+  const auto before = bytes();
+  const auto requests = http_->urls().size();
+
+  for (const auto& words : std::vector<std::vector<std::string>>{{"status"},
+                                                                 {"status", "nous", "--check"},
+                                                                 {"list"},
+                                                                 {"list", "openrouter"},
+                                                                 {"log"},
+                                                                 {"log", "nous", "work"},
+                                                                 {"sql", "SELECT * FROM freshness"},
+                                                                 {"sql", "SELECT * FROM pool"},
+                                                                 {"sql", "SELECT * FROM rotation"},
+                                                                 {"sql", "SELECT * FROM family"},
+                                                                 {"providers"},
+                                                                 {"providers", "nous"},
+                                                                 {"profile", "list"}}) {
+    run(words);
+    auto json = words;
+    json.emplace_back("--json");
+    run(json);
+    EXPECT_EQ(bytes(), before) << testing::PrintToString(words);
+  }
+  EXPECT_EQ(http_->urls().size(), requests);
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,107 @@
+// remove, reset, priority and report.
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class ManageTest : public CommandTest {
+ protected:
+  ManageTest() {
+    must({"add", "openrouter", "--label", "first"}, "sk-key-1");
+    must({"add", "openrouter", "--label", "second"}, "sk-key-2");
+    must({"add", "openrouter", "--label", "third"}, "sk-key-3");
+  }
+  std::vector<std::string> labels(const std::string& profile = "default") {
+    std::vector<std::string> labels;
+    const auto pool = reopen().pool(profile, "openrouter");
+    for (const auto& entry : *pool) labels.push_back(entry.credential.identity.label);
+    return labels;
+  }
+};
+
+TEST_F(ManageTest, RemoveTakesItOutOfEveryProfileAndSaysWhich) {
+  must({"profile", "add", "atlas"});
+  must({"profile", "bind", "atlas", "openrouter", "second"});
+  const auto ran = must({"remove", "openrouter", "second"});
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("Removed openrouter credential #2 (second)"),
+                             HasSubstr("atlas, default")));
+  EXPECT_THAT(labels(), ElementsAre("first", "third"));
+  EXPECT_THAT(labels("atlas"), IsEmpty());
+}
+
+TEST_F(ManageTest, LogoutIsTheSame) {
+  EXPECT_THAT(must({"logout", "openrouter", "#1"}).out, HasSubstr("Removed"));
+  EXPECT_THAT(labels(), ElementsAre("second", "third"));
+}
+
+TEST_F(ManageTest, RemoveOfNobodyRemovesNobody) {
+  EXPECT_EQ(run({"remove", "openrouter", "fourth"}).status, 3);
+  EXPECT_EQ(run({"remove", "openrouter", "#4"}).status, 3);
+  EXPECT_EQ(run({"remove", "openrouter"}).status, 2);
+  EXPECT_THAT(labels(), SizeIs(3));
+}
+
+TEST_F(ManageTest, RemoveByUidWorksFromAnyProfileAndByLabelOnlyFromItsOwn) {
+  must({"profile", "add", "atlas"});
+  EXPECT_EQ(run({"remove", "openrouter", "first", "--profile", "atlas"}).status, 3);
+  const auto uid = reopen().pool("default", "openrouter")->at(0).credential.uid;
+  must({"remove", "openrouter", uid, "--profile", "atlas"});
+  EXPECT_THAT(labels(), ElementsAre("second", "third"));
+}
+
+TEST_F(ManageTest, RemoveJsonNamesTheProfiles) {
+  const auto json = must_json({"remove", "openrouter", "first"});
+  EXPECT_EQ(json["label"], "first");
+  EXPECT_EQ(json["profiles"], nlohmann::json::array({"default"}));
+}
+
+TEST_F(ManageTest, ReportCoolsDownAndResetClears) {
+  const auto ran = must({"report", "openrouter", "first", "--status", "429", "--reset-at", "2h"});
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("Reported 429"), HasSubstr("cooling down for 2h")));
+  EXPECT_EQ(stored()[0].health.cooldown_until, now_ + Seconds{7'200});
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-2\n");
+
+  EXPECT_THAT(must({"reset", "openrouter", "first"}).out,
+              HasSubstr("Reset status on openrouter credential #1 (first)"));
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-1\n");
+}
+
+TEST_F(ManageTest, ResetWithoutATargetIsThePool) {
+  must({"report", "openrouter", "1", "--status", "429"});
+  must({"report", "openrouter", "2", "--status", "402"});
+  EXPECT_EQ(must({"reset", "openrouter"}).out, "Reset status on 3 openrouter credentials\n");
+  for (const auto& credential : stored()) EXPECT_EQ(credential.health.status, Status::ok);
+}
+
+TEST_F(ManageTest, ReportNeedsAStatusThatHttpHas) {
+  EXPECT_EQ(run({"report", "openrouter", "1"}).status, 2);
+  EXPECT_EQ(run({"report", "openrouter", "1", "--status", "42"}).status, 2);
+  EXPECT_EQ(run({"report", "openrouter", "1", "--status", "429", "--reset-at", "soon"}).status, 2);
+  EXPECT_EQ(stored()[0].health.status, Status::ok);
+}
+
+TEST_F(ManageTest, EverythingCoolingIsForLater) {
+  for (const auto* n : {"1", "2", "3"}) must({"report", "openrouter", n, "--status", "429"});
+  const auto ran = run({"token", "openrouter"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out, IsEmpty());
+}
+
+TEST_F(ManageTest, PriorityMovesWithinThePool) {
+  EXPECT_EQ(must({"priority", "openrouter", "third", "1"}).out,
+            "Set openrouter credential \"third\" to place 1\n");
+  EXPECT_THAT(labels(), ElementsAre("third", "first", "second"));
+  EXPECT_EQ(must_json({"priority", "openrouter", "third", "99"})["position"], 3);
+  EXPECT_THAT(labels(), ElementsAre("first", "second", "third"));
+  EXPECT_EQ(run({"priority", "openrouter", "third", "0"}).status, 2);
+  EXPECT_EQ(run({"priority", "openrouter", "third", "x"}).status, 2);
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,117 @@
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+using testing::SizeIs;
+
+std::string hermes_row(const std::string& n, const std::string& obtained_at) {
+  return R"({"id":"a1b2c3","label":"work","auth_type":"oauth","source":"device_code",)"
+         R"("priority":0,"scope":"inference:invoke","access_token":"access-token-ALPHA-)" +
+         n + R"(","refresh_token":"refresh-token-ALPHA-)" + n + R"(","obtained_at":")" +
+         obtained_at + R"(","expires_in":3600})";
+}
+std::string hermes_file(const std::string& row) {
+  return R"({"version":1,"providers":{},"credential_pool":{"nous":[)" + row + "]}}";
+}
+
+class MigrateTest : public CommandTest {
+ protected:
+  MigrateTest() {
+    write_file(dir_ / "hermes/auth.json",
+               hermes_file(hermes_row("1", "2026-04-12T10:00:00+00:00")));
+    write_file(dir_ / "hermes/profiles/forge/auth.json",
+               hermes_file(hermes_row("2", "2026-04-12T13:00:00+00:00")));
+  }
+  std::string root() const { return dir_ / "hermes"; }
+};
+
+TEST_F(MigrateTest, CopiesOfOneGrantBecomeOneCredentialOfBothProfiles) {
+  const auto ran = must({"migrate", root()});
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("Imported 1 credential"), HasSubstr("2 profiles")));
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored_token(stored()[0].uid), "access-token-ALPHA-2");
+  EXPECT_THAT(*reopen().profiles_of(stored()[0].uid), SizeIs(2));
+  EXPECT_TRUE(reopen().retired(token_hash("refresh-token-ALPHA-1"))->has_value());
+}
+
+TEST_F(MigrateTest, JsonHasEveryFieldOfTheContract) {
+  const auto json = must_json({"migrate", root()});
+  ASSERT_THAT(json["sources"], SizeIs(2));
+  for (const auto* key : {"path", "sha256", "rows", "imported", "merged", "stale", "skipped"}) {
+    EXPECT_TRUE(json["sources"][0].contains(key)) << key;
+  }
+  EXPECT_EQ(json["credentials"], 1);
+  EXPECT_EQ(json["profiles"], 2);
+  EXPECT_EQ(json["families"], 1);
+  EXPECT_EQ(json["conflicts"], nlohmann::json::array());
+  EXPECT_TRUE(json["warnings"].is_array());
+  EXPECT_EQ(json["dry_run"], false);
+}
+
+TEST_F(MigrateTest, ADryRunMakesNothing) {
+  const auto ran = must({"migrate", root(), "--dry-run"});
+  EXPECT_THAT(ran.out, HasSubstr("Would import 1 credential"));
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+  EXPECT_EQ(must_json({"migrate", root(), "--dry-run"})["dry_run"], true);
+}
+
+TEST_F(MigrateTest, ADryRunOverAStoreChangesNothingInIt) {
+  must({"add", "openrouter"}, "sk-key-1");
+  const auto before = read_file(store_path());
+  must({"migrate", root(), "--dry-run"});
+  EXPECT_EQ(read_file(store_path()), before);
+}
+
+TEST_F(MigrateTest, AgainChangesNothing) {
+  must({"migrate", root()});
+  const auto before = stored();
+  must({"migrate", root()});
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored()[0].uid, before[0].uid);
+  EXPECT_EQ(stored()[0].generation, before[0].generation);
+}
+
+TEST_F(MigrateTest, SourcesThatKeepTheTokenAreWarnedOf) {
+  EXPECT_THAT(must({"migrate", root()}).err, HasSubstr("second_spender"));
+  EXPECT_THAT(must({"migrate", root(), "-q"}).err, IsEmpty());
+}
+
+TEST_F(MigrateTest, OneBadSourceLeavesTheOthersAndExitsEight) {
+  write_file(dir_ / "hermes/profiles/broken/auth.json", "{\n  \"providers\": {,");
+  const auto ran = run({"migrate", root()});
+  EXPECT_EQ(ran.status, 8);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("broken/auth.json"), HasSubstr("\n  ")));
+  EXPECT_THAT(stored(), SizeIs(1));
+  const auto json = nlohmann::json::parse(run({"migrate", root(), "--json"}).out);
+  EXPECT_THAT(json["sources"], SizeIs(3));
+}
+
+TEST_F(MigrateTest, OnlyBadSourcesExitSevenAndMakeNoStore) {
+  write_file(dir_ / "bad.json", "{\"providers\": ");
+  const auto ran = run({"migrate", (dir_ / "bad.json").string()});
+  EXPECT_EQ(ran.status, 7);
+  EXPECT_THAT(ran.err, HasSubstr("bad.json"));
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+  const auto json = run({"migrate", (dir_ / "bad.json").string(), "--json"});
+  EXPECT_EQ(json.status, 7);
+  EXPECT_TRUE(nlohmann::json::accept(json.out));
+}
+
+TEST_F(MigrateTest, PreferNamesThePairThatWins) {
+  must({"migrate", root(), "--prefer", (dir_ / "hermes/auth.json").string()});
+  EXPECT_EQ(stored_token(stored()[0].uid), "access-token-ALPHA-1");
+}
+
+TEST_F(MigrateTest, NeverTouchesItsSources) {
+  const auto before = read_file(dir_ / "hermes/auth.json");
+  must({"migrate", root()});
+  EXPECT_EQ(read_file(dir_ / "hermes/auth.json"), before);
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,75 @@
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+class ProfileTest : public CommandTest {
+ protected:
+  ProfileTest() {
+    must({"add", "openrouter", "--label", "work"}, "sk-key-1");
+    must({"profile", "add", "atlas"});
+  }
+};
+
+TEST_F(ProfileTest, ListShowsEveryProfileWithItsPools) {
+  must({"profile", "strategy", "default", "openrouter", "round_robin"});
+  EXPECT_THAT(must({"profile", "list"}).out,
+              AllOf(HasSubstr("atlas"), HasSubstr("openrouter (1, round_robin)")));
+  const auto json = must_json({"profile", "list"});
+  ASSERT_THAT(json, SizeIs(2));
+  EXPECT_EQ(json[0]["name"], "atlas");
+  EXPECT_EQ(json[1]["providers"][0]["strategy"], "round_robin");
+}
+
+TEST_F(ProfileTest, BindSharesOneCredential) {
+  must({"profile", "bind", "atlas", "openrouter", "work"});
+  EXPECT_EQ(must({"token", "openrouter", "--profile", "atlas"}).out, "sk-key-1\n");
+  EXPECT_THAT(stored(), SizeIs(1));
+
+  must({"profile", "unbind", "atlas", "openrouter", "#1"});
+  EXPECT_THAT(*reopen().profiles_of(stored()[0].uid), ElementsAre("default"));
+  EXPECT_EQ(run({"profile", "unbind", "atlas", "openrouter", stored()[0].uid}).status, 3);
+}
+
+TEST_F(ProfileTest, RemoveKeepsTheCredentials) {
+  must({"profile", "remove", "default"});
+  EXPECT_THAT(*reopen().profiles(), ElementsAre("atlas"));
+  EXPECT_THAT(stored(), SizeIs(1));
+  must({"profile", "bind", "atlas", "openrouter", stored()[0].uid});
+  EXPECT_EQ(must({"token", "openrouter", "--profile", "atlas"}).out, "sk-key-1\n");
+}
+
+TEST_F(ProfileTest, MistakesNameTheNearest) {
+  EXPECT_THAT(run({"profile", "remove", "atals"}).err, HasSubstr("atlas"));
+  EXPECT_EQ(run({"profile", "remove", "atals"}).status, 3);
+  EXPECT_EQ(run({"profile", "bind", "atals", "openrouter", "work"}).status, 3);
+  EXPECT_EQ(run({"profile", "bind", "atlas", "openruoter", "work"}).status, 3);
+  EXPECT_EQ(run({"profile", "bind", "atlas", "openrouter", "wrok"}).status, 3);
+  EXPECT_THAT(run({"profile", "lst"}).err, HasSubstr("list"));
+  EXPECT_EQ(run({"profile", "lst"}).status, 2);
+  EXPECT_EQ(run({"profile", "bind", "atlas"}).status, 2);
+  EXPECT_EQ(run({"profile"}).status, 2);
+}
+
+TEST_F(ProfileTest, AStrategyIsOneOfFour) {
+  const auto ran = run({"profile", "strategy", "default", "openrouter", "fastest"});
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.err, HasSubstr("fill_first, round_robin, least_used, random"));
+  must({"profile", "strategy", "default", "openrouter", "least_used"});
+  EXPECT_EQ(reopen().provider_state("default", "openrouter")->strategy, Strategy::least_used);
+}
+
+TEST_F(ProfileTest, ANameIsNewAndPlain) {
+  EXPECT_EQ(run({"profile", "add", "atlas"}).status, 2);
+  EXPECT_EQ(run({"profile", "add", "a b"}).status, 2);
+  EXPECT_EQ(run({"profile", "add", ""}).status, 2);
+  EXPECT_THAT(*reopen().profiles(), SizeIs(2));
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,58 @@
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+using ProvidersTest = CommandTest;
+
+TEST_F(ProvidersTest, NeedNoStore) {
+  const auto ran = must({"providers"});
+  for (const auto* id : {"nous", "openai-codex", "anthropic", "xai-oauth", "qwen-oauth",
+                         "minimax-oauth", "spotify"}) {
+    EXPECT_THAT(ran.out, HasSubstr(id));
+  }
+  EXPECT_EQ(ran.err, "");
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+}
+
+TEST_F(ProvidersTest, CountCredentialsAndNameCustomOnes) {
+  must({"add", "custom:together.ai"}, "sk-key-1");
+  const auto json = must_json({"providers"});
+  const auto custom = std::find_if(json.begin(), json.end(), [](const auto& provider) {
+    return provider["id"] == "custom:together.ai";
+  });
+  ASSERT_NE(custom, json.end());
+  EXPECT_EQ((*custom)["kind"], "custom");
+  EXPECT_EQ((*custom)["credentials"], 1);
+}
+
+TEST_F(ProvidersTest, OneShowsItsFactsAndWhereTheyComeFrom) {
+  EXPECT_THAT(must({"providers", "nous"}).out,
+              AllOf(HasSubstr("token_endpoint"), HasSubstr("client_id")));
+  EXPECT_EQ(must_json({"providers", "codex"})["id"]["value"], "openai-codex");
+}
+
+TEST_F(ProvidersTest, AnUnknownOneNamesTheNearest) {
+  const auto ran = run({"providers", "nuos"});
+  EXPECT_EQ(ran.status, 3);
+  EXPECT_THAT(ran.err, HasSubstr("nous"));
+}
+
+TEST_F(ProvidersTest, AFileThatCannotBeUsedIsReportedAndTheOthersWork) {
+  write_file(dir_ / "providers.d/bad.json", R"({"id":"bad","surprise":1})");
+  write_file(dir_ / "providers.d/good.json",
+             R"({"id":"good","client_id":"c","token_endpoint":"https://good.example/token",)"
+             R"("headers":{"X-Key":"header-SECRET"}})");
+  const auto ran = must({"providers"});
+  EXPECT_THAT(ran.out, HasSubstr("good"));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("bad.json"), HasSubstr("surprise")));
+  const auto good = must({"providers", "good"});
+  EXPECT_THAT(good.out, AllOf(HasSubstr("X-Key"), Not(HasSubstr("SECRET"))));
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,127 @@
+#include <unistd.h>
+
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::SizeIs;
+
+class StatusTest : public CommandTest {
+ protected:
+  void add_grant() { must({"add", "nous", "--grant", "--label", "work"}, grant_json()); }
+};
+
+TEST_F(StatusTest, JsonIsTheViewFreshness) {
+  add_grant();
+  const auto json = must_json({"status"});
+  ASSERT_THAT(json, SizeIs(1));
+  const auto columns = reopen().query("SELECT * FROM freshness LIMIT 0");
+  ASSERT_TRUE(columns);
+  EXPECT_EQ(json[0].size(), columns->columns.size());
+  for (const auto& column : columns->columns) EXPECT_TRUE(json[0].contains(column)) << column;
+  EXPECT_EQ(json[0]["state"], "fresh");
+  EXPECT_EQ(json[0]["expires_in_s"], 3600);
+  EXPECT_EQ(json[0]["profiles"], nlohmann::json::array({"default"}));
+  EXPECT_EQ(json[0]["refreshable"], true);
+  EXPECT_EQ(json[0]["needs_login"], false);
+  EXPECT_EQ(json[0]["hold"], nullptr);
+}
+
+TEST_F(StatusTest, ATableForPeople) {
+  add_grant();
+  now_ += Seconds{600};
+  const auto out = must({"status"}).out;
+  EXPECT_THAT(out, AllOf(HasSubstr("PROVIDER"), HasSubstr("work"), HasSubstr("fresh"),
+                         HasSubstr("50m"), HasSubstr("10m ago"), HasSubstr("default")));
+}
+
+TEST_F(StatusTest, AnAgentKeyHasALineOfItsOwn) {
+  GrantText grant;
+  grant.scope = "inference:mint_agent_key";
+  must({"add", "nous", "--grant"}, grant_json(grant));
+  EXPECT_THAT(must({"status"}).out, AllOf(HasSubstr("agent_key"), HasSubstr("not minted")));
+}
+
+TEST_F(StatusTest, CheckIsZeroWhileAllIsWell) {
+  add_grant();
+  must({"add", "openrouter"}, "sk-key-1");
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  now_ += Seconds{7'200};  // expired, and refreshable: nobody needs to do anything
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+}
+
+TEST_F(StatusTest, CheckIsFourWhenSomethingNeedsALogin) {
+  add_grant();
+  must({"add", "openrouter"}, "sk-key-1");
+  must({"report", "openrouter", "1", "--status", "429"});
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  run({"refresh", "nous"});
+  EXPECT_EQ(run({"status", "--check"}).status, 4);
+  EXPECT_EQ(run({"status", "--check", "--json"}).status, 4);
+  EXPECT_EQ(run({"status"}).status, 0);
+  EXPECT_THAT(run({"status"}).out, HasSubstr("needs a login"));
+}
+
+TEST_F(StatusTest, CheckIsFiveWhileSomethingCoolsDown) {
+  must({"add", "openrouter"}, "sk-key-1");
+  must({"report", "openrouter", "1", "--status", "429"});
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+  must({"reset", "openrouter"});
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+}
+
+TEST_F(StatusTest, AHoldSaysSinceWhenAndWhichProcess) {
+  add_grant();
+  http_->answer(500, "{}");
+  EXPECT_EQ(run({"refresh", "nous"}).status, 5);
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out,
+              AllOf(HasSubstr("uncertain"), HasSubstr("2026-04-12T13:20:00"),
+                    HasSubstr("pid " + std::to_string(::getpid())), HasSubstr("--replay")));
+}
+
+TEST_F(StatusTest, OfAProviderOrAProfileIsOnlyTheirs) {
+  add_grant();
+  must({"add", "openrouter", "--profile", "atlas"}, "sk-key-1");
+  EXPECT_THAT(must_json({"status", "nous"}), SizeIs(1));
+  EXPECT_THAT(must_json({"status", "--profile", "atlas"}), SizeIs(1));
+  EXPECT_THAT(must_json({"status"}), SizeIs(2));
+  EXPECT_EQ(run({"status", "xai"}).status, 3);
+  EXPECT_EQ(run({"status", "nuos"}).status, 3);
+  EXPECT_EQ(run({"status", "--profile", "atals"}).status, 3);
+}
+
+TEST_F(StatusTest, AProviderNameCannotBecomeSql) {
+  add_grant();
+  EXPECT_EQ(run({"status", "nous' OR '1'='1"}).status, 3);
+  EXPECT_EQ(run({"status", "--profile", "x' OR '1'='1"}).status, 3);
+}
+
+TEST_F(StatusTest, WorksWithoutTheKey) {
+  add_grant();
+  std::filesystem::remove(dir_ / "key/seal.key");
+  EXPECT_THAT(must_json({"status"}), SizeIs(1));
+  EXPECT_THAT(must({"list"}).out, HasSubstr("work"));
+}
+
+TEST_F(StatusTest, WarnsOfASourceThatStillHoldsTheRefreshToken) {
+  write_file(
+      dir_ / "hermes/auth.json",
+      R"({"version":1,"providers":{},"credential_pool":{"nous":[{"id":"a1b2c3",)"
+      R"("label":"work","auth_type":"oauth","source":"device_code",)"
+      R"("access_token":"access-token-ALPHA-1","refresh_token":"refresh-token-ALPHA-1",)"
+      R"("obtained_at":"2026-04-12T13:00:00+00:00","expires_at":"2026-04-12T14:00:00+00:00"}]}})");
+  must({"migrate", (dir_ / "hermes").string()});
+  EXPECT_THAT(must({"status"}).out, HasSubstr((dir_ / "hermes/auth.json").string()));
+
+  std::filesystem::remove(dir_ / "hermes/auth.json");
+  EXPECT_THAT(must({"status"}).out, Not(HasSubstr((dir_ / "hermes/auth.json").string())));
+}
+
+}  // namespace
+}  // namespace authdb::cli
