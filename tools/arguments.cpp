@@ -61,7 +61,11 @@ Result<void> Arguments::parse(std::vector<std::string> words) {
   } catch (const CLI::ParseError&) {
     return fail(Errc::usage, "The arguments could not be read.", "A flag takes no value.");
   }
-  if (const auto extra = parser_->app.remaining(); !extra.empty()) return fail(unexpected(extra));
+  auto extra = parser_->app.remaining();
+  // CLI11 keeps the mark itself; what follows it are positionals, if there is room for them.
+  const auto mark = std::find(extra.begin(), extra.end(), "--");
+  const bool only_mark = mark != extra.end() && extra.size() == 1;
+  if (!extra.empty() && !only_mark) return fail(unexpected({extra.begin(), mark}));
   return {};
 }
 
@@ -91,10 +95,22 @@ Error Arguments::unexpected(const std::vector<std::string>& words) const {
   return error;
 }
 
-std::string Arguments::synopsis() const {
-  std::string text;
+std::string Arguments::usage(std::string_view verb) const {
+  constexpr std::size_t kLineLength = 80;
+  const std::string indent(14, ' ');
+  std::string text = "usage: authdb " + std::string(verb);
+  std::size_t column = text.size();
   for (const auto& entry : entries_) {
-    if (!entry.global) text += (text.empty() ? "" : " ") + entry.brief;
+    if (entry.global) continue;
+    if (column + 1 + width(entry.brief) > kLineLength) {
+      text += "\n" + indent;
+      column = indent.size();
+    } else {
+      text += ' ';
+      ++column;
+    }
+    text += entry.brief;
+    column += width(entry.brief);
   }
   return text;
 }

@@ -45,8 +45,8 @@ class Arguments {
   // The positionals that parse() did not see though they are required; usage.
   Result<void> check_complete() const;
 
-  // `PROVIDER [TARGET] [--replay]`
-  std::string synopsis() const;
+  // `usage: authdb token PROVIDER [--credential TARGET]`, on as many lines as it takes.
+  std::string usage(std::string_view verb) const;
   // The two lists of --help.
   std::string described(bool globals) const;
 

@@ -64,7 +64,7 @@ std::string overview() {
 
 std::string manual(const Command& command, const Arguments& arguments) {
   std::string text = "authdb " + std::string(command.name) + ": " + std::string(command.summary);
-  text += "\n\nusage: authdb " + std::string(command.name) + " " + arguments.synopsis() + "\n\n";
+  text += "\n\n" + arguments.usage(command.name) + "\n\n";
   text += command.manual.substr(0, command.manual.find("\nExit codes"));
   if (const auto own = arguments.described(false); !own.empty()) text += "\nArguments\n" + own;
   text += "\nOptions of every command\n" + arguments.described(true);
@@ -114,8 +114,7 @@ Result<int> run_verb(const Command& command, Context& context, std::vector<std::
   if (usable) usable = arguments.check_complete();
   if (!usable) {
     auto error = std::move(usable).error();
-    const auto usage = "usage: authdb " + std::string(command.name) + " " + arguments.synopsis();
-    error.hint += (error.hint.empty() ? "" : "\n") + usage;
+    error.hint += (error.hint.empty() ? "" : "\n") + arguments.usage(command.name);
     return fail(std::move(error));
   }
   return action(context);

@@ -10,6 +10,7 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 using testing::SizeIs;
+using testing::UnorderedElementsAre;
 
 using AddTest = CommandTest;
 
@@ -38,7 +39,7 @@ TEST_F(AddTest, TheSameKeyTwiceIsOneCredentialForBothProfiles) {
   const auto ran = must({"add", "openrouter", "--profile", "atlas"}, "sk-key-1");
   EXPECT_THAT(ran.out, HasSubstr("There already"));
   ASSERT_THAT(stored(), SizeIs(1));
-  EXPECT_THAT(*reopen().profiles_of(stored()[0].uid), ElementsAre("atlas", "default"));
+  EXPECT_THAT(*reopen().profiles_of(stored()[0].uid), UnorderedElementsAre("atlas", "default"));
 }
 
 TEST_F(AddTest, PriorityIsThePlaceInThePool) {
@@ -69,13 +70,13 @@ TEST_F(AddTest, AKeyAsAnArgumentIsRefusedBeforeAnythingIsMade) {
 TEST_F(AddTest, NothingOnStdinMakesNoStore) {
   EXPECT_EQ(run({"add", "openrouter"}).status, 2);
   EXPECT_EQ(run({"add", "openrouter", "--priority", "0"}, "sk-key-1").status, 2);
-  EXPECT_EQ(run({"add", "nous", "--grant"}, "not json").status, 2);
+  EXPECT_EQ(run({"add", "acme", "--grant"}, "not json").status, 2);
   EXPECT_FALSE(std::filesystem::exists(store_path()));
 }
 
 TEST_F(AddTest, AGrantBecomesARefreshableCredential) {
-  const auto ran = must({"add", "nous", "--grant", "--label", "work"}, grant_json());
-  EXPECT_EQ(ran.out, "Added nous OAuth credential #1: \"work\"\n");
+  const auto ran = must({"add", "acme", "--grant", "--label", "work"}, grant_json());
+  EXPECT_EQ(ran.out, "Added acme OAuth credential #1: \"work\"\n");
 
   const auto all = stored();
   ASSERT_THAT(all, SizeIs(1));
@@ -113,36 +114,36 @@ TEST_F(AddTest, AGrantKeepsItsClientPortalAndAgentKey) {
 TEST_F(AddTest, AnAnswerThatIsOlderIsCountedFromWhenItWasObtained) {
   GrantText grant;
   grant.more = R"(,"obtained_at":"2026-04-12T13:00:00Z")";
-  must({"add", "nous", "--grant"}, grant_json(grant));
+  must({"add", "acme", "--grant"}, grant_json(grant));
   EXPECT_EQ(stored().at(0).expires_at, now_ - Seconds{1'200} + Seconds{3'600});
 }
 
 TEST_F(AddTest, TheSameGrantTwiceIsOneCredential) {
-  must({"add", "nous", "--grant"}, grant_json());
-  EXPECT_THAT(must({"add", "nous", "--grant"}, grant_json()).out, HasSubstr("There already"));
+  must({"add", "acme", "--grant"}, grant_json());
+  EXPECT_THAT(must({"add", "acme", "--grant"}, grant_json()).out, HasSubstr("There already"));
   EXPECT_THAT(stored(), SizeIs(1));
 }
 
 TEST_F(AddTest, ASpentRefreshTokenIsRefusedForGood) {
-  must({"add", "nous", "--grant"}, grant_json());
+  must({"add", "acme", "--grant"}, grant_json());
   http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
-  must({"refresh", "nous"});
+  must({"refresh", "acme"});
 
-  const auto ran = run({"add", "nous", "--grant"}, grant_json());
+  const auto ran = run({"add", "acme", "--grant"}, grant_json());
   EXPECT_EQ(ran.status, 7) << testing::PrintToString(ran);
   EXPECT_THAT(ran.err, HasSubstr(fingerprint(token_hash("refresh-token-ALPHA-1"))));
   EXPECT_THAT(stored(), SizeIs(1));
 }
 
 TEST_F(AddTest, ALoginOfAnEndedSessionKeepsTheCredential) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   const auto uid = stored().at(0).uid;
   must({"profile", "add", "atlas"});
-  must({"profile", "bind", "atlas", "nous", uid});
+  must({"profile", "bind", "atlas", "acme", uid});
   http_->answer(400, R"({"error":"invalid_grant"})");
-  EXPECT_EQ(run({"refresh", "nous"}).status, 4);
+  EXPECT_EQ(run({"refresh", "acme"}).status, 4);
 
-  const auto ran = must({"add", "nous", "--grant", "--label", "work"},
+  const auto ran = must({"add", "acme", "--grant", "--label", "work"},
                         grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
   EXPECT_THAT(ran.out, HasSubstr("Logged in again"));
   const auto all = stored();
@@ -151,19 +152,19 @@ TEST_F(AddTest, ALoginOfAnEndedSessionKeepsTheCredential) {
   EXPECT_EQ(all[0].family, 2);
   EXPECT_EQ(all[0].health.status, Status::ok);
   EXPECT_EQ(stored_token(uid), "access-token-BETA-1");
-  EXPECT_THAT(*reopen().profiles_of(uid), ElementsAre("atlas", "default"));
-  EXPECT_EQ(must({"token", "nous"}).out, "access-token-BETA-1\n");
+  EXPECT_THAT(*reopen().profiles_of(uid), UnorderedElementsAre("atlas", "default"));
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-BETA-1\n");
 }
 
 TEST_F(AddTest, AGrantOfAnUnknownProviderIsNotTaken) {
-  const auto ran = run({"add", "nouss", "--grant"}, grant_json());
+  const auto ran = run({"add", "acmee", "--grant"}, grant_json());
   EXPECT_EQ(ran.status, 3);
   EXPECT_FALSE(std::filesystem::exists(store_path()));
 }
 
 TEST_F(AddTest, AGrantIsNotTypedAtATerminal) {
   ask_ = [](std::string_view) -> Result<Secret> { return Secret::copy_of("x"); };
-  EXPECT_EQ(run({"add", "nous", "--grant"}, grant_json()).status, 2);
+  EXPECT_EQ(run({"add", "acme", "--grant"}, grant_json()).status, 2);
 }
 
 TEST_F(AddTest, JsonSaysWhatWasAdded) {

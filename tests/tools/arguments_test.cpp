@@ -101,7 +101,7 @@ TEST_F(ArgumentsTest, NoMessageRepeatsAValue) {
 }
 
 TEST_F(ArgumentsTest, TheSynopsisComesFromTheDeclarations) {
-  EXPECT_EQ(arguments_.synopsis(), "PROVIDER [TARGET] [--label L] [--quiet]");
+  EXPECT_EQ(arguments_.usage("verb"), "usage: authdb verb PROVIDER [TARGET] [--label L] [--quiet]");
 }
 
 }  // namespace

@@ -121,7 +121,9 @@ TEST_F(DispatchTest, AResultThatCannotBeWrittenIsAFailure) {
   std::ostringstream err;
   out.setstate(std::ios::badbit);
   Context context{in, out, err};
-  EXPECT_EQ(dispatch({"token", "openrouter", "--store", store_path()}, context), 1);
+  context.env = [this](const std::string& name) { return std::optional(env_[name]); };
+  EXPECT_EQ(dispatch({"token", "openrouter"}, context), 1);
+  EXPECT_THAT(err.str(), HasSubstr("stdout"));
 }
 
 }  // namespace

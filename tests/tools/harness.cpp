@@ -63,6 +63,9 @@ CommandTest::CommandTest() {
   env_["AUTHDB_STORE"] = store_path();
   env_["AUTHDB_KEY_FILE"] = dir_ / "key/seal.key";
   http_->clock = [this] { return now_; };
+  // An ordinary provider: its access tokens are bearers, whatever they look like.
+  write_file(dir_ / "providers.d/acme.json",
+             R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token"})");
 }
 
 Ran CommandTest::run(std::vector<std::string> words, std::string_view input) {

@@ -58,10 +58,10 @@ TEST_F(ListTest, ARandomPickHasNoArrow) {
 }
 
 TEST_F(ListTest, ADeadCredentialSaysWhy) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   http_->answer(400, R"({"error":"invalid_grant"})");
-  run({"refresh", "nous"});
-  EXPECT_THAT(line_with("work", must({"list", "nous"}).out),
+  run({"refresh", "acme"});
+  EXPECT_THAT(line_with("work", must({"list", "acme"}).out),
               AllOf(HasSubstr("auth failed"), HasSubstr("login needed"), Not(HasSubstr("←"))));
 }
 

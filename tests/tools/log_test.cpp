@@ -10,13 +10,13 @@ using testing::SizeIs;
 class LogTest : public CommandTest {
  protected:
   LogTest() {
-    must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+    must({"add", "acme", "--grant", "--label", "work"}, grant_json());
     now_ += Seconds{3'600};
     http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
-    must({"refresh", "nous"});
+    must({"refresh", "acme"});
     now_ += Seconds{3'600};
     http_->answer(400, R"({"error":"invalid_grant"})");
-    run({"refresh", "nous"});
+    run({"refresh", "acme"});
   }
 };
 
@@ -54,17 +54,17 @@ TEST_F(LogTest, SinceIsATimeOrHowLongAgo) {
 }
 
 TEST_F(LogTest, OfAProviderAndATarget) {
-  EXPECT_THAT(must_json({"log", "nous", "work"}), SizeIs(3));
+  EXPECT_THAT(must_json({"log", "acme", "work"}), SizeIs(3));
   must({"add", "openrouter"}, "sk-key-1");
-  EXPECT_THAT(must_json({"log", "nous"}), SizeIs(3));
-  EXPECT_EQ(run({"log", "nuos"}).status, 3);
-  EXPECT_EQ(run({"log", "nous", "wrok"}).status, 3);
+  EXPECT_THAT(must_json({"log", "acme"}), SizeIs(3));
+  EXPECT_EQ(run({"log", "acne"}).status, 3);
+  EXPECT_EQ(run({"log", "acme", "wrok"}).status, 3);
 }
 
 TEST_F(LogTest, ARemovedCredentialStillHasAPast) {
   const auto uid = stored()[0].uid;
-  must({"remove", "nous", uid});
-  EXPECT_FALSE(must_json({"log", "nous", uid}).empty());
+  must({"remove", "acme", uid});
+  EXPECT_FALSE(must_json({"log", "acme", uid}).empty());
 }
 
 TEST_F(LogTest, WithoutEntriesStdoutIsEmpty) {

@@ -19,29 +19,29 @@ class LookingTest : public CommandTest {
 };
 
 TEST_F(LookingTest, NoVerbThatLooksChangesAByteOrSendsARequest) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   must({"add", "openrouter"}, "sk-key-1");
   must({"report", "openrouter", "1", "--status", "429"});
   http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
-  must({"refresh", "nous"});
+  must({"refresh", "acme"});
   now_ += Seconds{100'000};  // everything is due, and the cooldown is over
   const auto before = bytes();
   const auto requests = http_->urls().size();
 
   for (const auto& words : std::vector<std::vector<std::string>>{{"status"},
-                                                                 {"status", "nous", "--check"},
+                                                                 {"status", "acme", "--check"},
                                                                  {"list"},
                                                                  {"list", "openrouter"},
                                                                  {"log"},
-                                                                 {"log", "nous", "work"},
+                                                                 {"log", "acme", "work"},
                                                                  {"sql", "SELECT * FROM freshness"},
                                                                  {"sql", "SELECT * FROM pool"},
                                                                  {"sql", "SELECT * FROM rotation"},
                                                                  {"sql", "SELECT * FROM family"},
                                                                  {"providers"},
-                                                                 {"providers", "nous"},
+                                                                 {"providers", "acme"},
                                                                  {"profile", "list"}}) {
-    run(words);
+    EXPECT_NE(run(words).status, 2) << testing::PrintToString(words);
     auto json = words;
     json.emplace_back("--json");
     run(json);

@@ -30,7 +30,7 @@ TEST_F(ManageTest, RemoveTakesItOutOfEveryProfileAndSaysWhich) {
   must({"profile", "bind", "atlas", "openrouter", "second"});
   const auto ran = must({"remove", "openrouter", "second"});
   EXPECT_THAT(ran.out, AllOf(HasSubstr("Removed openrouter credential #2 (second)"),
-                             HasSubstr("atlas, default")));
+                             HasSubstr("default, atlas")));
   EXPECT_THAT(labels(), ElementsAre("first", "third"));
   EXPECT_THAT(labels("atlas"), IsEmpty());
 }

@@ -14,29 +14,29 @@ using RefreshTest = CommandTest;
 const GrantText kSecond{"access-token-ALPHA-2", "refresh-token-ALPHA-2"};
 
 TEST_F(RefreshTest, SpendsTheTokenThoughNothingIsDue) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   http_->answer(200, grant_json(kSecond));
-  const auto ran = must({"refresh", "nous"});
-  EXPECT_THAT(ran.out, AllOf(HasSubstr("Refreshed nous credential #1 (work); status: ok"),
+  const auto ran = must({"refresh", "acme"});
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("Refreshed acme credential #1 (work); status: ok"),
                              HasSubstr("expires in 1h")));
   EXPECT_EQ(stored()[0].generation, 2);
   EXPECT_EQ(stored_token(stored()[0].uid), "access-token-ALPHA-2");
 }
 
 TEST_F(RefreshTest, JsonIsATokenWithoutTheToken) {
-  must({"add", "nous", "--grant"}, grant_json());
+  must({"add", "acme", "--grant"}, grant_json());
   http_->answer(200, grant_json(kSecond));
-  const auto json = must_json({"refresh", "nous"});
+  const auto json = must_json({"refresh", "acme"});
   EXPECT_EQ(json["action"], "refreshed");
   EXPECT_EQ(json["fingerprint"], fingerprint(token_hash(kSecond.access)));
   EXPECT_FALSE(json.contains("token"));
 }
 
 TEST_F(RefreshTest, WithoutATargetSkipsWhatHasNothingToRefresh) {
-  must({"add", "nous", "--label", "static"}, "sk-key-1");
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--label", "static"}, "sk-key-1");
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   http_->answer(200, grant_json(kSecond));
-  EXPECT_THAT(must({"refresh", "nous"}).out, HasSubstr("#2 (work)"));
+  EXPECT_THAT(must({"refresh", "acme"}).out, HasSubstr("#2 (work)"));
 }
 
 TEST_F(RefreshTest, AnApiKeyCannotBeRefreshed) {
@@ -49,24 +49,24 @@ TEST_F(RefreshTest, AnApiKeyCannotBeRefreshed) {
 }
 
 TEST_F(RefreshTest, AFailureSaysWhatAndWhatToDo) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   http_->answer(400,
                 R"({"error":"invalid_grant","error_description":"Refresh token reuse detected"})");
-  const auto ran = run({"refresh", "nous"});
+  const auto ran = run({"refresh", "acme"});
   EXPECT_EQ(ran.status, 4);
   EXPECT_THAT(ran.out, IsEmpty());
   EXPECT_THAT(ran.err, AllOf(HasSubstr("work"), Not(HasSubstr("refresh-token-ALPHA"))));
 }
 
 TEST_F(RefreshTest, ALostAnswerIsNotReplayedUntilItIsAskedFor) {
-  must({"add", "nous", "--grant"}, grant_json());
+  must({"add", "acme", "--grant"}, grant_json());
   http_->answer(500, "{}");
-  EXPECT_EQ(run({"refresh", "nous"}).status, 5);
-  EXPECT_EQ(run({"refresh", "nous"}).status, 5);
+  EXPECT_EQ(run({"refresh", "acme"}).status, 5);
+  EXPECT_EQ(run({"refresh", "acme"}).status, 5);
   EXPECT_THAT(http_->urls(), SizeIs(1));
 
   http_->answer(200, grant_json(kSecond));
-  must({"refresh", "nous", "--replay"});
+  must({"refresh", "acme", "--replay"});
   EXPECT_THAT(http_->urls(), SizeIs(2));
   EXPECT_EQ(stored()[0].generation, 2);
 }
@@ -91,9 +91,9 @@ TEST_F(RefreshTest, MintMakesAnAgentKeyThatTokenReturns) {
 }
 
 TEST_F(RefreshTest, MintNeedsACredentialThatHasAgentKeys) {
-  must({"add", "nous", "--grant"}, grant_json());
-  EXPECT_EQ(run({"mint", "nous"}).status, 3);
-  EXPECT_EQ(run({"mint", "nous", "1"}).status, 2);
+  must({"add", "acme", "--grant"}, grant_json());
+  EXPECT_EQ(run({"mint", "acme"}).status, 3);
+  EXPECT_EQ(run({"mint", "acme", "1"}).status, 2);
   EXPECT_THAT(http_->urls(), IsEmpty());
 }
 

@@ -12,7 +12,7 @@ using testing::SizeIs;
 
 class StatusTest : public CommandTest {
  protected:
-  void add_grant() { must({"add", "nous", "--grant", "--label", "work"}, grant_json()); }
+  void add_grant() { must({"add", "acme", "--grant", "--label", "work"}, grant_json()); }
 };
 
 TEST_F(StatusTest, JsonIsTheViewFreshness) {
@@ -59,7 +59,7 @@ TEST_F(StatusTest, CheckIsFourWhenSomethingNeedsALogin) {
   must({"add", "openrouter"}, "sk-key-1");
   must({"report", "openrouter", "1", "--status", "429"});
   http_->answer(400, R"({"error":"invalid_grant"})");
-  run({"refresh", "nous"});
+  run({"refresh", "acme"});
   EXPECT_EQ(run({"status", "--check"}).status, 4);
   EXPECT_EQ(run({"status", "--check", "--json"}).status, 4);
   EXPECT_EQ(run({"status"}).status, 0);
@@ -77,7 +77,7 @@ TEST_F(StatusTest, CheckIsFiveWhileSomethingCoolsDown) {
 TEST_F(StatusTest, AHoldSaysSinceWhenAndWhichProcess) {
   add_grant();
   http_->answer(500, "{}");
-  EXPECT_EQ(run({"refresh", "nous"}).status, 5);
+  EXPECT_EQ(run({"refresh", "acme"}).status, 5);
   const auto ran = run({"status", "--check"});
   EXPECT_EQ(ran.status, 5);
   EXPECT_THAT(ran.out,
@@ -88,17 +88,17 @@ TEST_F(StatusTest, AHoldSaysSinceWhenAndWhichProcess) {
 TEST_F(StatusTest, OfAProviderOrAProfileIsOnlyTheirs) {
   add_grant();
   must({"add", "openrouter", "--profile", "atlas"}, "sk-key-1");
-  EXPECT_THAT(must_json({"status", "nous"}), SizeIs(1));
+  EXPECT_THAT(must_json({"status", "acme"}), SizeIs(1));
   EXPECT_THAT(must_json({"status", "--profile", "atlas"}), SizeIs(1));
   EXPECT_THAT(must_json({"status"}), SizeIs(2));
   EXPECT_EQ(run({"status", "xai"}).status, 3);
-  EXPECT_EQ(run({"status", "nuos"}).status, 3);
+  EXPECT_EQ(run({"status", "acne"}).status, 3);
   EXPECT_EQ(run({"status", "--profile", "atals"}).status, 3);
 }
 
 TEST_F(StatusTest, AProviderNameCannotBecomeSql) {
   add_grant();
-  EXPECT_EQ(run({"status", "nous' OR '1'='1"}).status, 3);
+  EXPECT_EQ(run({"status", "acme' OR '1'='1"}).status, 3);
   EXPECT_EQ(run({"status", "--profile", "x' OR '1'='1"}).status, 3);
 }
 

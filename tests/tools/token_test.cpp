@@ -19,17 +19,17 @@ TEST_F(TokenTest, IsOneBareLineOnStdout) {
 }
 
 TEST_F(TokenTest, ThatIsFreshCostsNoRequest) {
-  must({"add", "nous", "--grant"}, grant_json());
-  EXPECT_EQ(must({"token", "nous"}).out, "access-token-ALPHA-1\n");
+  must({"add", "acme", "--grant"}, grant_json());
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-1\n");
   EXPECT_THAT(http_->urls(), IsEmpty());
 }
 
 TEST_F(TokenTest, ThatIsDueIsRefreshedOnce) {
-  must({"add", "nous", "--grant"}, grant_json());
+  must({"add", "acme", "--grant"}, grant_json());
   now_ += Seconds{3'590};
   http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
-  EXPECT_EQ(must({"token", "nous"}).out, "access-token-ALPHA-2\n");
-  EXPECT_EQ(must({"token", "nous"}).out, "access-token-ALPHA-2\n");
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-2\n");
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-2\n");
   EXPECT_THAT(http_->urls(), SizeIs(1));
   EXPECT_EQ(stored()[0].generation, 2);
 }
@@ -53,8 +53,8 @@ TEST_F(TokenTest, AFormatThatNoShellTakesIsAMistake) {
 }
 
 TEST_F(TokenTest, JsonHasEveryFieldOfTheContract) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
-  const auto json = must_json({"token", "nous"});
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
+  const auto json = must_json({"token", "acme"});
   std::vector<std::string> keys;
   for (const auto& [key, value] : json.items()) keys.push_back(key);
   EXPECT_THAT(keys,
@@ -71,27 +71,27 @@ TEST_F(TokenTest, JsonHasEveryFieldOfTheContract) {
 }
 
 TEST_F(TokenTest, ARejectedBearerIsReplacedOnceForEverybody) {
-  must({"add", "nous", "--grant"}, grant_json());
+  must({"add", "acme", "--grant"}, grant_json());
   const auto rejected = fingerprint(token_hash("access-token-ALPHA-1"));
   http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
-  EXPECT_EQ(must({"token", "nous", "--rejected", rejected}).out, "access-token-ALPHA-2\n");
-  EXPECT_EQ(must({"token", "nous", "--rejected", "-"}, "access-token-ALPHA-1\n").out,
+  EXPECT_EQ(must({"token", "acme", "--rejected", rejected}).out, "access-token-ALPHA-2\n");
+  EXPECT_EQ(must({"token", "acme", "--rejected", "-"}, "access-token-ALPHA-1\n").out,
             "access-token-ALPHA-2\n");
   EXPECT_THAT(http_->urls(), SizeIs(1));
 }
 
 TEST_F(TokenTest, ABearerInPlaceOfItsFingerprintIsRefusedAndNotRepeated) {
-  must({"add", "nous", "--grant"}, grant_json());
-  const auto ran = run({"token", "nous", "--rejected", "access-token-ALPHA-1"});
+  must({"add", "acme", "--grant"}, grant_json());
+  const auto ran = run({"token", "acme", "--rejected", "access-token-ALPHA-1"});
   EXPECT_EQ(ran.status, 2);
   EXPECT_THAT(ran.err, AllOf(HasSubstr("--rejected -"), Not(HasSubstr("ALPHA"))));
 }
 
 TEST_F(TokenTest, MinTtlTakesSecondsAndUnits) {
-  must({"add", "nous", "--grant"}, grant_json());
-  EXPECT_EQ(must({"token", "nous", "--min-ttl", "20m"}).out, "access-token-ALPHA-1\n");
-  EXPECT_EQ(must({"token", "nous", "--min-ttl", "1200"}).out, "access-token-ALPHA-1\n");
-  EXPECT_EQ(run({"token", "nous", "--min-ttl", "soon"}).status, 2);
+  must({"add", "acme", "--grant"}, grant_json());
+  EXPECT_EQ(must({"token", "acme", "--min-ttl", "20m"}).out, "access-token-ALPHA-1\n");
+  EXPECT_EQ(must({"token", "acme", "--min-ttl", "1200"}).out, "access-token-ALPHA-1\n");
+  EXPECT_EQ(run({"token", "acme", "--min-ttl", "soon"}).status, 2);
 }
 
 TEST_F(TokenTest, TheTargetIsNamedInAnyWay) {
@@ -118,9 +118,9 @@ TEST_F(TokenTest, WhateverIsMisspelledNamesTheNearest) {
   const auto provider = run({"token", "openruoter"});
   EXPECT_EQ(provider.status, 3);
   EXPECT_THAT(provider.err, HasSubstr("openrouter"));
-  const auto builtin = run({"token", "nuos"});
+  const auto builtin = run({"token", "acne"});
   EXPECT_EQ(builtin.status, 3);
-  EXPECT_THAT(builtin.err, HasSubstr("nous"));
+  EXPECT_THAT(builtin.err, HasSubstr("acme"));
   const auto profile = run({"token", "openrouter", "--profile", "defualt"});
   EXPECT_EQ(profile.status, 3);
   EXPECT_THAT(profile.err, HasSubstr("default"));
@@ -132,29 +132,29 @@ TEST_F(TokenTest, WhateverIsMisspelledNamesTheNearest) {
 TEST_F(TokenTest, AKnownProviderWithoutCredentialsSaysWhoHasSome) {
   must({"add", "openrouter"}, "sk-key-1");
   must({"profile", "add", "atlas"});
-  const auto none = run({"token", "nous"});
+  const auto none = run({"token", "acme"});
   EXPECT_EQ(none.status, 3);
-  EXPECT_THAT(none.err, HasSubstr("authdb add nous"));
+  EXPECT_THAT(none.err, HasSubstr("authdb add acme"));
   const auto elsewhere = run({"token", "openrouter", "--profile", "atlas"});
   EXPECT_EQ(elsewhere.status, 3);
   EXPECT_THAT(elsewhere.err, AllOf(HasSubstr("default"), HasSubstr("profile bind atlas")));
 }
 
 TEST_F(TokenTest, OfADeadSessionAsksForALogin) {
-  must({"add", "nous", "--grant", "--label", "work"}, grant_json());
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   now_ += Seconds{7'200};
   http_->answer(400, R"({"error":"invalid_grant","error_description":"Session revoked"})");
-  const auto ran = run({"token", "nous"});
+  const auto ran = run({"token", "acme"});
   EXPECT_EQ(ran.status, 4);
   EXPECT_THAT(ran.out, IsEmpty());
   EXPECT_THAT(ran.err, AllOf(HasSubstr("work"), HasSubstr("\n  ")));
 }
 
 TEST_F(TokenTest, WhenTheServerIsDownIsForLater) {
-  must({"add", "nous", "--grant"}, grant_json());
+  must({"add", "acme", "--grant"}, grant_json());
   now_ += Seconds{7'200};
   http_->answer(503, "<html>");
-  const auto ran = run({"token", "nous"});
+  const auto ran = run({"token", "acme"});
   EXPECT_EQ(ran.status, 5);
   EXPECT_THAT(ran.out, IsEmpty());
 }

@@ -244,6 +244,13 @@ CredentialChange as_change(Arrival arrival, const Credential* ended, const std::
   return change;
 }
 
+Result<void> bind(Store& store, const std::string& profile, const Uid& uid) {
+  Change change;
+  change.profiles = {profile};  // made if there is none
+  if (const auto applied = store.apply(change); !applied) return fail(applied.error());
+  return store.bind(profile, uid);
+}
+
 struct Placed {
   Uid uid;
   enum class How { added, there_already, logged_in_again } how;
@@ -257,7 +264,7 @@ Result<Placed> put(Store& store, Arrival arrival, const Options& options,
     const auto users = store.profiles_of(same->uid);
     if (!users) return fail(users.error());
     if (std::find(users->begin(), users->end(), profile) == users->end()) {
-      if (auto bound = store.bind(profile, same->uid); !bound) return fail(bound.error());
+      if (auto bound = bind(store, profile, same->uid); !bound) return fail(bound.error());
     }
     return Placed{same->uid, Placed::How::there_already};
   }

@@ -45,7 +45,7 @@ std::string condition(const Context& context, const std::string& provider) {
   std::string where = "1";
   if (!provider.empty()) where += " AND provider = " + sql_literal(provider);
   if (context.globals.profile) {
-    where += " AND EXISTS (SELECT 1 FROM json_each(profiles) WHERE value = " +
+    where += " AND uid IN (SELECT uid FROM pool WHERE profile = " +
              sql_literal(*context.globals.profile) + ")";
   }
   return where;
