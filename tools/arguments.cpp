@@ -59,7 +59,7 @@ Result<void> Arguments::parse(std::vector<std::string> words) {
     // Names the option and what it takes, never what it was given.
     return fail(Errc::usage, mismatch.what(), "Each option takes one value and is given once.");
   } catch (const CLI::ParseError&) {
-    return fail(Errc::usage, "The arguments could not be read.", "A flag takes no value.");
+    return fail(Errc::usage, "the arguments could not be read", "A flag takes no value.");
   }
   auto extra = parser_->app.remaining();
   // CLI11 keeps the mark itself; what follows it are positionals, if there is room for them.
@@ -71,7 +71,7 @@ Result<void> Arguments::parse(std::vector<std::string> words) {
 
 Result<void> Arguments::check_complete() const {
   for (const auto& [name, option] : parser_->required) {
-    if (option->count() == 0) return fail(Errc::usage, name + " is missing.");
+    if (option->count() == 0) return fail(Errc::usage, name + " is missing");
   }
   return {};
 }
@@ -85,10 +85,10 @@ Error Arguments::unexpected(const std::vector<std::string>& words) const {
   if (explain_) {
     if (auto error = explain_(option)) return *std::move(error);
   }
-  if (option.empty()) return {Errc::usage, "There is an argument too many.", {}};
+  if (option.empty()) return {Errc::usage, "there is an argument too many", {}};
   // `-ksecret` is an option with its value too; only the letter is safe to repeat.
   if (option[1] != '-') option.resize(2);
-  Error error{Errc::usage, "There is no option " + in_quotes(option) + " here.", {}};
+  Error error{Errc::usage, "there is no option " + in_quotes(option) + " here", {}};
   if (const auto close = nearest(option, parser_->options); !close.empty()) {
     error.hint = "Did you mean " + joined(close, " or ") + "?";
   }

@@ -25,7 +25,7 @@ Error unknown_provider(Context& context, const std::vector<std::string>& stored,
     names.push_back(known.id);
     names.insert(names.end(), known.aliases.begin(), known.aliases.end());
   }
-  return {Errc::not_found, "There is no provider " + in_quotes(provider) + ".",
+  return {Errc::not_found, "there is no provider " + in_quotes(provider),
           did_you_mean(provider, names, "`authdb providers` lists them.")};
 }
 
@@ -42,7 +42,7 @@ Result<void> check_profile(const Store& store, const std::string& profile) {
   const auto names = store.profiles();
   if (!names) return fail(names.error());
   if (contains(*names, profile)) return {};
-  return fail(Errc::not_found, "There is no profile " + in_quotes(profile) + ".",
+  return fail(Errc::not_found, "there is no profile " + in_quotes(profile),
               did_you_mean(profile, *names,
                            "`authdb profile list` lists them, `authdb profile add` adds."));
 }
@@ -63,7 +63,7 @@ Error why_nothing(Context& context, const Store& store, const std::string& profi
   if (auto checked = check_profile(store, profile); !checked) return checked.error();
 
   Error error{Errc::not_found,
-              "Profile " + in_quotes(profile) + " has no credential of " + in_quotes(*known) + ".",
+              "profile " + in_quotes(profile) + " has no credential of " + in_quotes(*known),
               "`authdb add " + *known + "` adds one."};
   std::vector<std::string> others;
   if (const auto all = store.list({*known, {}, false})) {
@@ -127,8 +127,8 @@ Result<PoolEntry> find_or_pick(Context& context, const Store& store, const std::
   }
   if (fitting.empty()) {
     return fail(Errc::not_found,
-                "Profile " + in_quotes(profile) + " has no " + in_quotes(provider) +
-                    " credential that this could be done with.",
+                "profile " + in_quotes(profile) + " has no " + in_quotes(provider) +
+                    " credential that this could be done with",
                 "`authdb list` shows what there is; API keys are neither refreshed nor minted.");
   }
   const auto* next = next_pick(fitting, state->strategy, context.clock());

@@ -78,7 +78,7 @@ Error unknown_command(const std::string& word) {
   std::vector<std::string> names;
   for (const auto* command : all_commands()) names.emplace_back(command->name);
   const auto close = nearest(word, names);
-  return {Errc::usage, "There is no command " + in_quotes(word) + ".",
+  return {Errc::usage, "there is no command " + in_quotes(word),
           close.empty() ? "`authdb --help` lists the commands."
                         : "Did you mean " + joined(close, " or ") + "?"};
 }
@@ -117,7 +117,11 @@ Result<int> run_verb(const Command& command, Context& context, std::vector<std::
     error.hint += (error.hint.empty() ? "" : "\n") + arguments.usage(command.name);
     return fail(std::move(error));
   }
-  return action(context);
+  auto result = action(context);
+  if (!result && result.error().code == Errc::usage && result.error().hint.empty()) {
+    result.error().hint = arguments.usage(command.name);
+  }
+  return result;
 }
 
 Result<int> run(std::vector<std::string> words, Context& context) {
@@ -156,7 +160,7 @@ int dispatch(std::vector<std::string> words, Context& context) {
   if (!status) return report(context, status.error());
   // A token that did not reach its reader was not delivered, whatever became of it here.
   if (!context.out.flush()) {
-    return report(context, {Errc::unexpected, "The result could not be written to stdout.",
+    return report(context, {Errc::unexpected, "the result could not be written to stdout",
                             "Is the disk full, or the reader gone?"});
   }
   return *status;

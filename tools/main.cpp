@@ -1,12 +1,26 @@
 // The authdb command.
 #include <unistd.h>
 
+#include <exception>
 #include <iostream>
+#include <typeinfo>
 
 #include "tools/command.h"
 #include "tools/secret_input.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+// Nothing is meant to throw this far. What the exception says stays unsaid: a library may quote
+// what it was reading, and that may be a token.
+int report_defect(const std::exception& exception) {
+  std::cerr << "authdb: unexpected: " << typeid(exception).name() << '\n'
+            << "  This is a defect of authdb, or the machine is out of memory.\n";
+  return authdb::cli::exit_code(authdb::Errc::unexpected);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
   using namespace authdb::cli;
   WipingInput stdin_bytes(STDIN_FILENO);
   std::istream in(&stdin_bytes);
@@ -15,4 +29,6 @@ int main(int argc, char** argv) {
   context.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
   if (::isatty(STDIN_FILENO) == 1) context.ask = ask_hidden;
   return dispatch({argv + 1, argv + argc}, context);
+} catch (const std::exception& exception) {
+  return report_defect(exception);
 }

@@ -86,7 +86,7 @@ Result<Secret> read_all(std::istream& in) {
   }
   bytes.resize(size);  // shrinking moves nothing
   Secret read(std::move(bytes));
-  if (size > kLargestInput) return fail(Errc::usage, "There is more than 1 MiB on stdin.");
+  if (size > kLargestInput) return fail(Errc::usage, "there is more than 1 MiB on stdin");
   return read;
 }
 
@@ -95,12 +95,12 @@ Result<Secret> read_secret(Context& context, std::string_view prompt) {
   if (!read) return read;
   const auto text = trimmed(read->reveal());
   if (text.empty()) {
-    return fail(Errc::usage, "There is nothing on stdin.",
+    return fail(Errc::usage, "there is nothing on stdin",
                 "Pipe the secret in, or run the command at a terminal to be asked for it.");
   }
   const auto control = [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F; };
   if (std::any_of(text.begin(), text.end(), control)) {
-    return fail(Errc::usage, "What came in on stdin is no key: it has white space inside.",
+    return fail(Errc::usage, "what came in on stdin is no key: it has white space inside",
                 "Pipe the bare key in, and nothing else.");
   }
   return Secret::copy_of(text);
@@ -108,7 +108,7 @@ Result<Secret> read_secret(Context& context, std::string_view prompt) {
 
 Result<Secret> ask_hidden(std::string_view prompt) {
   const int terminal = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-  if (terminal < 0) return fail(Errc::usage, "There is no terminal to ask at.");
+  if (terminal < 0) return fail(Errc::usage, "there is no terminal to ask at");
   const auto write_all = [terminal](std::string_view text) {
     return ::write(terminal, text.data(), text.size()) == static_cast<ssize_t>(text.size());
   };
@@ -122,7 +122,7 @@ Result<Secret> ask_hidden(std::string_view prompt) {
   ::close(terminal);
   line.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
   Secret answer(std::move(line));
-  if (got < 0) return fail(Errc::unexpected, "The terminal could not be read.");
+  if (got < 0) return fail(Errc::unexpected, "the terminal could not be read");
   return answer;
 }
 

@@ -69,7 +69,7 @@ TEST_F(DispatchTest, GlobalOptionsMayStandBeforeAndAfterTheVerb) {
   must({"--store", elsewhere, "--profile", "atlas", "add", "openrouter"}, "sk-key-1");
   const auto after = must({"list", "--store", elsewhere, "--profile", "atlas"});
   const auto around = must({"--profile=atlas", "list", "openrouter", "--store=" + elsewhere});
-  EXPECT_THAT(after.out, HasSubstr("openrouter (1 credential)"));
+  EXPECT_THAT(after.out, HasSubstr("openrouter (1 credentials)"));
   EXPECT_EQ(around.out, after.out);
   EXPECT_FALSE(std::filesystem::exists(store_path()));
 }
@@ -112,6 +112,12 @@ TEST_F(DispatchTest, AMissingArgumentShowsTheUsage) {
 TEST_F(DispatchTest, AnErrorHasItsHintIndentedBelow) {
   const auto ran = run({"status"});
   EXPECT_THAT(ran.err, testing::MatchesRegex("authdb: [^\n]+\n(  [^\n]+\n)+"));
+}
+
+TEST_F(DispatchTest, AMistakeInAValueShowsTheUsageToo) {
+  const auto ran = run({"report", "openrouter", "1", "--status", "42"});
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.err, HasSubstr("\n  usage: authdb report PROVIDER TARGET"));
 }
 
 TEST_F(DispatchTest, AResultThatCannotBeWrittenIsAFailure) {

@@ -114,7 +114,7 @@ TEST_F(ProcessTest, WithoutATerminalNobodyIsAsked) {
   const auto ran = spawn({"add", "openrouter"});
   EXPECT_EQ(ran.status, 2);
   EXPECT_THAT(ran.out, IsEmpty());
-  EXPECT_THAT(ran.err, StartsWith("authdb: There is nothing on stdin."));
+  EXPECT_THAT(ran.err, StartsWith("authdb: there is nothing on stdin\n"));
 }
 
 TEST_F(ProcessTest, AFullDiskBehindStdoutIsAFailure) {

@@ -27,11 +27,10 @@ TEST_F(SqlTest, WithoutAQueryStdinIsRead) {
 }
 
 TEST_F(SqlTest, CannotWriteAndCannotReadWhatIsSealed) {
-  for (const auto* query :
-       {"DELETE FROM credential", "UPDATE credential SET label = 'x'",
-        "SELECT access_token FROM token_set", "SELECT * FROM token_set",
-        "SELECT secret FROM agent_key", "CREATE TABLE t (x)", "ATTACH ':memory:' AS other",
-        "nonsense"}) {
+  for (const auto* query : {"DELETE FROM credential", "UPDATE credential SET label = 'x'",
+                            "SELECT access_token FROM token_set", "SELECT * FROM token_set",
+                            "SELECT secret FROM agent_key", "CREATE TABLE t (x)",
+                            "ATTACH ':memory:' AS other", "nonsense"}) {
     const auto ran = run({"sql", query});
     EXPECT_EQ(ran.status, 2) << query << testing::PrintToString(ran);
     EXPECT_THAT(ran.out, IsEmpty()) << query;

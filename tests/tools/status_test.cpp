@@ -62,6 +62,8 @@ TEST_F(StatusTest, CheckIsFourWhenSomethingNeedsALogin) {
   run({"refresh", "acme"});
   EXPECT_EQ(run({"status", "--check"}).status, 4);
   EXPECT_EQ(run({"status", "--check", "--json"}).status, 4);
+  EXPECT_EQ(run({"status", "--check", "--quiet"}).status, 4);
+  EXPECT_EQ(run({"status", "--check", "--quiet"}).out, "");
   EXPECT_EQ(run({"status"}).status, 0);
   EXPECT_THAT(run({"status"}).out, HasSubstr("needs a login"));
 }

@@ -65,7 +65,7 @@ std::optional<Error> explain_key_argument(std::string_view option) {
   const bool positional = option.empty();
   const bool named = std::find(kKeyOptions.begin(), kKeyOptions.end(), option) != kKeyOptions.end();
   if (!positional && !named) return std::nullopt;
-  return Error{Errc::usage, "A key is not given as an argument.", std::string(kNotAnArgument)};
+  return Error{Errc::usage, "a key is not given as an argument", std::string(kNotAnArgument)};
 }
 
 Result<void> check_provider_name(const std::string& name) {
@@ -76,7 +76,7 @@ Result<void> check_provider_name(const std::string& name) {
            std::string_view("._:/@-").find(c) != std::string_view::npos;
   };
   if (name.empty() || name.size() > 64 || !std::all_of(name.begin(), name.end(), fits)) {
-    return fail(Errc::usage, "That is no name for a provider.",
+    return fail(Errc::usage, "that is no name for a provider",
                 "It has letters, digits and . _ : / @ - in it.");
   }
   return {};
@@ -143,11 +143,11 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
   if (provider == nullptr) {
     return fail(
         Errc::not_found,
-        "There is no provider " + in_quotes(provider_id) + " whose grants could be refreshed.",
+        "there is no provider " + in_quotes(provider_id) + " whose grants could be refreshed",
         "`authdb providers` lists them; a file in providers.d adds one.");
   }
   if (context.ask) {
-    return fail(Errc::usage, "The token endpoint's answer is expected on stdin.",
+    return fail(Errc::usage, "the token endpoint's answer is expected on stdin",
                 "Pipe it in: a terminal would show it.");
   }
   auto body = read_all(context.in);
@@ -158,7 +158,7 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
   arrival.identity = identity_in(answer, *provider);
   arrival.agent_key = agent_key_in(answer);
   const auto endpoint = oauth::endpoints(context.bearer_parts(), context.clock)(arrival.identity);
-  if (endpoint == nullptr) return fail(Errc::unexpected, "The provider has no token endpoint.");
+  if (endpoint == nullptr) return fail(Errc::unexpected, "the provider has no token endpoint");
 
   Answer received;
   received.http_status = 200;
@@ -168,10 +168,14 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
   received.started_at = time_in(answer, "obtained_at").value_or(context.clock());
   auto judgement = endpoint->judge(received);
   if (!judgement.grant) {
-    return fail(Errc::usage, "There is no usable grant on stdin: " + printable(judgement.message),
+    return fail(Errc::usage, "there is no usable grant on stdin: " + printable(judgement.message),
                 "It is the JSON of a token endpoint, with an access_token or a refresh_token.");
   }
   arrival.grant = *std::move(judgement.grant);
+  // The latest that it can be: the login was not after this answer.
+  if (provider->session && !arrival.grant.session_ends_at) {
+    arrival.grant.session_ends_at = received.started_at + *provider->session;
+  }
   return arrival;
 }
 
@@ -220,8 +224,8 @@ Result<void> check_unspent(const Store& store, const Grant& grant) {
   if (!retired) return fail(retired.error());
   if (!*retired) return {};
   return fail(Errc::refused,
-              "The refresh token " + fingerprint(grant.refresh_token) + " is a retired one (" +
-                  std::string(word((*retired)->reason)) + ", credential " + (*retired)->uid + ").",
+              "the refresh token " + fingerprint(grant.refresh_token) + " is a retired one (" +
+                  std::string(word((*retired)->reason)) + ", credential " + (*retired)->uid + ")",
               "Sending it again could end the session for everybody. Log in for a new one.");
 }
 
@@ -279,7 +283,7 @@ Result<Placed> put(Store& store, Arrival arrival, const Options& options,
   const auto applied = store.apply(change);
   if (!applied) return fail(applied.error());
   if (applied->stale_plan) {
-    return fail(Errc::busy, "Another process changed the credential at this moment.",
+    return fail(Errc::busy, "another process changed the credential at this moment",
                 "Run the command again.");
   }
   return Placed{applied->uids.front(),
@@ -320,7 +324,7 @@ Result<int> run(Context& context, const Options& options) {
   if (options.priority && !place) {
     return fail(Errc::usage, "--priority is a place in the pool: 1, 2, 3, …");
   }
-  if (options.label && options.label->empty()) return fail(Errc::usage, "--label is empty.");
+  if (options.label && options.label->empty()) return fail(Errc::usage, "--label is empty");
   const auto provider = oauth::ProviderRegistry::canonical_id(options.provider);
   auto arrival = options.grant ? read_grant(context, provider) : read_api_key(context, provider);
   if (!arrival) return fail(arrival.error());

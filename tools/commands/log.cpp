@@ -68,7 +68,7 @@ Result<std::string> condition(Context& context, const Store& store, const Option
   if (options.since) {
     const auto since = parse_instant(*options.since, context.clock(), Towards::past);
     if (!since) {
-      return fail(Errc::usage, "--since is a time like 2026-04-14T08:00:00Z, or like 2h or 7d.");
+      return fail(Errc::usage, "--since is a time like 2026-04-14T08:00:00Z, or like 2h or 7d");
     }
     // Compared as numbers: as text, 08:00:00.5Z would come before 08:00:00Z.
     where += " AND julianday(at) >= julianday(" + sql_literal(format_iso(*since)) + ")";

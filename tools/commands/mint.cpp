@@ -40,7 +40,7 @@ Result<int> run(Context& context, const Options& options) {
       find_or_pick(context, *store, profile, options.provider, options.target, can_mint);
   if (!entry) return fail(entry.error());
   if (!can_mint(entry->credential)) {
-    return fail(Errc::usage, "The " + described(*entry) + " has no agent keys.",
+    return fail(Errc::usage, "the " + described(*entry) + " has no agent keys",
                 "`authdb token` returns its bearer.");
   }
 

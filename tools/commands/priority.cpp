@@ -39,7 +39,7 @@ Result<int> run(Context& context, const Options& options) {
   const auto& credential = entry->credential;
   if (entry->position == 0) {
     return fail(Errc::not_found,
-                "Profile " + in_quotes(profile) + " does not use the " + described(*entry) + ".",
+                "profile " + in_quotes(profile) + " does not use the " + described(*entry),
                 "`authdb profile bind` lets it.");
   }
 

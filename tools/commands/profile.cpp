@@ -58,7 +58,7 @@ Result<void> check_new_name(const std::string& name) {
            std::string_view("._-").find(c) != std::string_view::npos;
   };
   if (!name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), fits)) return {};
-  return fail(Errc::usage, "That is no name for a profile.",
+  return fail(Errc::usage, "that is no name for a profile",
               "It has letters, digits and . _ - in it.");
 }
 
@@ -111,7 +111,7 @@ Result<int> add(Context& context, Store& store, const Words& words) {
   const auto& name = words[0];
   if (auto fits = check_new_name(name); !fits) return fail(fits.error());
   if (check_profile(store, name)) {
-    return fail(Errc::usage, "There is a profile " + in_quotes(name) + " already.");
+    return fail(Errc::usage, "there is a profile " + in_quotes(name) + " already");
   }
   if (auto added = store.add_profile(name); !added) return fail(added.error());
   return done(context, "Added profile " + in_quotes(name), {{"added", name}});
@@ -150,7 +150,7 @@ Result<int> unbind(Context& context, Store& store, const Words& words) {
   if (!entry) return fail(entry.error());
   if (entry->position == 0) {
     return fail(Errc::not_found,
-                "Profile " + in_quotes(name) + " does not use the " + described(*entry) + ".");
+                "profile " + in_quotes(name) + " does not use the " + described(*entry));
   }
   if (auto unbound = store.unbind(name, entry->credential.uid); !unbound) {
     return fail(unbound.error());
@@ -165,7 +165,7 @@ Result<int> strategy(Context& context, Store& store, const Words& words) {
   if (!chosen) {
     std::vector<std::string> names;
     for (const auto& [value, text] : authdb::Words<Strategy>::all) names.emplace_back(text);
-    return fail(Errc::usage, "There is no strategy " + in_quotes(words[2]) + ".",
+    return fail(Errc::usage, "there is no strategy " + in_quotes(words[2]),
                 "There are " + joined(names) + ".");
   }
   if (auto known = check_profile(store, name); !known) return fail(known.error());
@@ -202,7 +202,7 @@ Result<const Verb*> find_verb(const std::string& name) {
     names.emplace_back(verb.name);
   }
   const auto close = nearest(name, names);
-  return fail(Errc::usage, "There is no `profile " + printable(name) + "`.",
+  return fail(Errc::usage, "there is no `profile " + printable(name) + "`",
               close.empty() ? "There are " + joined(names) + "."
                             : "Did you mean " + joined(close, " or ") + "?");
 }
@@ -211,7 +211,7 @@ Result<int> run(Context& context, const std::string& action, const Words& words)
   const auto verb = find_verb(action);
   if (!verb) return fail(verb.error());
   if (words.size() != (*verb)->words) {
-    return fail(Errc::usage, "`profile " + action + "` takes other arguments.",
+    return fail(Errc::usage, "`profile " + action + "` takes other arguments",
                 "usage: authdb profile " + action + " " + std::string((*verb)->takes));
   }
   auto store = open_store(context, (*verb)->mode);

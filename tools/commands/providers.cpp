@@ -166,11 +166,11 @@ Result<int> run(Context& context, const std::string& name) {
   });
   if (custom) {
     return fail(
-        Errc::not_found, in_quotes(name) + " is a custom provider: nothing is known of it.",
+        Errc::not_found, in_quotes(name) + " is a custom provider: nothing is known of it",
         "Its API keys are used as they are. `authdb list " + printable(name) + "` shows them.");
   }
   const auto close = nearest(name, names);
-  return fail(Errc::not_found, "There is no provider " + in_quotes(name) + ".",
+  return fail(Errc::not_found, "there is no provider " + in_quotes(name),
               close.empty() ? "`authdb providers` lists them."
                             : "Did you mean " + joined(close, " or ") + "?");
 }

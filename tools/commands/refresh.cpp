@@ -71,7 +71,7 @@ Result<int> run(Context& context, const Options& options) {
       find_or_pick(context, *store, profile, options.provider, options.target, can_refresh);
   if (!entry) return fail(entry.error());
   if (!can_refresh(entry->credential)) {
-    return fail(Errc::usage, "The " + described(*entry) + " is not a refreshable OAuth credential.",
+    return fail(Errc::usage, "the " + described(*entry) + " is not a refreshable OAuth credential",
                 "It has no refresh token.");
   }
 

@@ -39,14 +39,14 @@ struct Options {
 
 Result<Report> read_report(const Options& options, Instant now) {
   Report report;
-  if (!options.status) return fail(Errc::usage, "--status is missing.");
+  if (!options.status) return fail(Errc::usage, "--status is missing");
   const auto status = parse_number(*options.status, 100, 599);
-  if (!status) return fail(Errc::usage, "--status is an HTTP status, 100 to 599.");
+  if (!status) return fail(Errc::usage, "--status is an HTTP status, 100 to 599");
   report.http_status = static_cast<int>(*status);
   if (options.reset_at) {
     report.reset_at = parse_instant(*options.reset_at, now, Towards::future);
     if (!report.reset_at) {
-      return fail(Errc::usage, "--reset-at is a time like 2026-04-14T08:00:00Z, or like 30m.");
+      return fail(Errc::usage, "--reset-at is a time like 2026-04-14T08:00:00Z, or like 30m");
     }
   }
   return report;

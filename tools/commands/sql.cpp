@@ -151,7 +151,7 @@ Result<std::string> query_text(Context& context, const Options& options) {
 
 Result<int> run(Context& context, const Options& options) {
   if (options.csv && context.globals.json) {
-    return fail(Errc::usage, "--csv and --json exclude each other.");
+    return fail(Errc::usage, "--csv and --json exclude each other");
   }
   if (options.examples) return print_examples(context);
   const auto store = open_store(context, OpenMode::look);
@@ -159,7 +159,7 @@ Result<int> run(Context& context, const Options& options) {
   const auto query = query_text(context, options);
   if (!query) return fail(query.error());
   if (query->find_first_not_of(" \t\r\n;") == std::string::npos) {
-    return fail(Errc::usage, "There is no query.", "`authdb sql --examples` prints some.");
+    return fail(Errc::usage, "there is no query", "`authdb sql --examples` prints some.");
   }
 
   const auto rows = store->query(*query);

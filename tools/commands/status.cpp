@@ -185,14 +185,15 @@ Result<int> run(Context& context, const Options& options) {
   if (!store) return fail(store.error());
   const auto rows = fetch(context, *store, options);
   if (!rows) return fail(rows.error());
-  print(context, *store, *rows);
+  if (!options.check || !context.globals.quiet) print(context, *store, *rows);
   return options.check ? verdict(*rows, context.clock()) : kOk;
 }
 
 Run declare(Arguments& arguments) {
   auto options = std::make_shared<Options>();
   arguments.positional("PROVIDER", options->provider, "only its credentials", Need::optional);
-  arguments.flag("--check", options->check, "say with the exit code whether something is needed");
+  arguments.flag("--check", options->check,
+                 "say with the exit code whether something is needed; with --quiet only so");
   return [options](Context& context) { return run(context, *options); };
 }
 

@@ -63,7 +63,7 @@ Result<std::string> rejected_fingerprint(Context& context, const Options& option
   if (!options.rejected) return std::string();
   if (is_fingerprint(*options.rejected)) return *options.rejected;
   if (*options.rejected != "-") {
-    return fail(Errc::usage, "--rejected takes a fingerprint, `sha256:` and 16 hex digits.",
+    return fail(Errc::usage, "--rejected takes a fingerprint, `sha256:` and 16 hex digits",
                 "Never a bearer itself: arguments are visible to every process of this machine. "
                 "Pipe the bearer in, with `--rejected -`.");
   }
@@ -75,11 +75,11 @@ Result<std::string> rejected_fingerprint(Context& context, const Options& option
 Result<std::string> checked_format(const Context& context, const Options& options) {
   const auto format = options.format.value_or("raw");
   if (context.globals.json && options.format) {
-    return fail(Errc::usage, "--format and --json exclude each other.");
+    return fail(Errc::usage, "--format and --json exclude each other");
   }
   if (format == "raw" || format == "header") return format;
   if (format.starts_with("env=") && is_variable(std::string_view(format).substr(4))) return format;
-  return fail(Errc::usage, "--format is raw, header or env=NAME, with a NAME that a shell takes.");
+  return fail(Errc::usage, "--format is raw, header or env=NAME, with a NAME that a shell takes");
 }
 
 // 'it'\''s': safe between a shell's single quotes, whatever is in the token.
@@ -117,7 +117,7 @@ Result<int> run(Context& context, const Options& options) {
   if (!format) return fail(format.error());
   if (options.min_ttl) {
     const auto ttl = parse_duration(*options.min_ttl);
-    if (!ttl) return fail(Errc::usage, "--min-ttl is a number of seconds, or like `10m`.");
+    if (!ttl) return fail(Errc::usage, "--min-ttl is a number of seconds, or like `10m`");
     request.min_ttl = *ttl;
   }
   auto rejected = rejected_fingerprint(context, options);
