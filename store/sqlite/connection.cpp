@@ -31,6 +31,9 @@ Error explain(int code, const std::string& text) {
     case SQLITE_NOTADB:
       return {Errc::refused, "the database is damaged, or no SQLite database" + tail,
               "Keep the file as it is and restore a backup."};
+    case SQLITE_CONSTRAINT:
+      return {Errc::refused, "that would break a rule of the store" + tail,
+              "Nothing was changed. A token that is current or retired cannot be added again."};
     default:
       return {Errc::unexpected, "the database refused" + tail, ""};
   }
@@ -110,7 +113,6 @@ void Connection::open(const fs::path& path, int flags, const ClockVfs& vfs, bool
   sqlite3* const handle = db_->getHandle();
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
-  sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   // Who only looked leaves auth.db as it is: no checkpoint when the last one closes.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
