@@ -87,6 +87,8 @@ class View {
   virtual std::vector<std::string> providers() = 0;
   virtual ProviderState provider_state(std::string_view profile, std::string_view provider) = 0;
   virtual std::optional<RetiredToken> retired(const TokenHash& hash) = 0;
+  // True if some credential's current refresh token is this one.
+  virtual bool is_current(const TokenHash& hash) = 0;
   virtual std::vector<ImportReceipt> receipts() = 0;
   virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
   virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
@@ -115,6 +117,9 @@ class Txn : public View {
   // Does nothing if the hash is retired already.
   virtual void retire(std::int64_t credential, const TokenHash& hash, std::int64_t family,
                       std::int64_t generation, Instant at, Retirement reason) = 0;
+  // Undoes a removal: the credential, and `hash` as its current token unless it is retired for
+  // another reason or current elsewhere since.
+  virtual void take_back(std::int64_t credential, const std::optional<TokenHash>& hash) = 0;
   // Lifts a `presumed` retirement; anything else stays.
   virtual void pardon(const TokenHash& hash) = 0;
 

@@ -7,6 +7,7 @@
 #include "store/engine.h"
 #include "store/locked.h"
 #include "store/rotation.h"
+#include "store/timestamp.h"
 #include "store/uid.h"
 
 namespace authdb {
@@ -31,6 +32,7 @@ std::unique_ptr<Locked> lock_one(const Store& store, const Uid& uid) {
     throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store", ""}};
   }
   if (stored->row.identity.auth_type == AuthType::api_key) return nullptr;
+  engine.require_writable();
   auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
                                                  engine.options.lock_wait, engine.self()));
   stored = engine.backend->view()->load(uid);
@@ -59,6 +61,8 @@ class Applier {
     if (change.uid.empty()) return add(change);
     auto stored = txn_.load(change.uid);
     if (!stored) throw BackendError{{Errc::not_found, "there is no credential " + change.uid, ""}};
+    // Removed since: that it is gone is news to the planner too.
+    if (stored->row.removed_at && !change.restore) return std::nullopt;
     if (moves_tokens(change) && stored->row.generation != change.planned_against)
       return std::nullopt;
     update(change, engine_.unseal(std::move(*stored)));
@@ -66,10 +70,25 @@ class Applier {
   }
 
  private:
-  Uid add(const CredentialChange& change) {
+  // Another process imported the same grant between plan and apply, and may have rotated it since.
+  bool known_since(const CredentialChange& change) {
+    const Secret& token = change.grant->refresh_token;
+    if (change.kind != AttemptKind::import || token.empty()) return false;
+    const TokenHash hash = token_hash(token);
+    if (txn_.is_current(hash)) return true;
+    const auto retired = txn_.retired(hash);
+    if (!retired) return false;
+    const bool lifted =
+        retired->reason == Retirement::presumed &&
+        std::find(change.pardon.begin(), change.pardon.end(), hash) != change.pardon.end();
+    return !lifted;
+  }
+
+  std::optional<Uid> add(const CredentialChange& change) {
     if (!change.identity || !change.grant) {
       throw BackendError{{Errc::usage, "a new credential needs an identity and a grant", ""}};
     }
+    if (known_since(change)) return std::nullopt;
     const Uid uid = draw_uid();
     Sealed extra;
     if (change.extra) extra = engine_.seal(*change.extra, uid, kExtraColumn, 0);
@@ -91,11 +110,36 @@ class Applier {
       held.row.identity = *change.identity;
     }
     if (change.extra) txn_.set_extra(id, engine_.seal(*change.extra, change.uid, kExtraColumn, 0));
-    if (change.restore) txn_.set_removed(id, std::nullopt);
+    if (change.restore && held.row.removed_at) restore(change, held);
     pardon(change);
     if (change.grant) displace(change, held);
     if (!change.grant && change.hold) txn_.set_hold(id, *change.hold);
     attach(change, change.uid, id, held.row.family, held.row.generation);
+  }
+
+  // What was removed comes back with the token it had.
+  void restore(const CredentialChange& change, Held& held) {
+    const bool wiped = held.access_token.empty() && held.refresh_token.empty();
+    if (wiped && !change.grant) {
+      throw BackendError{{Errc::not_found,
+                          "the tokens of " + name_of(held.row) + " are wiped: it was removed at " +
+                              format_iso(*held.row.removed_at),
+                          "Log in again."}};
+    }
+    std::optional<TokenHash> hash;
+    if (!held.refresh_token.empty()) hash = token_hash(held.refresh_token);
+    txn_.take_back(held.row.id, hash);
+    held.row = txn_.load(change.uid)->row;
+  }
+
+  // The verdict was about the grant that is gone.
+  void lift_verdict(const CredentialChange& change, const Held& held) {
+    if (change.health || held.row.health.status != Status::dead) return;
+    Health health;
+    health.status_at = now_;
+    health.request_count = held.row.health.request_count;
+    health.last_used_at = held.row.health.last_used_at;
+    txn_.set_health(held.row.id, health);
   }
 
   // Puts the new grant in the row and retires what stood there.
@@ -114,6 +158,7 @@ class Applier {
                   change.displaced);
     }
     if (change.new_family && !change.agent_key) txn_.drop_agent_key(held.row.id);
+    lift_verdict(change, held);
     ledger(change, held.row.id, tokens);
     held.row.family = family;
     held.row.generation = tokens.generation;
@@ -170,16 +215,20 @@ void apply_states(Engine& engine, Txn& txn, const Change& change) {
 }
 
 // The journals of the credentials that moved learn of it, so that a database put back later is
-// noticed.
+// noticed. The change is committed: nothing that fails here may make it look undone.
 void tell_journals(Locks& locks) {
-  for (auto& [uid, locked] : locks) {
-    if (!locked) continue;
-    const auto before = locked->held.row.refresh_hash;
-    const auto generation = locked->held.row.generation;
-    locked->reload();
-    if (before && before != locked->held.row.refresh_hash)
-      locked->journal.add_spent(*before, generation);
-    journal_the_row(*locked, before);
+  for (auto& [uid, lock] : locks) {
+    if (!lock) continue;
+    Locked& locked = *lock;
+    const auto told = Engine::guarded([&] {
+      const auto before = locked.held.row.refresh_hash;
+      const auto generation = locked.held.row.generation;
+      locked.reload();
+      if (before && before != locked.held.row.refresh_hash)
+        locked.journal.add_spent(*before, generation);
+      journal_the_row(locked, before);
+    });
+    if (!told) locked.engine.log(LogLevel::warning, told.error().message);
   }
 }
 

@@ -45,8 +45,7 @@ void Engine::log(LogLevel level, std::string_view text) const {
 }
 
 Result<const Sealer*> Engine::sealer() {
-  const std::lock_guard guard(sealer_mutex_);
-  if (sealer_) return &*sealer_;
+  if (const Sealer* const known = sealer_.load()) return known;
   auto loaded = Sealer::load(options.key_file);
   if (!loaded) return fail(loaded.error());
   // A known cell tells a wrong key from a damaged store.
@@ -59,8 +58,17 @@ Result<const Sealer*> Engine::sealer() {
                     files.database.string(),
                 "Name the right key file with AUTHDB_KEY_FILE, or put it back from your copy.");
   }
-  sealer_.emplace(std::move(*loaded));
-  return &*sealer_;
+  auto fresh = std::make_unique<const Sealer>(std::move(*loaded));
+  const Sealer* first = nullptr;
+  // Of threads that come at once one wins; the others' copies are the same keys.
+  return sealer_.compare_exchange_strong(first, fresh.get()) ? fresh.release() : first;
+}
+
+Engine::~Engine() { delete sealer_.load(); }
+
+void Engine::require_writable() const {
+  if (mode != OpenMode::look) return;
+  throw BackendError{{Errc::usage, "the store was opened to look, not to change", ""}};
 }
 
 const Sealer& Engine::keys() { return *value_or_throw(sealer()); }

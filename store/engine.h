@@ -4,8 +4,8 @@
 // Thread safety: everything here may be called from any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 
@@ -57,14 +57,21 @@ struct Engine {
 
   Attempt new_attempt(AttemptKind kind, const std::string& profile) const;
   Holder self() const;
-  std::unique_ptr<Txn> begin_write() { return backend->begin_write(options.lock_wait); }
+  // usage if the store was opened to look.
+  void require_writable() const;
+  std::unique_ptr<Txn> begin_write() {
+    require_writable();
+    return backend->begin_write(options.lock_wait);
+  }
   // The credential, with its seals open; not_found if it is not there or removed.
   Held load(View& view, const Uid& uid);
   StoredCredential load_sealed(View& view, const Uid& uid);
 
+  ~Engine();
+
  private:
-  std::mutex sealer_mutex_;
-  std::optional<Sealer> sealer_;
+  // No mutex: one that another thread holds during fork() would never be free in the child.
+  std::atomic<const Sealer*> sealer_{nullptr};
 };
 
 template <typename F>

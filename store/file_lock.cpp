@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -82,19 +83,41 @@ void wait_for_lock(const std::shared_ptr<Wait>& wait, int fd) {
   wait->changed.notify_one();
 }
 
-// The waiting thread takes no signals: they are the caller's, who may be deferring them.
-void start_waiting(const std::shared_ptr<Wait>& wait, int fd) {
+// The waiting thread takes no signals: they are the caller's, who may be deferring them. False if
+// there is no thread to be had.
+bool start_waiting(const std::shared_ptr<Wait>& wait, int fd) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread(wait_for_lock, wait, fd).detach();
+  bool started = true;
+  try {
+    std::thread(wait_for_lock, wait, fd).detach();
+  } catch (const std::system_error&) {
+    started = false;
+  }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return started;
 }
 
+// Without a thread: late by half a turn, and out of the kernel's queue, but right.
+bool poll_for_lock(int fd, Milliseconds wait_time) {
+  constexpr Milliseconds kTurn{5};
+  const auto deadline = std::chrono::steady_clock::now() + wait_time;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      close_registered(fd);
+      return false;
+    }
+    std::this_thread::sleep_for(kTurn);
+  }
+  return true;
+}
+
+// If it returns false, the descriptor is closed or will be.
 bool lock_within(int fd, Milliseconds wait_time) {
   const auto wait = std::make_shared<Wait>();
-  start_waiting(wait, fd);
+  if (!start_waiting(wait, fd)) return poll_for_lock(fd, wait_time);
   std::unique_lock guard(wait->mutex);
   if (wait->changed.wait_for(guard, wait_time, [&] { return wait->had; })) return true;
   wait->abandoned = true;
@@ -128,7 +151,7 @@ Result<std::optional<FileLock>> FileLock::acquire(const fs::path& path, Millisec
         return fail(file_error("cannot lock", path, error));
       }
       const auto left =
-          std::chrono::duration_cast<Milliseconds>(deadline - std::chrono::steady_clock::now());
+          std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
       if (left <= Milliseconds::zero()) {
         close_registered(fd);
         return std::optional<FileLock>();

@@ -84,7 +84,8 @@ Result<bool> create_durable(const fs::path& path, const Secret& content) {
 }
 
 Result<void> sync_directory(const fs::path& directory) {
-  const Fd dir(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const char* const name = directory.empty() ? "." : directory.c_str();
+  const Fd dir(::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir || ::fsync(dir.get()) != 0) {
     return fail(file_error("cannot sync directory", directory, errno));
   }
@@ -99,7 +100,7 @@ Result<void> make_private_directories(const fs::path& directory) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return fail(file_error("cannot create directory", directory, errno));
   }
-  return sync_directory(directory.parent_path().empty() ? fs::path(".") : directory.parent_path());
+  return sync_directory(directory.parent_path());
 }
 
 Result<Secret> read_file(const fs::path& path, std::size_t cap) {

@@ -289,12 +289,18 @@ void Journal::load_slots() {
     if (!found) continue;
     if (found->state == JournalState::settled && (!settled_ || settled_->number < found->number)) {
       settled_ = *found;
+      settled_slot_ = slot;
     }
     if (found->number > record_.number) {
       record_ = std::move(*found);
-      next_slot_ = 1 - slot;
+      newest_slot_ = slot;
     }
   }
+}
+
+int Journal::slot_for(JournalState state) const {
+  const bool keeps_the_grant = state != JournalState::settled && settled_.has_value();
+  return 1 - (keeps_the_grant ? settled_slot_ : newest_slot_);
 }
 
 // The mark stands apart from the records so that it can tell of an intent whose slot is damaged: it
@@ -347,16 +353,19 @@ Result<void> Journal::write_record(JournalRecord record, bool durable) {
     return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
   record.number = record_.number + 1;
   const DiskRecord disk = to_disk(record);
-  const int slot = next_slot_;
+  const int slot = slot_for(record.state);
   const off_t at = payload_at(slot, record.payload.size());
   int error = write_all(lock_.fd(), as_text(record.payload), at);
   if (error == 0) error = write_all(lock_.fd(), as_text(bytes_of(disk)), slot_at(slot));
   if (error == 0 && durable && ::fdatasync(lock_.fd()) != 0) error = errno;
   if (error != 0) return fail(file_error("cannot write", path_, error));
-  if (record.state == JournalState::settled) settled_ = record;
+  if (record.state == JournalState::settled) {
+    settled_ = record;
+    settled_slot_ = slot;
+  }
   record_ = std::move(record);
   mark_ = JournalMark::none;
-  next_slot_ = 1 - slot;
+  newest_slot_ = slot;
   return {};
 }
 

@@ -14,8 +14,10 @@
 //    22528  slot B  the other one
 //    32768  payloads too long for a slot, 1 MiB + 64 KiB for each slot
 //
-// A record is written into the slot that does not hold the newest one, so that a torn write leaves
-// the newest one whole. Records have increasing numbers; the newest with a right checksum counts.
+// An attempt's records never go into the slot of the newest settled grant, however many attempts
+// fail: it is what tells that a database was put back. Should a torn write cost an attempt's own
+// record, the mark still says that its token was sent. Records have increasing numbers; the newest
+// with a right checksum counts.
 //
 // Thread safety: none; the object is the lock.
 #pragma once
@@ -122,6 +124,7 @@ class Journal {
   void load_spent();
   void write_holder(const Holder& self);
   Result<void> write_record(JournalRecord record, bool durable);
+  int slot_for(JournalState state) const;
 
   FileLock lock_;
   std::filesystem::path path_;
@@ -129,7 +132,8 @@ class Journal {
   std::optional<JournalRecord> settled_;
   JournalMark mark_ = JournalMark::none;
   std::vector<std::pair<TokenHash, std::int64_t>> spent_;
-  int next_slot_ = 0;
+  int newest_slot_ = 1;  // where record_ is, and settled_; a blank journal starts with slot 0
+  int settled_slot_ = 1;
 };
 
 }  // namespace authdb

@@ -45,13 +45,17 @@ SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant
 // Steps 7 and 8: then tells the journal.
 SettleEnd settle(Locked& locked, const SentToken& sent, const Grant& grant, Attempt attempt);
 
+// A success is proof against whatever the credential was accused of. Never fails the caller.
+void mark_alive(Locked& locked);
+
 // Tells the journal that the row as it stands is the newest there is.
 void journal_the_row(Locked& locked, const std::optional<TokenHash>& predecessor);
 
 // Step 3: does what the journal says is still to be done. Throws BackendError.
 void recover(Locked& locked);
 
-// Puts the credential on hold because `attempt` was sent and never answered, and says so in the ledger.
+// Puts the credential on hold because `attempt` was sent and never answered, and says so in the
+// ledger.
 void hold_uncertain(Locked& locked, const Attempt& attempt);
 
 // An answer that could be written neither to its journal nor to the database: the last resort is a

@@ -26,8 +26,10 @@ SentToken sent_token(const JournalRecord& record) {
 
 // A journal goes on saying `sent` until the next attempt; the ledger needs to hear it once.
 void hold_uncertain_once(Locked& locked, const Attempt& attempt) {
-  const auto view = locked.engine.backend->view();
-  const LostAttempts lost = view->lost_attempts(locked.held.row.id, *attempt.refresh_hash);
+  // The view is gone before the write begins: where one connection has the file to itself, a second
+  // one waits for ever.
+  const LostAttempts lost =
+      locked.engine.backend->view()->lost_attempts(locked.held.row.id, *attempt.refresh_hash);
   const bool known =
       lost.count > 0 && lost.last_at == attempt.started_at && lost.pid == attempt.pid;
   if (!known) hold_uncertain(locked, attempt);
@@ -50,7 +52,8 @@ void settle_answer(Locked& locked, const JournalRecord& record) {
     settle(locked, sent_token(record), *judgement.grant,
            attempt_of(locked, record, Outcome::recovered));
     locked.recovered = judgement.ruling == Ruling::granted;
-  } else {
+    if (locked.recovered) mark_alive(locked);
+  } else if (locked.held.row.refresh_hash == record.hash) {
     hold_uncertain_once(locked, attempt_of(locked, record, Outcome::uncertain));
   }
 }

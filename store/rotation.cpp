@@ -80,13 +80,39 @@ std::optional<Result<Rotated>> hold_back_uncertain(Locked& locked, const RotateR
   return std::nullopt;
 }
 
+// The journal knows its successor: the row is of a database that somebody put back, and the grant
+// that would mend it cannot be read any more. A token that was pardoned since has a later
+// generation.
+bool spent_by_journal(const Locked& locked) {
+  const Credential& row = locked.held.row;
+  const auto& spent = locked.journal.spent();
+  return std::any_of(spent.begin(), spent.end(), [&](const auto& entry) {
+    return entry.first == *row.refresh_hash && entry.second >= row.generation;
+  });
+}
+
+// Why the token must never be sent, whatever the caller wants.
+std::optional<Error> never_to_be_sent(const Locked& locked) {
+  const Credential& row = locked.held.row;
+  if (!row.refresh_hash) return explain_no_refresh_token(locked);
+  if (row.hold == Hold::conflict || row.hold == Hold::handed_over) return explain_hold(locked);
+  if (const auto retired = locked.engine.backend->view()->retired(*row.refresh_hash)) {
+    return explain_retired(locked, *retired);
+  }
+  if (spent_by_journal(locked)) {
+    return explain_retired(
+        locked, {row.uid, row.family, row.generation, locked.engine.now(), Retirement::spent});
+  }
+  return std::nullopt;
+}
+
 std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateRequest& request) {
   const Credential& row = locked.held.row;
-  if (!row.refresh_hash) return fail(explain_no_refresh_token(locked));
-  if (row.hold == Hold::conflict || row.hold == Hold::handed_over)
-    return fail(explain_hold(locked));
-  if (const auto retired = locked.engine.backend->view()->retired(*row.refresh_hash)) {
-    return fail(explain_retired(locked, *retired));
+  if (auto never = never_to_be_sent(locked)) {
+    // What cannot be renewed is good to its last second.
+    const bool lives = access_token_lives(row, request.rejected, locked.engine.now());
+    if (lives && !request.force) return as_it_stands(locked, Action::cached, never->message);
+    return fail(std::move(*never));
   }
   if (row.hold == Hold::uncertain) return hold_back_uncertain(locked, request);
   return std::nullopt;
@@ -170,31 +196,19 @@ Rotated serve_unsettled(Sending& s, const Grant& grant, bool journalled,
   return rotated;
 }
 
-// A success is proof against whatever the credential was accused of.
-void mark_alive(Locked& locked) {
-  if (locked.held.row.health.status != Status::dead) return;
-  Health health = locked.held.row.health;
-  health.status = Status::ok;
-  health.status_at = locked.engine.now();
-  health.error_code.reset();
-  health.error_reason.clear();
-  health.error_message.clear();
-  const auto marked = Engine::guarded([&] {
-    const auto txn = locked.engine.begin_write();
-    txn->set_health(locked.held.row.id, health);
-    txn->commit();
-  });
-  if (marked) locked.held.row.health = health;
-}
-
 Result<Rotated> settle_grant(Sending& s, const Judgement& judgement, bool journalled,
                              const JournalRecord& answered) {
   const auto settled =
       Engine::guarded([&] { return settle(s.locked, s.token, *judgement.grant, s.attempt); });
-  if (!settled) return serve_unsettled(s, *judgement.grant, journalled, answered, settled.error());
-  if (judgement.ruling != Ruling::granted) {
-    return fail(explain_unspent(s.locked, judgement, s.request.profile));
+  auto unsettled = [&] {
+    return serve_unsettled(s, *judgement.grant, journalled, answered, settled.error());
+  };
+  if (judgement.ruling != Ruling::granted) {  // a refresh token that came alone serves nobody
+    Error error = explain_unspent(s.locked, judgement, s.request.profile);
+    if (!settled) error.hint = unsettled().warning + ". " + error.hint;
+    return fail(std::move(error));
   }
+  if (!settled) return unsettled();
   mark_alive(s.locked);
   const Action action = *settled == SettleEnd::committed ? Action::refreshed : Action::adopted;
   return as_it_stands(s.locked, action, judgement.message);
@@ -332,6 +346,7 @@ Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Mil
         AuthType::api_key) {
       throw BackendError{{Errc::usage, "an API key has nothing to refresh", ""}};
     }
+    engine.require_writable();
     auto journal = value_or_throw(
         Journal::acquire(engine.files.directory, engine.files.store_id, uid, wait, engine.self()));
     Held held = engine.load(*engine.backend->view(), uid);

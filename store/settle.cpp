@@ -101,6 +101,22 @@ SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant
   return end;
 }
 
+void mark_alive(Locked& locked) {
+  if (locked.held.row.health.status != Status::dead) return;
+  Health health = locked.held.row.health;
+  health.status = Status::ok;
+  health.status_at = locked.engine.now();
+  health.error_code.reset();
+  health.error_reason.clear();
+  health.error_message.clear();
+  const auto marked = Engine::guarded([&] {
+    const auto txn = locked.engine.begin_write();
+    txn->set_health(locked.held.row.id, health);
+    txn->commit();
+  });
+  if (marked) locked.held.row.health = health;
+}
+
 SettleEnd settle(Locked& locked, const SentToken& sent, const Grant& grant, Attempt attempt) {
   const SettleEnd end = commit_grant(locked, sent, grant, std::move(attempt));
   if (locked.held.row.refresh_hash != sent.hash) {

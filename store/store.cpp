@@ -87,7 +87,10 @@ fs::path default_key_path() {
 Result<Store> Store::open(StoreOptions options, OpenMode mode) {
   if (options.path.empty()) options.path = default_store_path();
   if (options.key_file.empty()) options.key_file = default_key_path();
-  auto files = sqlite::open_files(options.path, options.key_file, mode, options.clock());
+  auto files = Engine::guarded([&] {  // std::filesystem throws where there is no working directory
+    return value_or_throw(
+        sqlite::open_files(options.path, options.key_file, mode, options.clock()));
+  });
   if (!files) return fail(std::move(files.error()));
   auto engine = std::make_shared<Engine>();
   engine->mode = mode;
@@ -208,6 +211,7 @@ Result<void> Store::reset(const Uid& uid) {
 
 Result<void> Store::touch(const Uid& uid) {
   return Engine::guarded([&] {
+    engine_->require_writable();
     const auto txn = engine_->backend->begin_careless(engine_->options.lock_wait);
     txn->count_use(engine_->load_sealed(*txn, uid).row.id, now());
     txn->commit();
@@ -243,6 +247,7 @@ Result<void> Store::unbind(const std::string& profile, const Uid& uid) {
 
 Result<void> Store::set_place(const std::string& profile, const Uid& uid, std::int64_t place) {
   return write(*engine_, [&](Txn& txn) {
+    require_profile(txn, profile);
     const Credential row = engine_->load_sealed(txn, uid).row;
     std::vector<std::int64_t> order;
     for (const PoolEntry& entry : txn.pool(profile, row.identity.provider)) {

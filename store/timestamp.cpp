@@ -51,9 +51,31 @@ struct DayTime {
   int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, milli = 0;
 };
 
+// The rest of `2026-W20-5` or `2026W205`, Monday being 1: week 1 is the one with January 4th in it.
+bool read_week_date(Cursor& in, DayTime& t, bool extended) {
+  using namespace std::chrono;
+  int week = 0;
+  int weekday_number = 0;
+  if (!in.digits(2, week) || (extended && !in.take('-')) || !in.digits(1, weekday_number)) {
+    return false;
+  }
+  if (week < 1 || week > 53 || weekday_number < 1 || weekday_number > 7) return false;
+  const sys_days fourth{year{t.year} / January / 4};
+  const sys_days monday = fourth - (weekday{fourth} - Monday);
+  const sys_days wanted = monday + weeks{week - 1} + days{weekday_number - 1};
+  const sys_days next_fourth{year{t.year + 1} / January / 4};
+  if (week == 53 && wanted >= next_fourth - (weekday{next_fourth} - Monday)) return false;
+  const year_month_day date{wanted};
+  t.year = static_cast<int>(date.year());
+  t.month = static_cast<int>(static_cast<unsigned>(date.month()));
+  t.day = static_cast<int>(static_cast<unsigned>(date.day()));
+  return true;
+}
+
 bool read_date(Cursor& in, DayTime& t) {
   if (!in.digits(4, t.year)) return false;
   const bool extended = in.take('-');
+  if (in.take('W')) return read_week_date(in, t, extended);
   return in.digits(2, t.month) && (!extended || in.take('-')) && in.digits(2, t.day);
 }
 
@@ -132,7 +154,7 @@ std::optional<ParsedTime> parse_iso(std::string_view text, NaiveTime naive) {
 std::optional<Instant> from_epoch(double number) {
   if (!std::isfinite(number) || number <= 0) return std::nullopt;
   const double millis = number > kMillisAbove ? number : number * 1000.0;
-  if (millis > kLastMilli) return std::nullopt;
+  if (millis < 1 || millis > kLastMilli) return std::nullopt;
   return at_millis(static_cast<std::int64_t>(std::llround(millis)));
 }
 
@@ -146,7 +168,7 @@ std::optional<ParsedTime> parse_time(const json& value, NaiveTime naive) {
 
 std::optional<Milliseconds> parse_lifetime(const json& value) {
   const auto seconds = number_of(value);
-  if (!seconds || !std::isfinite(*seconds) || *seconds <= 0 || *seconds > kLongestLifetime) {
+  if (!seconds || !std::isfinite(*seconds) || *seconds < 0.001 || *seconds > kLongestLifetime) {
     return std::nullopt;
   }
   return Milliseconds(static_cast<std::int64_t>(std::llround(*seconds * 1000.0)));

@@ -1,8 +1,11 @@
 #include "store/sqlite/backend.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 
+#include <condition_variable>
 #include <mutex>
+#include <vector>
 
 #include "store/file_lock.h"
 #include "store/sqlite/connection.h"
@@ -12,53 +15,135 @@
 
 namespace authdb::sqlite {
 
-// The connections nobody is using. A thread at work has one to itself; after fork() the child
-// leaves its parent's behind, for SQLite allows it neither to use nor to close them.
+// The connections nobody is using. A thread at work has one to itself.
+//
+// SQLite keeps its locks by file and process, so that in a forked child a new connection would
+// believe it has the locks of its parent's. Therefore fork() waits until no thread is at work in a
+// pool, which takes a statement or a commit and never a request, and closes what is idle: the child
+// begins with nothing of its parent's.
 class ConnectionPool {
  public:
-  ConnectionPool(StoreFiles files, Access access, Clock clock)
-      : files_(std::move(files)), access_(access), vfs_(std::move(clock)), epoch_(fork_epoch()) {}
+  ConnectionPool(StoreFiles files, Access access, Clock clock);
+  ~ConnectionPool();
+  ConnectionPool(const ConnectionPool&) = delete;
+  ConnectionPool& operator=(const ConnectionPool&) = delete;
 
   Lease borrow() {
-    const std::lock_guard guard(mutex_);
-    if (epoch_ != fork_epoch()) {
-      for (auto& idle : idle_) (void)idle.release();
-      idle_.clear();
-      epoch_ = fork_epoch();
+    std::unique_ptr<Connection> connection;
+    {
+      // Who begins stands behind a fork() that waits; who is at work already must not.
+      std::unique_lock turn(turnstile_, std::defer_lock);
+      if (t_at_work == 0) turn.lock();
+      const std::lock_guard guard(mutex_);
+      ++at_work_;
+      if (!idle_.empty()) {
+        connection = std::move(idle_.back());
+        idle_.pop_back();
+      }
     }
-    if (idle_.empty()) return lease(std::make_unique<Connection>(files_.database, access_, vfs_));
-    auto connection = std::move(idle_.back());
-    idle_.pop_back();
-    return lease(std::move(connection));
+    ++t_at_work;
+    try {
+      if (!connection) connection = std::make_unique<Connection>(files_.database, access_, vfs_);
+    } catch (...) {
+      returned();
+      throw;
+    }
+    return Lease(connection.release(), ConnectionReturn{this, fork_epoch()});
   }
 
-  void take_back(std::unique_ptr<Connection> connection, int epoch) {
-    const std::lock_guard guard(mutex_);
-    if (epoch == fork_epoch()) {
-      idle_.push_back(std::move(connection));
+  void take_back(std::unique_ptr<Connection> connection, const ConnectionReturn& how) {
+    if (how.epoch != fork_epoch()) {
+      (void)connection.release();  // the parent's: SQLite allows neither its use nor its closing
+    } else if (how.poisoned) {
+      connection.reset();
     } else {
-      (void)connection.release();
+      const std::lock_guard guard(mutex_);
+      idle_.push_back(std::move(connection));
     }
+    returned();
+  }
+
+  void before_fork() {
+    turnstile_.lock();
+    std::unique_lock guard(mutex_);
+    // A thread that forks out of its own work (a clock that does) cannot wait for itself.
+    if (t_at_work == 0) none_at_work_.wait(guard, [this] { return at_work_ == 0; });
+    idle_.clear();
+    guard.release();  // held until fork() is over
+  }
+  void after_fork() {
+    mutex_.unlock();
+    turnstile_.unlock();
   }
 
   const StoreFiles& files() const { return files_; }
 
  private:
-  Lease lease(std::unique_ptr<Connection> connection) {
-    return Lease(connection.release(), ConnectionReturn{this, epoch_});
+  void returned() {
+    --t_at_work;
+    const std::lock_guard guard(mutex_);
+    if (--at_work_ == 0) none_at_work_.notify_all();
   }
 
+  static thread_local int t_at_work;  // leases of this thread, over all pools
   StoreFiles files_;
   Access access_;
   ClockVfs vfs_;
+  std::mutex turnstile_;
   std::mutex mutex_;
+  std::condition_variable none_at_work_;
+  int at_work_ = 0;
   std::vector<std::unique_ptr<Connection>> idle_;
-  int epoch_;
 };
 
+thread_local int ConnectionPool::t_at_work = 0;
+
+namespace {
+
+// Every pool of the process. Never destroyed: fork handlers cannot be taken back.
+struct Pools {
+  std::mutex mutex;
+  std::vector<ConnectionPool*> all;
+};
+
+Pools& pools() {
+  static Pools* const instance = [] {
+    (void)
+        fork_epoch();  // its handlers stand first, so that ours wait before those take their mutex
+    auto* made = new Pools;
+    ::pthread_atfork(
+        [] {
+          pools().mutex.lock();
+          for (ConnectionPool* pool : pools().all) pool->before_fork();
+        },
+        [] {
+          for (ConnectionPool* pool : pools().all) pool->after_fork();
+          pools().mutex.unlock();
+        },
+        [] {
+          for (ConnectionPool* pool : pools().all) pool->after_fork();
+          pools().mutex.unlock();
+        });
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+ConnectionPool::ConnectionPool(StoreFiles files, Access access, Clock clock)
+    : files_(std::move(files)), access_(access), vfs_(std::move(clock)) {
+  const std::lock_guard guard(pools().mutex);
+  pools().all.push_back(this);
+}
+
+ConnectionPool::~ConnectionPool() {
+  const std::lock_guard guard(pools().mutex);
+  std::erase(pools().all, this);
+}
+
 void ConnectionReturn::operator()(Connection* connection) const {
-  std::unique_ptr<Connection> owned(connection);
-  if (!poisoned) pool->take_back(std::move(owned), epoch);
+  pool->take_back(std::unique_ptr<Connection>(connection), *this);
 }
 
 namespace {

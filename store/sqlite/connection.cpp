@@ -31,6 +31,9 @@ Error explain(int code, const std::string& text) {
     case SQLITE_NOTADB:
       return {Errc::refused, "the database is damaged, or no SQLite database" + tail,
               "Keep the file as it is and restore a backup."};
+    case SQLITE_CONSTRAINT:
+      return {Errc::refused, "that would break a rule of the store" + tail,
+              "Nothing was changed. A token that is current or retired cannot be added again."};
     default:
       return {Errc::unexpected, "the database refused" + tail, ""};
   }

@@ -181,6 +181,8 @@ void build_database(const fs::path& path, const std::string& store_id, const Sea
     db.exec(kSchemaSql);
     write_meta(db, store_id, sealer, now);
     txn.commit();
+    // All of it into the one file that gets its name: closing would try, and not say if it failed.
+    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "creating " + path.string());
   }
@@ -254,6 +256,13 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
                       files.directory.string(),
                   "They hold the newest tokens. Put auth.db back from a backup; a new store beside "
                   "them would lose them.");
+    }
+    if (is_there(beside(files.database, "-wal"))) {
+      return fail(
+          Errc::refused,
+          files.database.string() + " is missing, but its log auth.db-wal is still there",
+          "It holds the newest changes, and would be replayed into a new store. Put auth.db "
+          "back beside it, or move the log away.");
     }
     if (mode != OpenMode::create) return fail(no_store(files.database));
     if (auto made = create_store(files.database, files.directory, key_file, now); !made) {

@@ -78,10 +78,16 @@ SqliteTxn::SqliteTxn(std::unique_ptr<Connection, ConnectionReturn> connection, F
       gate_(std::move(gate)),
       owned_(std::move(connection)),
       careless_(careless) {
-  // A commit that is not synced is only ever a counter's.
-  if (careless_) exec(connection_, "PRAGMA synchronous = NORMAL", "preparing a write");
-  // IMMEDIATE takes the write lock now: a read that became a write later could only fail.
-  exec(connection_, "BEGIN IMMEDIATE", "beginning a write");
+  try {
+    // A commit that is not synced is only ever a counter's.
+    if (careless_) connection_.exec("PRAGMA synchronous = NORMAL");
+    // IMMEDIATE takes the write lock now: a read that became a write later could only fail.
+    connection_.exec("BEGIN IMMEDIATE");
+  } catch (const SQLite::Exception& error) {
+    // No destructor runs: the next one to borrow this connection must not commit carelessly.
+    owned_.get_deleter().poisoned = careless_;
+    throw_backend_error(error, "beginning a write");
+  }
 }
 
 SqliteTxn::~SqliteTxn() {
@@ -208,6 +214,17 @@ void SqliteTxn::retire(std::int64_t credential, const TokenHash& hash, std::int6
          });
 }
 
+void SqliteTxn::take_back(std::int64_t credential, const std::optional<TokenHash>& hash) {
+  set_removed(credential, std::nullopt);
+  change(connection_, "DELETE FROM retired_token WHERE credential = ? AND reason = 'removed'",
+         [&](Binder& b) { b.integer(credential); });
+  change(connection_,
+         "UPDATE token_set SET refresh_hash = ?2 WHERE credential = ?1 AND refresh_hash IS NULL "
+         "AND NOT EXISTS (SELECT 1 FROM token_set WHERE refresh_hash = ?2) "
+         "AND NOT EXISTS (SELECT 1 FROM retired_token WHERE refresh_hash = ?2)",
+         [&](Binder& b) { b.integer(credential).hash(hash); });
+}
+
 void SqliteTxn::pardon(const TokenHash& hash) {
   change(connection_, "DELETE FROM retired_token WHERE refresh_hash = ? AND reason = 'presumed'",
          [&](Binder& b) { b.hash(hash); });
@@ -284,6 +301,21 @@ void SqliteTxn::record(std::int64_t credential, const Attempt& attempt) {
             .maybe(attempt.http_status)
             .text_or_null(attempt.error_code);
       });
+  if (connection_.database().getLastInsertRowid() % kPruneEvery == 0) {
+    prune_ledger(credential, attempt.started_at);
+  }
+}
+
+// Every credential's newest row stays, however old it is: `freshness` shows it.
+void SqliteTxn::prune_ledger(std::int64_t credential, Instant now) {
+  change(connection_,
+         "DELETE FROM attempt WHERE started_at < ?1 AND id <> "
+         "(SELECT max(newest.id) FROM attempt newest WHERE newest.credential = attempt.credential)",
+         [&](Binder& b) { b.at(now - kLedgerAge); });
+  change(connection_,
+         "DELETE FROM attempt WHERE credential = ?1 AND id <= "
+         "(SELECT id FROM attempt WHERE credential = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+         [&](Binder& b) { b.integer(credential).integer(kLedgerRows); });
 }
 
 void SqliteTxn::add_profile(const std::string& name, Instant at) {

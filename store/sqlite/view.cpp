@@ -194,19 +194,21 @@ QueryRows read_all(SQLite::Statement& statement) {
   return result;
 }
 
-// sqlite3_prepare takes the first statement and leaves the rest; more than one is a mistake of the
-// caller's that would otherwise go unseen.
+// sqlite3_prepare takes the first statement and leaves the rest. Anything there but blanks,
+// comments and semicolons is a mistake of the caller's that would otherwise go unseen; whether it
+// could be prepared does not matter.
 bool has_second_statement(sqlite3* handle, const std::string& sql) {
-  sqlite3_stmt* first = nullptr;
-  const char* tail = nullptr;
-  sqlite3_prepare_v2(handle, sql.c_str(), -1, &first, &tail);
-  sqlite3_finalize(first);
-  sqlite3_stmt* second = nullptr;
-  if (tail == nullptr) return false;
-  sqlite3_prepare_v2(handle, tail, -1, &second, nullptr);
-  const bool found = second != nullptr;
-  sqlite3_finalize(second);
-  return found;
+  const char* rest = sql.c_str();
+  for (int found = 0; *rest != '\0';) {
+    sqlite3_stmt* statement = nullptr;
+    const char* const begin = rest;
+    const int rc = sqlite3_prepare_v2(handle, begin, -1, &statement, &rest);
+    const bool is_one = rc != SQLITE_OK || statement != nullptr;
+    sqlite3_finalize(statement);
+    if (is_one && ++found > 1) return true;
+    if (rc != SQLITE_OK || rest == begin) break;
+  }
+  return false;
 }
 
 }  // namespace
@@ -344,6 +346,14 @@ std::optional<RetiredToken> Reads<Base>::retired(const TokenHash& hash) {
 }
 
 template <typename Base>
+bool Reads<Base>::is_current(const TokenHash& hash) {
+  const auto found = rows<std::int64_t>(
+      connection_, "SELECT credential FROM token_set WHERE refresh_hash = ?1",
+      [&](Binder& b) { b.hash(hash); }, [](RowReader& row) { return row.integer(); });
+  return !found.empty();
+}
+
+template <typename Base>
 std::vector<ImportReceipt> Reads<Base>::receipts() {
   return rows<ImportReceipt>(
       connection_,
@@ -395,6 +405,10 @@ QueryRows Reads<Base>::query(const std::string& sql) {
   const Authorizer authorizer(db);
   try {
     SQLite::Statement statement(db, sql);
+    if (statement.getColumnCount() == 0) {
+      throw BackendError{
+          {Errc::usage, "there is no query in this", "`authdb sql --examples` shows the views."}};
+    }
     if (has_second_statement(db.getHandle(), sql)) {
       throw BackendError{
           {Errc::usage, "more than one statement in the query", "Give them one by one."}};

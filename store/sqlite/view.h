@@ -23,6 +23,7 @@ class Reads : public Base {
   std::vector<std::string> providers() override;
   ProviderState provider_state(std::string_view profile, std::string_view provider) override;
   std::optional<RetiredToken> retired(const TokenHash& hash) override;
+  bool is_current(const TokenHash& hash) override;
   std::vector<ImportReceipt> receipts() override;
   LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) override;
   Sealed meta(std::string_view key) override;

@@ -172,5 +172,36 @@ TEST_F(JournalTest, DamagedAtAnyByteAnAnswerIsReadWholeOrNotAtAll) {
   }
 }
 
+TEST_F(JournalTest, TheSettledGrantOutlivesAnyNumberOfFailedAttempts) {
+  leave(JournalState::settled);
+  for (int attempt = 1; attempt <= 4; ++attempt) {
+    auto journal = acquire();
+    ASSERT_TRUE(journal->write_intent(record(1)));
+    journal->write_resolved();
+    ASSERT_TRUE(acquire().error().code == Errc::busy);
+  }
+
+  const auto journal = acquire();
+
+  ASSERT_TRUE(journal->settled());
+  EXPECT_EQ(std::string(journal->settled()->payload.begin(), journal->settled()->payload.end()),
+            "grant 1");
+  EXPECT_EQ(journal->record().state, JournalState::intent);
+  EXPECT_EQ(journal->mark(), JournalMark::resolved);
+}
+
+TEST_F(JournalTest, AnAnswerThatBroughtNothingLeavesTheSettledGrant) {
+  leave(JournalState::answered);
+  {
+    auto journal = acquire();
+    ASSERT_TRUE(journal->write_intent(record(1)));
+  }
+
+  const auto journal = acquire();
+
+  ASSERT_TRUE(journal->settled());
+  EXPECT_EQ(journal->settled()->generation, 1);
+}
+
 }  // namespace
 }  // namespace authdb::test

@@ -5,7 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <thread>
+
 #include "store/journal.h"
+#include "store/locked.h"
 #include "tests/store/store_fixture.h"
 
 namespace authdb::test {
@@ -285,6 +288,184 @@ TEST_F(RecoveryTest, ADamagedJournalHeadIsKeptAndItsTokenNotSent) {
   EXPECT_EQ(refused.error().code, Errc::refused);
   EXPECT_EQ(sent().size(), 1u);
   EXPECT_EQ(file_bytes(journal(uid_)), damaged);
+}
+
+class PutBackTest : public RecoveryTest {
+ protected:
+  void rotate_to(const char* next) {
+    Store store = open(OpenMode::use);
+    will(grants(std::string("refresh-a-") + next, std::string("access-a-") + next));
+    ASSERT_TRUE(rotate(store, uid_, {.force = true}));
+  }
+  void keep_a_copy() {
+    {
+      Store store = open(OpenMode::use);
+      ASSERT_TRUE(store.add_profile("forces a checkpoint at close"));
+    }
+    std::filesystem::copy_file(database(), dir_.path() / "old.db");
+  }
+  void put_it_back() {
+    std::filesystem::copy_file(dir_.path() / "old.db", database(),
+                               std::filesystem::copy_options::overwrite_existing);
+    for (const char* suffix : {"-wal", "-shm"}) {
+      std::filesystem::remove(database().string() + suffix);
+    }
+    script_->sent.clear();
+  }
+};
+
+TEST_F(PutBackTest, P2_FailedAttemptsInBetweenDoNotMakeAnOlderDatabaseBelievable) {
+  keep_a_copy();
+  rotate_to("2");
+  for (int i = 0; i < 3; ++i) {
+    Store store = open(OpenMode::use);
+    will({.before_send = true});
+    ASSERT_FALSE(rotate(store, uid_, {.force = true}));
+  }
+  put_it_back();
+
+  const auto adopted = next_process();
+
+  ASSERT_TRUE(adopted) << adopted.error().message;
+  EXPECT_EQ(text(adopted->held.refresh_token), "refresh-a-2");
+  EXPECT_TRUE(sent().empty());
+}
+
+TEST_F(PutBackTest, P1_ATokenTheJournalKnowsAsSpentIsNotSentThoughItsSuccessorIsUnreadable) {
+  keep_a_copy();
+  rotate_to("2");
+  put_it_back();
+  std::string bytes = file_bytes(journal(uid_));
+  std::fill(bytes.begin() + 12288, bytes.end(), '\0');  // both slots
+  std::fill(bytes.begin() + 1024, bytes.begin() + 2048, '\0');
+  std::ofstream(journal(uid_), std::ios::binary) << bytes;
+  will(grants("refresh-x", "access-x"));
+
+  const auto refused = next_process();
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::login_needed);
+  EXPECT_TRUE(sent().empty());
+}
+
+// The runtime directory is there for one process and not for another (cron).
+class RescueTest : public RecoveryTest {
+ protected:
+  void SetUp() override {
+    RecoveryTest::SetUp();
+    std::filesystem::create_directory(dir_.path() / "run");
+    ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+  }
+  void TearDown() override { ::unsetenv("XDG_RUNTIME_DIR"); }
+  std::filesystem::path rescue() {
+    return dir_.path() / "run" / "authdb" / (open(OpenMode::look).id() + "-" + uid_);
+  }
+  // An attempt whose answer reached neither journal nor database, and its rescue file.
+  void leave_a_rescue() { ASSERT_TRUE(try_rescue()); }
+  bool try_rescue() {
+    Store store = open(OpenMode::use);
+    auto taken = lock_credential(store, uid_, Milliseconds(0));
+    if (!taken) return false;
+    auto& engine = store.engine();
+    taken = fail(Errc::unexpected, "let go");
+    auto journal = *Journal::acquire(engine.files.directory, engine.files.store_id, uid_,
+                                     Milliseconds(0), engine.self());
+    Locked locked{store, engine, std::move(journal), *store.unseal(uid_)};
+    JournalRecord answered;
+    answered.family = 1;
+    answered.generation = 1;
+    answered.hash = hash("refresh-a-1");
+    answered.boot_id = boot_id();
+    answered.started_at = now();
+    if (!locked.journal.write_intent(answered) || !locked.journal.write_sent()) return false;
+    answered.http_status = 200;
+    answered.complete = 1;
+    answered.payload = engine.seal(Secret::copy_of(grants("refresh-a-2", "access-a-2").body), uid_,
+                                   kAnswerColumn, 1);
+    return write_rescue(locked, answered);
+  }
+};
+
+TEST_F(RescueTest, P4_ARescuedAnswerIsSettledByTheNextHolderAndThenRemoved) {
+  leave_a_rescue();
+  ASSERT_TRUE(std::filesystem::exists(rescue()));
+
+  const auto recovered = next_process();
+
+  ASSERT_TRUE(recovered) << recovered.error().message;
+  EXPECT_EQ(text(recovered->held.refresh_token), "refresh-a-2");
+  EXPECT_TRUE(sent().empty());
+  EXPECT_FALSE(std::filesystem::exists(rescue()));
+}
+
+TEST_F(RescueTest, P4_ARescueThatCannotBeSettledStays) {
+  leave_a_rescue();
+  {
+    StoreOptions unknown = options();
+    unknown.endpoint_for = {};
+    Store store = *Store::open(unknown, OpenMode::use);
+    EXPECT_FALSE(lock_credential(store, uid_, Milliseconds(0)));
+  }
+
+  EXPECT_TRUE(std::filesystem::exists(rescue()));
+  EXPECT_TRUE(next_process());
+}
+
+TEST_F(RescueTest, ARescueFoundLateRaisesTheDead) {
+  leave_a_rescue();
+  ::unsetenv("XDG_RUNTIME_DIR");
+  will({.status = 400, .body = R"({"error":"invalid_grant"})"});
+  ASSERT_FALSE(next_process());
+  ASSERT_EQ(open(OpenMode::look).find(uid_)->health.status, Status::dead);
+  ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+
+  ASSERT_TRUE(next_process());
+
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->health.status, Status::ok);
+}
+
+TEST_F(RescueTest, ARescueThatOthersCouldHaveWrittenIsNotBelieved) {
+  leave_a_rescue();
+  std::filesystem::permissions(rescue(), std::filesystem::perms::group_write,
+                               std::filesystem::perm_options::add);
+  will(grants("refresh-a-3", "access-a-3"));
+
+  const auto rotated = next_process();
+
+  ASSERT_TRUE(rotated);
+  EXPECT_EQ(text(rotated->held.refresh_token), "refresh-a-3");
+}
+
+// Threads of the parent hold every lock of the store again and again while children are forked.
+TEST_F(RecoveryTest, AForkWhileOtherThreadsAreAtWorkLeavesTheChildAStoreThatWorks) {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+  GTEST_SKIP() << "the sanitizer's own locks do not survive such a fork";
+#endif
+#endif
+  Store store = open(OpenMode::use);
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      while (!stop) (void)store.find(uid_);
+    });
+  }
+  int failed = 0;
+  for (int i = 0; i < 60; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(20);  // a child that hangs dies of it
+      ::_exit(store.find(uid_) ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (status != 0) ++failed;
+  }
+  stop = true;
+  for (auto& thread : threads) thread.join();
+
+  EXPECT_EQ(failed, 0);
 }
 
 }  // namespace

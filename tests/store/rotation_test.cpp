@@ -513,5 +513,43 @@ TEST_F(RotationTest, P3_ARotatedTokenIsInTheJournalBeforeItIsInTheDatabase) {
   EXPECT_EQ(sent().size(), 1u);
 }
 
+TEST_F(RotationTest, WhatCannotBeRenewedIsServedToItsLastSecond) {
+  Store store = open();
+  const Uid uid = add(store, login("a", "access-a-1", "", now()));
+  advance(Seconds(899));  // within the skew, and still alive
+
+  const auto served = rotate(store, uid, {});
+
+  ASSERT_TRUE(served) << served.error().message;
+  EXPECT_EQ(text(served->held.access_token), "access-a-1");
+  EXPECT_FALSE(served->warning.empty());
+  advance(Seconds(1));
+  EXPECT_EQ(rotate(store, uid, {}).error().code, Errc::login_needed);
+}
+
+TEST_F(RotationTest, P3_ALoneRefreshTokenThatCannotBeSettledIsNoSuccessAndIsNotLost) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  StoreOptions impatient = options();
+  impatient.lock_wait = Milliseconds(20);
+  Store blocked = *Store::open(impatient, OpenMode::use);
+  std::optional<FileLock> gate;
+  Reply reply{.status = 200, .body = R"({"refresh_token":"refresh-a-2"})"};
+  reply.meanwhile = [&] {
+    gate = *FileLock::acquire(database().string() + ".d/gate", Milliseconds(0));
+  };
+  will(std::move(reply));
+
+  const auto failed = rotate(blocked, uid, {});
+
+  ASSERT_FALSE(failed) << "an empty bearer was served";
+  EXPECT_EQ(failed.error().code, Errc::try_later);
+  gate.reset();
+  will(grants("refresh-a-3", "access-a-3"));
+  EXPECT_TRUE(rotate(store, uid, {}));
+  EXPECT_EQ(sent().back(), "refresh-a-2");
+}
+
 }  // namespace
 }  // namespace authdb::test

@@ -1,0 +1,68 @@
+#include "store/parcel.h"
+
+#include <gtest/gtest.h>
+
+namespace authdb {
+namespace {
+
+Identity identity() {
+  return {"nous",   "label",        AuthType::oauth,  "device_code",
+          "fid",    "account",      "client",         "a b",
+          "Bearer", "https://base", "https://portal", "https://inference"};
+}
+
+Grant grant() {
+  Grant made;
+  made.access_token = Secret::copy_of("access");
+  made.refresh_token = Secret::copy_of("refresh");
+  made.obtained_at = at_millis(1'790'000'000'001);
+  made.obtained_derived = true;
+  made.expires_at = at_millis(1'790'000'900'000);
+  made.bearer_kind = BearerKind::agent_key;
+  return made;
+}
+
+TEST(Parcel, ComesBackAsItWentIn) {
+  const auto back = unpack(pack(identity(), grant()));
+
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->identity.provider, "nous");
+  EXPECT_EQ(back->identity.inference_base_url, "https://inference");
+  EXPECT_EQ(back->identity.scope, "a b");
+  EXPECT_EQ(back->grant.access_token.reveal(), "access");
+  EXPECT_EQ(back->grant.refresh_token.reveal(), "refresh");
+  EXPECT_EQ(back->grant.obtained_at, at_millis(1'790'000'000'001));
+  EXPECT_TRUE(back->grant.obtained_derived);
+  EXPECT_EQ(back->grant.session_ends_at, std::nullopt);
+  EXPECT_EQ(back->grant.bearer_kind, BearerKind::agent_key);
+}
+
+TEST(Parcel, CutAnywhereItIsNotAParcel) {
+  const Secret whole = pack(identity(), grant());
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    EXPECT_FALSE(unpack(Secret::copy_of(whole.reveal().substr(0, length)))) << length;
+  }
+}
+
+TEST(Parcel, AnotherFormatIsNotGuessedAt) {
+  std::string other(pack(identity(), grant()).clone().size(), '\0');
+  const Secret whole = pack(identity(), grant());
+  other = whole.reveal();
+  other[4] = '2';
+
+  EXPECT_FALSE(unpack(Secret::copy_of(other)));
+}
+
+TEST(Parcel, ALengthBeyondTheEndIsNotFollowed) {
+  EXPECT_FALSE(unpack(Secret::copy_of(std::string("\xff\xff\xff\xff", 4))));
+}
+
+TEST(Parcel, FieldsAppendedByANewerProgramAreLeftAlone) {
+  const Secret whole = pack(identity(), grant());
+  const std::string longer = std::string(whole.reveal()) + std::string("\x01\0\0\0x", 5);
+
+  EXPECT_TRUE(unpack(Secret::copy_of(longer)));
+}
+
+}  // namespace
+}  // namespace authdb

@@ -1,0 +1,200 @@
+// The views as the stock sqlite3 shell sees them, and as an injected clock moves them.
+#include "store/pool.h"
+#include "tests/store/store_fixture.h"
+
+namespace authdb::test {
+namespace {
+
+class ViewsTest : public StoreTest {
+ protected:
+  // Lines of the stock shell's answer.
+  std::vector<std::string> shell(const std::string& arguments) {
+    const auto out = dir_.path() / "out";
+    const std::string command =
+        "sqlite3 -readonly " + arguments + " > '" + out.string() + "' 2>&1 < /dev/null";
+    EXPECT_EQ(std::system(command.c_str()), 0) << file_bytes(out);
+    std::vector<std::string> lines;
+    std::ifstream in(out);
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+  }
+  std::string header(const std::string& view) {
+    const auto lines =
+        shell("-header -csv '" + database().string() + "' 'SELECT * FROM " + view + "'");
+    return lines.size() > 1 ? lines.front() : "no rows";
+  }
+  Cell cell(const Store& store, const std::string& sql) {
+    const auto rows = store.query(sql);
+    EXPECT_TRUE(rows) << rows.error().message;
+    return rows && !rows->rows.empty() ? rows->rows[0][0] : Cell{"no row"};
+  }
+  std::string state(const Store& store) {
+    return std::get<std::string>(cell(store, "SELECT state FROM freshness"));
+  }
+};
+
+TEST_F(ViewsTest, TheStockShellReadsEveryViewWithItsFrozenColumns) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  EXPECT_EQ(header("freshness"),
+            "uid,provider,label,profiles,auth_type,source,account,bearer_kind,family,generation,"
+            "obtained_at,expires_at,age_s,expires_in_s,state,refreshable,needs_login,hold,status,"
+            "cooldown_s,agent_key_obtained_at,agent_key_expires_at,agent_key_age_s,"
+            "agent_key_expires_in_s,agent_key_state,last_attempt_at,last_outcome,session_ends_at");
+  EXPECT_EQ(header("pool"), "profile,provider,position,uid,label,selectable,why_not");
+  EXPECT_EQ(header("rotation"),
+            "at,provider,label,uid,profile,kind,family,from_generation,to_generation,outcome,"
+            "http_status,error_code,pid,process,latency_ms,fingerprint");
+  EXPECT_EQ(header("family"), "uid,family,generation,state,since");
+}
+
+TEST_F(ViewsTest, TheInjectedClockMovesTheStateFromFreshToExpired) {
+  Store store = open();
+  add_login(store);
+
+  EXPECT_EQ(state(store), "fresh");
+  advance(Seconds(779) + Milliseconds(999));
+  EXPECT_EQ(state(store), "fresh");
+  advance(Milliseconds(1));
+  EXPECT_EQ(state(store), "expiring");
+  advance(Seconds(119) + Milliseconds(999));
+  EXPECT_EQ(state(store), "expiring");
+  advance(Milliseconds(1));
+  EXPECT_EQ(state(store), "expired");
+}
+
+TEST_F(ViewsTest, AgesAreExactToTheMillisecondWhereverTheClockStands) {
+  Store store = open();
+  CredentialChange change = login("a", "access", "refresh", now());
+  change.grant->expires_at = now() + std::chrono::hours(24);
+  add(store, std::move(change));
+  for (int i = 0; i < 400; ++i) {
+    const auto since = to_millis(now()) - to_millis(kNoon);
+    ASSERT_EQ(cell(store, "SELECT age_s FROM freshness"), Cell{since / 1000}) << since;
+    ASSERT_EQ(cell(store, "SELECT expires_in_s FROM freshness"), Cell{(86'400'000 - since) / 1000})
+        << since;
+    advance(Milliseconds(333));
+  }
+}
+
+TEST_F(ViewsTest, TimesAreIsoTextWithMilliseconds) {
+  now_->store(1'790'000'059'999);
+  Store store = open();
+  add_login(store);
+
+  EXPECT_EQ(cell(store, "SELECT obtained_at FROM freshness"), Cell{"2026-09-21T14:14:19.999Z"});
+}
+
+TEST_F(ViewsTest, AMissingTimeIsNullNeverOldest) {
+  Store store = open();
+  CredentialChange change = login("a", "access", "refresh", now());
+  change.grant->obtained_at.reset();
+  change.grant->expires_at.reset();
+  add(store, std::move(change));
+
+  for (const char* column : {"obtained_at", "expires_at", "age_s", "expires_in_s", "cooldown_s",
+                             "agent_key_state", "agent_key_age_s", "session_ends_at"}) {
+    EXPECT_EQ(cell(store, std::string("SELECT ") + column + " FROM freshness"),
+              Cell{std::monostate{}})
+        << column;
+  }
+  EXPECT_EQ(state(store), "unknown");
+}
+
+TEST_F(ViewsTest, AnApiKeyHasNoExpiry) {
+  Store store = open();
+  CredentialChange change = login("a", "sk-1", "", now());
+  change.identity->auth_type = AuthType::api_key;
+  change.grant->expires_at.reset();
+  add(store, std::move(change));
+
+  EXPECT_EQ(state(store), "no_expiry");
+  EXPECT_EQ(cell(store, "SELECT refreshable FROM freshness"), Cell{std::int64_t{0}});
+  EXPECT_EQ(cell(store, "SELECT needs_login FROM freshness"), Cell{std::int64_t{0}});
+}
+
+TEST_F(ViewsTest, AnExpiredTokenWithoutARefreshTokenNeedsALogin) {
+  Store store = open();
+  add(store, login("a", "access", "", now()));
+
+  EXPECT_EQ(cell(store, "SELECT needs_login FROM freshness"), Cell{std::int64_t{0}});
+  advance(Seconds(900));
+  EXPECT_EQ(cell(store, "SELECT needs_login FROM freshness"), Cell{std::int64_t{1}});
+}
+
+TEST_F(ViewsTest, ProfilesAreAJsonArray) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  ASSERT_TRUE(store.add_profile("a\"tlas"));
+  ASSERT_TRUE(store.bind("a\"tlas", uid));
+
+  EXPECT_EQ(cell(store, "SELECT profiles FROM freshness"), Cell{R"(["a\"tlas","default"])"});
+}
+
+TEST_F(ViewsTest, ThePoolViewAgreesWithTheSelectionInEveryCombination) {
+  Store store = open();
+  int made = 0;
+  Change change;
+  for (const Hold hold : {Hold::none, Hold::conflict, Hold::uncertain, Hold::handed_over}) {
+    for (const Status status : {Status::ok, Status::exhausted, Status::dead}) {
+      for (const int cooldown : {-1, 0, 1, 2}) {  // none, ending now, running, long over
+        for (const bool suppressed : {false, true}) {
+          const std::string name = std::to_string(made++);
+          CredentialChange one = login(name, "access-" + name, "refresh-" + name, now());
+          one.identity->source = suppressed ? "env:X" : "manual";
+          one.hold = hold;
+          one.health.emplace();
+          one.health->status = status;
+          if (cooldown == 0) one.health->cooldown_until = now();
+          if (cooldown == 1) one.health->cooldown_until = now() + Milliseconds(1);
+          if (cooldown == 2) one.health->cooldown_until = now() - Seconds(1);
+          change.credentials.push_back(std::move(one));
+        }
+      }
+    }
+  }
+  change.states.push_back({"default", "nous", false, Strategy::fill_first, {"env:X"}, Secret()});
+  ASSERT_TRUE(store.apply(change));
+
+  const auto entries = store.pool("default", "nous");
+  const auto rows = store.query(
+      "SELECT position, uid, selectable, coalesce(why_not, '') FROM pool ORDER BY position");
+
+  ASSERT_EQ(entries->size(), 96u);
+  ASSERT_EQ(rows->rows.size(), entries->size());
+  for (std::size_t i = 0; i < entries->size(); ++i) {
+    const PoolEntry& entry = (*entries)[i];
+    const std::string why(why_not(entry, now()));
+    EXPECT_EQ(rows->rows[i], (std::vector<Cell>{entry.position, entry.credential.uid,
+                                                std::int64_t{why.empty() ? 1 : 0}, why}));
+  }
+}
+
+TEST_F(ViewsTest, RemovedCredentialsAreInTheHistoryOnly) {
+  Store store = open();
+  ASSERT_TRUE(store.remove(add_login(store)));
+
+  EXPECT_TRUE(store.query("SELECT * FROM freshness")->rows.empty());
+  EXPECT_TRUE(store.query("SELECT * FROM pool")->rows.empty());
+  EXPECT_EQ(store.query("SELECT * FROM rotation")->rows.size(), 1u);
+  EXPECT_EQ(cell(store, "SELECT state FROM family"), Cell{"removed"});
+}
+
+TEST_F(ViewsTest, TheFamilyViewIsTheLineOfDescent) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  const auto rows = store.query("SELECT generation, state FROM family ORDER BY generation");
+
+  ASSERT_EQ(rows->rows.size(), 2u);
+  EXPECT_EQ(rows->rows[0], (std::vector<Cell>{std::int64_t{1}, "spent"}));
+  EXPECT_EQ(rows->rows[1], (std::vector<Cell>{std::int64_t{2}, "current"}));
+}
+
+}  // namespace
+}  // namespace authdb::test
