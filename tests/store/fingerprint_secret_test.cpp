@@ -65,8 +65,9 @@ bool wiped_by(const char* buffer, std::size_t size, Act act) {
 }  // namespace
 }  // namespace authdb
 
-// Looks at the watched block in the moment it is given back.
-void operator delete(void* block) noexcept {
+// Looks at the watched block in the moment it is given back. Not inlined, or the compiler sees
+// malloc() meet a delete and warns.
+[[gnu::noinline]] void operator delete(void* block) noexcept {
   using namespace authdb;
   if (g_watching && block == g_freed.data) {
     g_watching = false;
@@ -74,11 +75,13 @@ void operator delete(void* block) noexcept {
   }
   std::free(block);
 }
-void operator delete(void* block, std::size_t) noexcept { ::operator delete(block); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void operator delete(void* block, std::size_t) noexcept {
+  ::operator delete(block);
+}
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return std::malloc(size == 0 ? 1 : size);
 }
-void* operator new(std::size_t size) {
+[[gnu::noinline]] void* operator new(std::size_t size) {
   if (void* block = ::operator new(size, std::nothrow)) return block;
   throw std::bad_alloc();
 }
