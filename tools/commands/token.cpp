@@ -113,6 +113,8 @@ Result<int> run(Context& context, const Options& options) {
   oauth::BearerRequest request;
   request.provider = oauth::ProviderRegistry::canonical_id(options.provider);
   request.profile = context.profile();
+  request.want_base_url =
+      context.globals.json;  // only --json shows it, and it costs reading providers
   const auto format = checked_format(context, options);
   if (!format) return fail(format.error());
   if (options.min_ttl) {
