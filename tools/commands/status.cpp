@@ -173,6 +173,7 @@ void print(Context& context, const Store& store, const QueryRows& rows) {
     return;
   }
   freshness_table(rows).draw(context.out, context.colour());
+  if (context.globals.quiet) return;
   const auto warnings = collect_warnings(store, rows, context.clock());
   if (!warnings.empty()) context.out << '\n';
   for (const auto& warning : warnings) {
