@@ -122,7 +122,7 @@ TEST(HermesReader, HealthAndCooldownAreRead) {
 TEST(HermesReader, WithoutAResetTimeTheNewestErasTimesApply) {
   const auto cooldown = [](json row, bool sole) {
     row.update({{"last_status", "exhausted"}, {"last_status_at", 1790000000}});
-    json rows{std::move(row)};
+    json rows = json::array({std::move(row)});
     if (!sole) rows.push_back(testing::key_row("other", "sk-other"));
     const Document document = read_tree(testing::pool("openrouter", rows));
     return (*document.rows[0].health.cooldown_until - at_millis(1790000000000)) / Seconds{1};

@@ -11,6 +11,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "migrate/migrate.h"
 #include "store/fingerprint.h"
@@ -88,8 +89,9 @@ inline json key_row(const std::string& id, const std::string& secret,
           {"access_token", secret}};
 }
 
-inline json pool(const std::string& provider, json rows) {
-  return {{"version", 1}, {"credential_pool", {{provider, std::move(rows)}}}};
+// A vector, for `json{row}` is an array of one with GCC and a copy of the row with clang.
+inline json pool(const std::string& provider, const std::vector<json>& rows) {
+  return {{"version", 1}, {"credential_pool", {{provider, json(rows)}}}};
 }
 
 inline const Row* row_at(const Document& document, const std::string& where) {
