@@ -20,6 +20,7 @@ inline constexpr std::size_t kMaxValues = 16'000'000;
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& path);
 
 // Zeroes every string of the tree, keys excepted.
+// NOLINTNEXTLINE(bugprone-exception-escape): types are asked before they are used
 void wipe_strings(nlohmann::json& tree) noexcept;
 
 // The text of a tree, which is wiped; empty if the tree is null or an object without members.

@@ -113,6 +113,7 @@ TokenAnswer::TokenAnswer(std::string_view body) : fields_(std::make_unique<json>
 TokenAnswer::TokenAnswer(TokenAnswer&&) noexcept = default;
 TokenAnswer& TokenAnswer::operator=(TokenAnswer&&) noexcept = default;
 
+// NOLINTNEXTLINE(bugprone-exception-escape): types are asked before they are used
 TokenAnswer::~TokenAnswer() {
   if (fields_) wipe_strings(*fields_);
 }

@@ -21,6 +21,7 @@ class TokenAnswer {
   explicit TokenAnswer(std::string_view body);
   TokenAnswer(TokenAnswer&&) noexcept;
   TokenAnswer& operator=(TokenAnswer&&) noexcept;
+  // NOLINTNEXTLINE(bugprone-exception-escape): types are asked before they are used
   ~TokenAnswer();
 
   // The body was a whole JSON object.

@@ -189,6 +189,7 @@ int complain(int code, const std::string& what, const std::string& what_to_do) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what throws outside the try is out of memory
 int main(int argc, char** argv) {
   CLI::App app(kAbout, "authdb-portal");
   app.footer(kManual);
