@@ -806,7 +806,7 @@ Result<Plan> plan_against(const std::vector<Document>& documents, const Known& k
 }
 
 Result<Plan> plan(const std::vector<Document>& documents, const Store* store,
-                  const MigrateOptions& options, Instant) {
+                  const MigrateOptions& options) {
   const auto known = read_known(store);
   if (!known) return fail(known.error());
   return plan_against(documents, *known, options);

@@ -11,8 +11,6 @@ using ::testing::SizeIs;
 using ::testing::UnorderedElementsAre;
 using namespace authdb::migrate::testing;
 
-constexpr Instant kNow = at_millis(1'790'000'000'000);
-
 class PlanTest : public ::testing::Test {
  protected:
   // Where each file lies under a Hermes root; then plans the root.
@@ -20,7 +18,7 @@ class PlanTest : public ::testing::Test {
     if (options.paths.empty()) options.paths = {dir_.path()};
     const auto documents = read_sources(options);
     EXPECT_TRUE(documents) << (documents ? "" : documents.error().message);
-    auto planned = plan(*documents, nullptr, options, kNow);
+    auto planned = plan(*documents, nullptr, options);
     EXPECT_TRUE(planned) << (planned ? "" : planned.error().message);
     for (const SourceReport& source : planned->sources) {
       if (source.failure) continue;
@@ -402,7 +400,7 @@ TEST_F(PlanTest, APreferredPathThatIsNoSourceIsAMistake) {
   const auto documents = read_sources(from({dir_.path()}));
   options.prefer = "/somewhere/else.json";
 
-  const auto planned = plan(*documents, nullptr, options, kNow);
+  const auto planned = plan(*documents, nullptr, options);
 
   ASSERT_FALSE(planned);
   EXPECT_EQ(planned.error().code, Errc::usage);
@@ -511,7 +509,7 @@ TEST_F(PlanTest, ManyRowsArePlannedInLinearTime) {
     root(pool("nous", rows));
     const auto documents = read_sources(from({dir_.path()}));
     const auto start = std::chrono::steady_clock::now();
-    EXPECT_EQ(plan(*documents, nullptr, {}, kNow)->credentials, count);
+    EXPECT_EQ(plan(*documents, nullptr, {})->credentials, count);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
   const double small = seconds_for(2'000);
