@@ -1,6 +1,7 @@
 #include "migrate/report.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace authdb::migrate {
@@ -52,18 +53,38 @@ bool is_grant(const Premises& premises, const Settled& settled) {
   });
 }
 
-void warn_of_second_spenders(const Premises& premises, Plan& plan, const Settled& settled) {
-  if (!settled.current) return;
-  std::set<std::string> paths;
-  for (const auto i : *settled.family) {
-    const std::string path = premises.path_of(i).string();
-    if (premises.copies[i].refresh != settled.current || !paths.insert(path).second) continue;
-    plan.warnings.push_back(
+// What a login is called where its token is not shown.
+std::string login(const Settled& settled) {
+  return settled.decision.provider + " " + settled.decision.label + " (" +
+         fingerprint(*settled.current) + ")";
+}
+
+std::map<std::string, std::string> shared_logins(const Premises& premises, const Draft& draft) {
+  std::map<std::string, std::string> logins;  // by path
+  for (const Settled& settled : draft.families) {
+    if (!settled.current) continue;
+    std::set<std::string> paths;
+    for (const auto i : *settled.family) {
+      const std::string path = premises.path_of(i).string();
+      if (premises.copies[i].refresh != settled.current || !paths.insert(path).second) continue;
+      std::string& list = logins[path];
+      list += (list.empty() ? "" : ", ") + login(settled);
+    }
+  }
+  return logins;
+}
+
+// One for each file, in the order of the documents.
+void warn_of_second_spenders(const Premises& premises, Draft& draft) {
+  auto logins = shared_logins(premises, draft);
+  for (const Document& document : premises.documents) {
+    const auto shared = logins.extract(document.path.string());
+    if (shared.empty()) continue;
+    draft.plan.warnings.push_back(
         {"second_spender",
-         path + " still holds the refresh token of " + settled.decision.provider + " " +
-             settled.decision.label + " (" + fingerprint(*settled.current) +
-             "), which this store holds as well. Let only authdb refresh it: do not run the old "
-             "tool's gateway on that file."});
+         shared.key() +
+             " still holds refresh tokens that this store holds as well: " + shared.mapped() +
+             ". Let only authdb refresh them: do not run the old tool's gateway on that file."});
   }
 }
 
@@ -80,8 +101,8 @@ void report(const Premises& premises, Draft& draft) {
     if (document.failure || premises.read_before[d]) continue;
     plan.change.receipts.push_back(receipt(document, plan.sources[d]));
   }
+  warn_of_second_spenders(premises, draft);
   for (const Settled& settled : draft.families) {
-    warn_of_second_spenders(premises, plan, settled);
     ++plan.credentials;
     if (is_grant(premises, settled)) ++plan.families;
   }
