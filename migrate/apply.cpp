@@ -21,7 +21,7 @@ void name(std::vector<Decision>& decisions, const Applied& applied) {
 Result<Plan> apply(Store& store, const std::vector<Document>& documents,
                    const MigrateOptions& options) {
   for (int attempt = 0; attempt <= kReplans; ++attempt) {
-    auto planned = plan(documents, &store, options, store.now());
+    auto planned = plan(documents, &store, options);
     if (!planned || is_empty(planned->change)) return planned;
     const auto applied = store.apply(planned->change);
     if (!applied) return fail(applied.error());

@@ -7,13 +7,15 @@
 
 #include "migrate/fields.h"
 #include "migrate/json_text.h"
-#include "migrate/scrub.h"
+#include "store/scrub.h"
 #include "store/words.h"
 
 namespace authdb::migrate::hermes {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::size_t kShownError = 300;  // bytes
 
 // A wrong type in one of these makes the row unusable; in any other field, that field unknown.
 constexpr std::array kTextFields{
@@ -170,9 +172,9 @@ void read_health(json& object, Fields& fields, Row& row) {
   if (const auto at = fields.time("last_status_at")) health.status_at = at->at;
   const auto code = fields.integer("last_error_code");
   if (code && *code > 0 && *code < 1000) health.error_code = static_cast<int>(*code);
-  health.error_reason = scrubbed(fields.text("last_error_reason"));
+  health.error_reason = scrub(fields.text("last_error_reason"), {}, kShownError);
   std::string message = fields.text("last_error_message");
-  health.error_message = scrubbed(message);
+  health.error_message = scrub(message, {}, kShownError);
   wipe(message.data(), message.size());
   if (const auto at = fields.time("last_error_reset_at")) health.cooldown_until = at->at;
   health.request_count = std::max<std::int64_t>(0, fields.integer("request_count").value_or(0));
@@ -352,7 +354,8 @@ class Reading {
   }
 
   static std::string given_up(const json& error) {
-    std::string code = error.is_object() ? scrubbed(text_at(error, "code")) : std::string();
+    std::string code =
+        error.is_object() ? scrub(text_at(error, "code"), {}, kShownError) : std::string();
     return "Hermes gave its tokens up" + (code.empty() ? code : " (" + code + ")") +
            ": log in again";
   }

@@ -75,7 +75,7 @@ Result<std::vector<Document>> read_sources(const MigrateOptions& options);
 
 // Pure but for reading the store; `store` is absent when there is none yet.
 Result<Plan> plan(const std::vector<Document>& documents, const Store* store,
-                  const MigrateOptions& options, Instant now);
+                  const MigrateOptions& options);
 
 // Plans and applies. The decisions and conflicts get their uids. If the store moved in between,
 // plans again (three times, then busy); a plan that changes nothing does not write.

@@ -6,8 +6,8 @@
 #include "oauth/classify.h"
 #include "oauth/endpoints.h"
 #include "oauth/expiry.h"
-#include "oauth/scrub.h"
 #include "oauth/token_answer.h"
+#include "store/scrub.h"
 
 namespace authdb::oauth {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "oauth/scrub.h"
+#include "store/scrub.h"
 
 namespace authdb::oauth {
 namespace {

@@ -6,8 +6,8 @@
 #include "oauth/endpoints.h"
 #include "oauth/expiry.h"
 #include "oauth/form.h"
-#include "oauth/scrub.h"
 #include "store/claims.h"
+#include "store/scrub.h"
 
 namespace authdb::oauth {
 namespace {

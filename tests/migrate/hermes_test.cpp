@@ -354,7 +354,7 @@ TEST(HermesReader, AnErrorMessageLosesWhatMayBeAToken) {
   row["last_error_message"] = "bad token nrt_FAKE_shared_refresh_AAAA, try again";
   const Document document = read_tree(testing::pool("nous", {row}));
 
-  EXPECT_EQ(document.rows[0].health.error_message, "bad token […], try again");
+  EXPECT_EQ(document.rows[0].health.error_message, "bad token [redacted], try again");
 }
 
 TEST(HermesReader, SideFilesAreOneBlockOfTheirProvider) {

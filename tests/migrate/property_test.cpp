@@ -130,7 +130,7 @@ TEST(DamagedFiles, AnyDamageIsReadOrRefusedAndNeverCrashes) {
       std::vector<Document> documents;
       documents.push_back(read_document(dir.write("auth.json", damaged), "default"));
       ++(documents[0].failure ? refused : read);
-      const auto planned = plan(documents, nullptr, {}, at_millis(1));
+      const auto planned = plan(documents, nullptr, {});
       ASSERT_TRUE(planned);
       const SourceReport& source = planned->sources[0];
       EXPECT_EQ(source.rows, source.imported + source.merged + source.stale +

@@ -58,7 +58,7 @@ Result<migrate::Plan> preview(Context& context, const std::vector<migrate::Docum
                               const migrate::MigrateOptions& options) {
   const auto store = open_store(context, OpenMode::look);
   if (!store && store.error().code != Errc::not_found) return fail(store.error());
-  return migrate::plan(documents, store ? &*store : nullptr, options, context.clock());
+  return migrate::plan(documents, store ? &*store : nullptr, options);
 }
 
 Result<migrate::Plan> import(Context& context, const std::vector<migrate::Document>& documents,

@@ -112,7 +112,7 @@ std::string explain_hold(const Store& store, const NamedRow& row) {
 }
 
 // Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
-void add_second_spenders(const Store& store, Instant now, std::vector<std::string>& warnings) {
+void add_second_spenders(const Store& store, std::vector<std::string>& warnings) {
   const auto receipts = store.receipts();
   if (!receipts || receipts->empty()) return;
   migrate::MigrateOptions sources;
@@ -126,7 +126,7 @@ void add_second_spenders(const Store& store, Instant now, std::vector<std::strin
   if (sources.paths.empty()) return;
   const auto documents = migrate::read_sources(sources);
   if (!documents) return;
-  const auto plan = migrate::plan(*documents, &store, sources, now);
+  const auto plan = migrate::plan(*documents, &store, sources);
   if (!plan) return;  // without the key there is nothing to compare with
   for (const auto& warning : plan->warnings) {
     if (warning.code == "second_spender") warnings.push_back(warning.message);
@@ -145,7 +145,7 @@ std::vector<std::string> collect_warnings(const Store& store, const QueryRows& r
     }
     if (!row.text("hold").empty()) warnings.push_back(explain_hold(store, row));
   }
-  add_second_spenders(store, now, warnings);
+  add_second_spenders(store, warnings);
   return warnings;
 }
 

@@ -1,15 +1,18 @@
-#include "oauth/scrub.h"
+#include "store/scrub.h"
 
 #include <algorithm>
 #include <array>
 
-namespace authdb::oauth {
+namespace authdb {
 namespace {
 
 constexpr std::string_view kRedacted = "[redacted]";
 constexpr std::size_t kTokenLength = 16;    // shorter runs are words and numbers
-constexpr std::size_t kLongestWord = 32;    // longer runs without a separator are no words
+constexpr std::size_t kLongRun = 20;        // longer ones are words only if nothing but words
+constexpr std::size_t kLongestWord = 20;    // longer ones without a separator are no words
 constexpr std::size_t kShortestSecret = 6;  // shorter ones would redact half the alphabet
+constexpr std::array<std::string_view, 8> kTokenStarts{"sk-", "eyJ",   "nrt_", "nat_",
+                                                       "rt_", "anon_", "xrt_", "Bearer"};
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
@@ -27,25 +30,36 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// `refresh_token_reused` and `please re-authenticate` are words; a run with digits, inner capitals
-// or no end is not.
-bool looks_like_token(std::string_view run) {
-  if (run.starts_with("eyJ") || run.starts_with("sk-") || run.starts_with("rt_")) {
-    return run.size() > 8;
+// Also after a sign: `x=nrt_…` and `x%nrt_…` are one run.
+bool begins_as_token(std::string_view run) {
+  for (std::size_t at = 0; at < run.size(); ++at) {
+    if (at > 0 && run[at - 1] != '=' && run[at - 1] != '%') continue;
+    const std::string_view rest = run.substr(at);
+    if (rest == "Bearer") continue;  // announces one
+    if (std::any_of(kTokenStarts.begin(), kTokenStarts.end(),
+                    [&](std::string_view start) { return rest.starts_with(start); })) {
+      return true;
+    }
   }
+  return false;
+}
+
+// `refresh_token_reused`, `please re-authenticate` and host names are words; a run with digits,
+// inner capitals or no end is not, nor is a long one that has capitals at all.
+bool is_no_words(std::string_view run) {
   if (run.size() < kTokenLength) return false;
-  std::size_t longest = 0;
   std::size_t word = 0;
-  bool odd = false;
   for (std::size_t i = 0; i < run.size(); ++i) {
     const char c = run[i];
     word = is_lower(c) || is_upper(c) ? word + 1 : 0;
-    longest = std::max(longest, word);
-    odd = odd || is_digit(c) || c == '+' || c == '=' ||
-          (is_upper(c) && i > 0 && is_lower(run[i - 1]));
+    if (word > kLongestWord || is_digit(c) || c == '+' || c == '=' || c == '%') return true;
+    if (is_upper(c) && i > 0 && is_lower(run[i - 1])) return true;
+    if ((is_upper(c) || c == '~') && run.size() >= kLongRun) return true;
   }
-  return odd || longest > kLongestWord;
+  return false;
 }
+
+bool looks_like_token(std::string_view run) { return begins_as_token(run) || is_no_words(run); }
 
 // Words after which a secret follows, whatever it looks like.
 bool announces_secret(std::string_view word) {
@@ -132,4 +146,4 @@ std::string scrub(std::string_view text, const std::vector<const Secret*>& known
   return out;
 }
 
-}  // namespace authdb::oauth
+}  // namespace authdb

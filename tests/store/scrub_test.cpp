@@ -1,14 +1,15 @@
-#include "oauth/scrub.h"
+#include "store/scrub.h"
 
 #include <gtest/gtest.h>
 
-namespace authdb::oauth {
+namespace authdb {
 namespace {
 
 TEST(Scrub, LeavesWhatServersUsuallySay) {
   for (const char* text :
-       {"Refresh token reuse detected; please re-authenticate", "refresh_token_reused",
-        "The grant is invalid, expired or revoked (RFC 6749)", "status 503",
+       {"", "The usage limit has been reached", "usage_limit_reached", "invalid_grant",
+        "runtime_access_refresh_failure", "Refresh token reuse detected; please re-authenticate",
+        "refresh_token_reused", "The grant is invalid, expired or revoked (RFC 6749)", "status 503",
         "see https://portal.nousresearch.com/login"}) {
     EXPECT_EQ(scrub(text), text);
   }
@@ -18,13 +19,26 @@ TEST(Scrub, CutsOutWhatLooksLikeAToken) {
   for (const char* token :
        {"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln", "sk-ant-oat01-abc", "nrt_SIM_0123456789abcdef",
         "rt_abcdefgh", "AbCdEfGhIjKlMnOpQrStUv", "0f8fad5b-d9cb-469f-a165-70867728950e",
-        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop"}) {
+        "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop", "AbCdEfGh0123456789XyZw",
+        "ABCDEFGHIJ_KLMNOPQRST", "abcdefghij~klmnopqrst"}) {
     EXPECT_EQ(scrub(std::string("bad ") + token + " here"), "bad [redacted] here");
+    EXPECT_EQ(scrub(std::string("got '") + token + "'."), "got '[redacted]'.");
   }
+}
+
+TEST(Scrub, CutsOutWhatBeginsAsTokensDoHoweverShort) {
+  EXPECT_EQ(scrub("key sk-ab1 is bad"), "key [redacted] is bad");
+  for (const char* token : {"eyJ0", "nrt_x", "nat_x", "rt_x", "anon_x", "xrt_x", "Bearer.x"}) {
+    EXPECT_EQ(scrub(token), "[redacted]");
+  }
+  EXPECT_EQ(scrub("x=nrt_x"), "[redacted]");
+  EXPECT_EQ(scrub("x%nrt_x"), "[redacted]");
 }
 
 TEST(Scrub, CutsOutWhatIsSaidToBeASecret) {
   EXPECT_EQ(scrub("Bearer hunter2"), "Bearer [redacted]");
+  EXPECT_EQ(scrub("Bearer eyJhbGciOi.eyJzdWIi.sig"), "Bearer [redacted]");
+  EXPECT_EQ(scrub("token=nrt_x"), "token=[redacted]");
   EXPECT_EQ(scrub("refresh_token=hunter2"), "refresh_token=[redacted]");
   EXPECT_EQ(scrub("{\"access_token\":\"hunter2\"}"), "{\"access_token\":\"[redacted]\"}");
 }
@@ -45,7 +59,13 @@ TEST(Scrub, MakesOneShortLineWithoutControlCharacters) {
   EXPECT_LE(cut.size(), kShownText + 3);
 }
 
-TEST(Scrub, DoesNotCutACharacterInTwo) { EXPECT_EQ(scrub("aé", {}, 2), "a..."); }
+TEST(Scrub, DoesNotCutACharacterInTwo) {
+  std::string text;
+  for (int i = 0; i < 400; ++i) text += "\xC3\xA4 ";
+
+  EXPECT_EQ(scrub("aé", {}, 2), "a...");
+  EXPECT_EQ(scrub(text, {}, 301), scrub(text, {}, 300));
+}
 
 }  // namespace
-}  // namespace authdb::oauth
+}  // namespace authdb

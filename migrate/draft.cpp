@@ -1,0 +1,183 @@
+#include "migrate/draft.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "migrate/merge.h"
+
+namespace authdb::migrate {
+namespace {
+
+std::string text_of(const TokenHash& hash) {
+  return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+// For a shell.
+std::string quoted(const std::string& text) {
+  const bool plain = text.find_first_of(" \t\n'\"\\$`&;()<>|*?[]#~!{}") == std::string::npos;
+  if (plain) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string why_undecided(const Premises& premises, const std::vector<Pair>& pairs) {
+  std::string rivals;
+  std::string commands;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    rivals += (i == 0 ? "" : i + 1 == pairs.size() ? " and " : ", ") + pairs[i].holder;
+    if (pairs[i].copies.empty()) continue;
+    commands += (commands.empty() ? "" : " or ") +
+                prefer_command(premises.path_of(pairs[i].copies.front()));
+  }
+  return "nothing tells which of the pairs of " + rivals +
+         " is the live one, so none is refreshed; decide with " + commands;
+}
+
+}  // namespace
+
+void add_once(std::vector<std::string>& list, const std::string& text) {
+  if (std::find(list.begin(), list.end(), text) == list.end()) list.push_back(text);
+}
+
+std::string prefer_command(const std::filesystem::path& source) {
+  return "`authdb migrate --prefer " + quoted(source.string()) + "`";
+}
+
+void Draft::set(std::size_t copy, Fate fate, const std::string& why) {
+  fates[copy] = fate;
+  why_skipped[copy] = why;
+}
+
+void Draft::set(const Pair& pair, Fate fate, const std::string& why) {
+  for (const auto i : pair.copies) set(i, fate, why);
+}
+
+CredentialChange& Draft::change_of(Settled& settled) {
+  auto& changes = plan.change.credentials;
+  if (!settled.decision.change) {
+    settled.decision.change = changes.size();
+    CredentialChange& change = changes.emplace_back();
+    if (settled.existing) {
+      change.uid = settled.existing->uid;
+      change.planned_against = settled.existing->generation;
+    }
+  }
+  return changes[*settled.decision.change];
+}
+
+const std::string& Draft::first_provider(const TokenHash& refresh, const std::string& provider) {
+  return provider_of_.emplace(text_of(refresh), provider).first->second;
+}
+
+void Draft::skip(Settled& settled, const std::string& reason) {
+  settled.bind = false;
+  settled.decision.action = "skipped";
+  settled.decision.reason = reason;
+  for (const auto i : *settled.family) set(i, Fate::skipped, reason);
+  finish(settled);
+}
+
+void Draft::give(Settled& settled, const Pair& winner) {
+  const auto credit = by_credit(winner, *settled.family, premises.copies);
+  const Identity identity = merged_identity(credit);
+  CredentialChange& change = change_of(settled);
+  Secret stored;
+  if (!settled.existing) {
+    change.identity = identity;
+    settled.decision.label = identity.label;
+  } else if (!settled.existing->removed_at) {
+    stored = premises.extra(settled.existing->uid);
+  }
+  change.grant = merged_grant(winner, premises.copies, identity);
+  if (settled.existing && winner.refresh && winner.refresh == settled.existing->refresh_hash) {
+    change.grant->refresh_token = Secret();  // the one in the store stays
+  }
+  change.agent_key = merged_agent_key(winner, premises.copies);
+  change.health = merged_health(credit);
+  change.extra = merged_extra(credit, premises.documents, stored);
+  if (winner.retired) change.pardon.push_back(*winner.refresh);
+  settled.current = winner.refresh;
+  set(winner, Fate::merged);
+  set(winner.copies.front(), Fate::imported);
+}
+
+void Draft::refer(Settled& settled) {
+  std::vector<const Copy*> credit;
+  for (const auto i : *settled.family) credit.push_back(&premises.copies[i]);
+  const Row& row = *credit.front()->row;
+  CredentialChange& change = change_of(settled);
+  change.identity = merged_identity(credit);
+  change.grant.emplace();
+  change.grant->expires_at = row.grant.expires_at;
+  change.grant->bearer_kind = row.grant.bearer_kind;
+  change.health = row.health;
+  change.extra = merged_extra(credit, premises.documents, Secret());
+  set(settled.family->front(), Fate::imported);
+}
+
+void Draft::adopt(Settled& settled, const Pair& winner, const std::string& reason) {
+  settled.decision.action = "adopted";
+  settled.decision.reason = reason;
+  give(settled, winner);
+  if (settled.existing->hold != Hold::none) change_of(settled).hold = Hold::none;
+}
+
+void Draft::lose(Settled& settled, const std::vector<Pair>& pairs, std::size_t winner) {
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (i == winner) continue;
+    set(pairs[i], pairs[i].refresh ? Fate::stale : Fate::merged);
+    presume_spent(settled, pairs[i]);
+  }
+}
+
+// What the store holds is not presumed anything: displacing it says what becomes of it.
+void Draft::presume_spent(Settled& settled, const Pair& pair) {
+  if (pair.refresh && !pair.held) losers_.emplace_back(&settled, *pair.refresh);
+}
+
+void Draft::undecided(Settled& settled, const std::vector<Pair>& pairs, std::size_t kept) {
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    if (i != kept) set(pairs[i], Fate::skipped, "undecided: not taken over another pair");
+  }
+  set(pairs[kept], Fate::merged);
+  const bool marked = settled.existing && settled.existing->hold != Hold::none && pairs[kept].held;
+  if (!marked) change_of(settled).hold = Hold::conflict;
+  settled.decision.action = marked ? "unchanged" : "conflict";
+  settled.decision.reason = why_undecided(premises, pairs);
+  if (!settled.existing || !pairs[kept].held) set(pairs[kept].copies.front(), Fate::imported);
+  conflicts.push_back(&settled);
+}
+
+void Draft::finish(Settled& settled) {
+  const Credential* existing = settled.existing;
+  if (!existing || settled.decision.action == "skipped") {
+    if (existing && !existing->removed_at && existing->hold != Hold::handed_over) {
+      settled.current = existing->refresh_hash;
+    }
+    return;
+  }
+  settled.decision.label = existing->identity.label;
+  const auto& hold = settled.decision.change
+                         ? plan.change.credentials[*settled.decision.change].hold
+                         : std::optional<Hold>();
+  if (hold.value_or(existing->hold) == Hold::handed_over) {
+    settled.current.reset();
+  } else if (!settled.current) {
+    settled.current = existing->refresh_hash;
+  }
+}
+
+void Draft::retire_losers() {
+  std::unordered_set<std::string> kept;
+  for (const Settled& settled : families) {
+    if (settled.current) kept.insert(text_of(*settled.current));
+  }
+  for (auto& [settled, hash] : losers_) {
+    if (!kept.insert(text_of(hash)).second) continue;
+    if (premises.index.by_refresh(hash) || premises.retired(hash)) continue;
+    change_of(*settled).retire.push_back({hash, Retirement::presumed});
+  }
+}
+
+}  // namespace authdb::migrate

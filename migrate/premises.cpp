@@ -1,0 +1,83 @@
+#include "migrate/premises.h"
+
+#include <algorithm>
+#include <unordered_set>
+
+namespace authdb::migrate {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <typename T>
+T checked(Result<T> result) {
+  if (!result) throw StoreFailed{std::move(result.error())};
+  return std::move(*result);
+}
+
+bool is_within(const fs::path& path, const fs::path& place) {
+  std::error_code error;
+  const fs::path wanted = fs::weakly_canonical(place, error);
+  const fs::path source = fs::weakly_canonical(path, error);
+  const auto [end, unused] =
+      std::mismatch(wanted.begin(), wanted.end(), source.begin(), source.end());
+  return end == wanted.end();
+}
+
+std::vector<bool> preferred_among(const std::vector<Document>& documents,
+                                  const MigrateOptions& options) {
+  std::vector<bool> preferred(documents.size());
+  for (std::size_t d = 0; options.prefer && d < documents.size(); ++d) {
+    preferred[d] = !documents[d].failure && is_within(documents[d].path, *options.prefer);
+  }
+  return preferred;
+}
+
+std::vector<bool> read_before_among(const std::vector<Document>& documents, const Known& known) {
+  const auto key = [](const std::string& path, const std::string& sha, const std::string& who) {
+    return path + '\0' + sha + '\0' + who;
+  };
+  std::unordered_set<std::string> receipts;
+  for (const auto& r : known.receipts) receipts.insert(key(r.path, r.sha256, r.profile));
+  std::vector<bool> read(documents.size());
+  for (std::size_t d = 0; d < documents.size(); ++d) {
+    const Document& document = documents[d];
+    read[d] = receipts.count(key(document.path, document.sha256, document.profile)) != 0;
+  }
+  return read;
+}
+
+}  // namespace
+
+Premises::Premises(const std::vector<Document>& read, const Known& stored,
+                   const MigrateOptions& options)
+    : documents(read),
+      known(stored),
+      index(stored),
+      copies(copies_of(read, options.include_env)),
+      preferred(preferred_among(read, options)),
+      read_before(read_before_among(read, stored)) {}
+
+bool Premises::any_preferred(const std::vector<std::size_t>& family) const {
+  return std::any_of(family.begin(), family.end(), [&](auto i) { return is_preferred(i); });
+}
+
+bool Premises::all_references(const std::vector<std::size_t>& family) const {
+  return std::all_of(family.begin(), family.end(), [&](auto i) { return copies[i].reference; });
+}
+
+std::optional<RetiredToken> Premises::retired(const TokenHash& hash) const {
+  if (!known.retired) return std::nullopt;
+  return checked(known.retired(hash));
+}
+
+ProviderState Premises::state(const std::string& profile, const std::string& provider) const {
+  if (!known.state) return {};
+  return checked(known.state(profile, provider));
+}
+
+Secret Premises::extra(const Uid& uid) const {
+  if (!known.extra) return {};
+  return checked(known.extra(uid));
+}
+
+}  // namespace authdb::migrate

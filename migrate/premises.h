@@ -1,0 +1,45 @@
+// What a plan is drawn from: the copies in the documents, and what the store knows. Does not change
+// while planning. Refers to the documents and the Known it was made from.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "migrate/families.h"
+#include "migrate/known.h"
+#include "migrate/migrate.h"
+
+namespace authdb::migrate {
+
+// Errors of the store are rare and end the plan: an exception inside the planning, a Result
+// outside.
+struct StoreFailed {
+  Error error;
+};
+
+struct Premises {
+  Premises(const std::vector<Document>& read, const Known& stored, const MigrateOptions& options);
+
+  // Of a copy, by its index.
+  const Document& document_of(std::size_t copy) const { return documents[copies[copy].document]; }
+  const std::filesystem::path& path_of(std::size_t copy) const { return document_of(copy).path; }
+  bool is_preferred(std::size_t copy) const { return preferred[copies[copy].document]; }
+  bool was_read_before(std::size_t copy) const { return read_before[copies[copy].document]; }
+
+  bool any_preferred(const std::vector<std::size_t>& family) const;
+  bool all_references(const std::vector<std::size_t>& family) const;
+
+  // What only the store can tell. Throw StoreFailed; empty where there is no store.
+  std::optional<RetiredToken> retired(const TokenHash& hash) const;
+  ProviderState state(const std::string& profile, const std::string& provider) const;
+  Secret extra(const Uid& uid) const;
+
+  const std::vector<Document>& documents;
+  const Known& known;
+  const KnownIndex index;
+  const std::vector<Copy> copies;
+  std::vector<bool> preferred;    // by document: --prefer names it
+  std::vector<bool> read_before;  // by document: these bytes are in a receipt
+};
+
+}  // namespace authdb::migrate

@@ -1,0 +1,113 @@
+#include "migrate/report.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace authdb::migrate {
+namespace {
+
+SourceReport source_report(const Document& document) {
+  SourceReport source;
+  source.path = document.path;
+  source.sha256 = document.sha256;
+  source.profile = document.profile;
+  source.failure = document.failure;
+  source.rows = static_cast<std::int64_t>(document.rows.size() + document.bad_rows.size());
+  for (const BadRow& bad : document.bad_rows) {
+    source.skipped.push_back(
+        {bad.where, bad.field.empty() ? bad.reason : bad.field + " " + bad.reason});
+  }
+  return source;
+}
+
+void count(const Premises& premises, Draft& draft, std::size_t i) {
+  const Copy& copy = premises.copies[i];
+  SourceReport& source = draft.plan.sources[copy.document];
+  switch (draft.fates[i]) {
+    case Fate::imported:
+      ++source.imported;
+      break;
+    case Fate::merged:
+      ++source.merged;
+      break;
+    case Fate::stale:
+      ++source.stale;
+      break;
+    case Fate::skipped:
+      source.skipped.push_back({copy.row->where, draft.why_skipped[i]});
+      break;
+  }
+}
+
+ImportReceipt receipt(const Document& document, const SourceReport& source) {
+  return {document.path.string(),  document.sha256, document.format,
+          document.profile,        source.rows,     source.imported,
+          document.unknown.clone()};
+}
+
+bool is_grant(const Premises& premises, const Settled& settled) {
+  return std::any_of(settled.family->begin(), settled.family->end(), [&](auto i) {
+    const Copy& copy = premises.copies[i];
+    return !copy.reference && copy.row->identity.auth_type == AuthType::oauth;
+  });
+}
+
+// What a login is called where its token is not shown.
+std::string login(const Settled& settled) {
+  return settled.decision.provider + " " + settled.decision.label + " (" +
+         fingerprint(*settled.current) + ")";
+}
+
+std::map<std::string, std::string> shared_logins(const Premises& premises, const Draft& draft) {
+  std::map<std::string, std::string> logins;  // by path
+  for (const Settled& settled : draft.families) {
+    if (!settled.current) continue;
+    std::set<std::string> paths;
+    for (const auto i : *settled.family) {
+      const std::string path = premises.path_of(i).string();
+      if (premises.copies[i].refresh != settled.current || !paths.insert(path).second) continue;
+      std::string& list = logins[path];
+      list += (list.empty() ? "" : ", ") + login(settled);
+    }
+  }
+  return logins;
+}
+
+// One for each file, in the order of the documents.
+void warn_of_second_spenders(const Premises& premises, Draft& draft) {
+  auto logins = shared_logins(premises, draft);
+  for (const Document& document : premises.documents) {
+    const auto shared = logins.extract(document.path.string());
+    if (shared.empty()) continue;
+    draft.plan.warnings.push_back(
+        {"second_spender",
+         shared.key() +
+             " still holds refresh tokens that this store holds as well: " + shared.mapped() +
+             ". Let only authdb refresh them: do not run the old tool's gateway on that file."});
+  }
+}
+
+}  // namespace
+
+void report(const Premises& premises, Draft& draft) {
+  Plan& plan = draft.plan;
+  for (const Document& document : premises.documents) {
+    plan.sources.push_back(source_report(document));
+  }
+  for (std::size_t i = 0; i < premises.copies.size(); ++i) count(premises, draft, i);
+  for (std::size_t d = 0; d < premises.documents.size(); ++d) {
+    const Document& document = premises.documents[d];
+    if (document.failure || premises.read_before[d]) continue;
+    plan.change.receipts.push_back(receipt(document, plan.sources[d]));
+  }
+  warn_of_second_spenders(premises, draft);
+  for (const Settled& settled : draft.families) {
+    ++plan.credentials;
+    if (is_grant(premises, settled)) ++plan.families;
+  }
+  for (const Settled* settled : draft.conflicts) plan.conflicts.push_back(settled->decision);
+  for (Settled& settled : draft.families) plan.decisions.push_back(std::move(settled.decision));
+}
+
+}  // namespace authdb::migrate

@@ -1,0 +1,314 @@
+#include "migrate/settle.h"
+
+#include <algorithm>
+
+#include "migrate/match.h"
+#include "store/timestamp.h"
+
+namespace authdb::migrate {
+namespace {
+
+std::string day(Instant at) { return format_iso(std::chrono::floor<Seconds>(at)); }
+
+bool any_refreshable(const std::vector<Pair>& pairs) {
+  return std::any_of(pairs.begin(), pairs.end(), [](auto& p) { return p.refresh.has_value(); });
+}
+
+class Settlement {
+ public:
+  Settlement(const Premises& premises, Draft& draft, const std::vector<std::size_t>& family)
+      : premises_(premises),
+        draft_(draft),
+        family_(family),
+        settled_(draft.families.emplace_back()),
+        decision_(settled_.decision) {
+    settled_.family = &family;
+  }
+
+  void run() {
+    describe();
+    auto pairs = pairs_of(family_, premises_.copies);
+    for (Pair& pair : pairs) look_up(pair);
+    settled_.existing = find_credential(premises_, family_, pairs);
+    if (belongs_elsewhere(pairs)) return;
+    if (settled_.existing) decision_.uid = settled_.existing->uid;
+
+    if (settled_.existing && settled_.existing->removed_at) return removed(pairs);
+    auto candidates = candidates_of(std::move(pairs));
+    if (candidates.empty()) return nothing_new();
+    if (settled_.existing) return against_store(std::move(candidates));
+    add(candidates);
+  }
+
+ private:
+  void describe() {
+    for (const auto i : family_) {
+      const Document& document = premises_.document_of(i);
+      add_once(decision_.sources, document.path.string());
+      add_once(decision_.profiles, document.profile);
+    }
+    decision_.provider = first_row().identity.provider;
+    decision_.label = first_row().identity.label;
+  }
+
+  const Row& first_row() const { return *premises_.copies[family_.front()].row; }
+
+  void look_up(Pair& pair) {
+    const bool current = pair.refresh && premises_.index.by_refresh(*pair.refresh);
+    if (pair.refresh && !current) pair.retired = premises_.retired(*pair.refresh);
+    pair.holder = holder(pair.copies.front());
+    pair.preferred = premises_.any_preferred(pair.copies);
+  }
+
+  // A profile's name, where that tells the copies apart.
+  std::string holder(std::size_t copy) const {
+    const Document& document = premises_.document_of(copy);
+    if (decision_.sources.size() == decision_.profiles.size()) return document.profile;
+    return document.path.string() +
+           (decision_.sources.size() == 1 ? " " + premises_.copies[copy].row->where : "");
+  }
+
+  // One refresh token under two providers would have two spenders.
+  bool belongs_elsewhere(const std::vector<Pair>& pairs) {
+    const std::string& provider = decision_.provider;
+    for (const Pair& pair : pairs) {
+      if (!pair.refresh) continue;
+      const std::string& first = draft_.first_provider(*pair.refresh, provider);
+      const Credential* row = premises_.index.by_refresh(*pair.refresh);
+      const std::string& owner = row ? row->identity.provider : first;
+      if (owner == provider) continue;
+      draft_.skip(settled_, "the same refresh token is a credential of " + owner + " already");
+      return true;
+    }
+    return false;
+  }
+
+  void removed(std::vector<Pair>& pairs) {
+    const std::string since = day(*settled_.existing->removed_at);
+    if (!premises_.any_preferred(family_)) {
+      const auto command = prefer_command(premises_.path_of(family_.front()));
+      draft_.skip(settled_,
+                  "removed from this store on " + since + "; " + command + " takes it back");
+      return;
+    }
+    for (const auto i : family_) draft_.set(i, Fate::merged);
+    CredentialChange& change = draft_.change_of(settled_);
+    change.restore = true;
+    change.hold = Hold::none;
+    decide("adopted", "taken back: it had been removed on " + since);
+    // The token that was removed with it comes back with the restored row, not with a grant.
+    std::erase_if(pairs, [&](const Pair& pair) {
+      return !pair.preferred || (pair.retired && pair.retired->reason != Retirement::presumed);
+    });
+    if (!pairs.empty()) draft_.give(settled_, pairs[choose(pairs).winner]);
+    draft_.finish(settled_);
+  }
+
+  // Those that may be current. The others get their fates.
+  std::vector<Pair> candidates_of(std::vector<Pair> pairs) {
+    const bool refreshable =
+        (settled_.existing && settled_.existing->refresh_hash) || any_refreshable(pairs);
+    for (const auto i : family_) {
+      if (premises_.copies[i].reference) draft_.set(i, Fate::merged);
+    }
+    std::erase_if(pairs, [&](const Pair& pair) {
+      const bool lifted =
+          pair.retired && pair.retired->reason == Retirement::presumed && pair.preferred;
+      if (pair.retired && !lifted) {
+        draft_.set(pair, Fate::stale);
+        return true;
+      }
+      // A copy that lost its refresh token is no rival of one that has it.
+      if (!pair.refresh && refreshable) draft_.set(pair, Fate::merged);
+      return !pair.refresh && refreshable;
+    });
+    return pairs;
+  }
+
+  // Only spent pairs, or references.
+  void nothing_new() {
+    const bool reference = premises_.all_references(family_);
+    if (settled_.existing) {
+      decide("unchanged", reference ? "a reference that the store has"
+                                    : "its copies are spent, or older than what the store has");
+    } else if (reference) {
+      decide("added",
+             "a reference: its secret is kept elsewhere (" + first_row().identity.source + ")");
+      draft_.refer(settled_);
+    } else {
+      settled_.bind = false;
+      decide("skipped", "its refresh token is spent");
+    }
+    draft_.finish(settled_);
+  }
+
+  void add(const std::vector<Pair>& candidates) {
+    const Choice choice = choose(candidates);
+    decide("added", choice.reason.empty() ? "the only pair that was found" : choice.reason);
+    draft_.give(settled_, candidates[choice.winner]);
+    lose_or_hold(candidates, choice);
+    draft_.finish(settled_);
+  }
+
+  void lose_or_hold(const std::vector<Pair>& pairs, const Choice& choice) {
+    if (choice.decided) {
+      draft_.lose(settled_, pairs, choice.winner);
+    } else {
+      draft_.undecided(settled_, pairs, choice.winner);
+    }
+  }
+
+  void against_store(std::vector<Pair> candidates) {
+    const Credential& existing = *settled_.existing;
+    const bool own = existing.origin != Origin::import && existing.hold != Hold::handed_over;
+    const auto held = held_among(candidates);
+    const bool preferred =
+        std::any_of(candidates.begin(), candidates.end(), [](auto& p) { return p.preferred; });
+
+    if (!preferred && own && held) {
+      keep_own(candidates, *held);
+    } else if (!preferred && existing.hold == Hold::handed_over) {
+      take_back(candidates, held);
+    } else {
+      rival(candidates, held, preferred);
+    }
+    draft_.finish(settled_);
+  }
+
+  // What the store has is one candidate among the others.
+  void rival(const std::vector<Pair>& candidates, std::optional<std::size_t> held, bool preferred) {
+    const Choice choice = choose(candidates);
+    if (!choice.decided) {
+      const std::size_t kept = held.value_or(choice.winner);
+      if (!held) draft_.adopt(settled_, candidates[kept], choice.reason);
+      draft_.undecided(settled_, candidates, kept);
+    } else if (held && choice.winner == *held) {
+      keep(candidates[*held], preferred);
+      draft_.lose(settled_, candidates, *held);
+    } else {
+      draft_.adopt(settled_, candidates[choice.winner], choice.reason);
+      draft_.lose(settled_, candidates, choice.winner);
+    }
+  }
+
+  // The place of what the store has among the candidates; put there if no copy shows it.
+  std::optional<std::size_t> held_among(std::vector<Pair>& candidates) {
+    const Credential& existing = *settled_.existing;
+    Pair held = held_pair();
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      Pair& pair = candidates[i];
+      const bool same_access =
+          pair.access && fingerprint(*pair.access) == existing.access_fingerprint;
+      const bool same_refresh = pair.refresh && pair.refresh == existing.refresh_hash;
+      if (!same_refresh && !(same_access && !pair.refresh)) continue;
+      pair.held = true;
+      // A server that does not rotate refresh tokens: only the access token may be newer.
+      newer_access_ = same_refresh && !same_access && pair.access &&
+                      existing.origin == Origin::import &&
+                      compare(pair.evidence, held.evidence) == Age::newer;
+      complete(pair.evidence, held.evidence);
+      return i;
+    }
+    const bool empty = existing.access_fingerprint.empty() && !existing.refresh_hash;
+    const bool outdone = any_refreshable(candidates) && !existing.refresh_hash;
+    if (empty || outdone) return std::nullopt;
+    candidates.push_back(std::move(held));
+    return candidates.size() - 1;
+  }
+
+  Pair held_pair() const {
+    const Credential& existing = *settled_.existing;
+    Pair held;
+    held.held = true;
+    held.holder = "this store";
+    held.refresh = existing.refresh_hash;
+    held.evidence = {.obtained = existing.obtained_at,
+                     .derived = existing.obtained_derived,
+                     .issued = {},
+                     .token_ends = {},
+                     .expires = existing.expires_at};
+    return held;
+  }
+
+  void keep(const Pair& held, bool preferred) {
+    const Hold hold = settled_.existing->hold;
+    decide("unchanged", "the store has this pair");
+    draft_.set(held, Fate::merged);
+    if (newer_access_) {
+      draft_.adopt(settled_, held, held.holder + " has a newer access token of the same grant");
+    } else if (preferred && hold != Hold::none && hold != Hold::uncertain) {
+      draft_.change_of(settled_).hold = Hold::none;
+      decide("adopted", held.holder + "'s pair was preferred");
+    }
+  }
+
+  // What this store obtained itself is never displaced on timestamps alone.
+  void keep_own(const std::vector<Pair>& candidates, std::size_t held) {
+    const auto obtained = settled_.existing->obtained_at;
+    const std::string since = obtained ? " on " + day(*obtained) : "";
+    newer_access_ = false;
+    keep(candidates[held], false);
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      if (i == held || give_up_older(candidates[held], candidates[i])) continue;
+      const auto& source = premises_.path_of(candidates[i].copies.front());
+      decide("skipped", "this store obtained its pair itself" + since +
+                            ", and timestamps alone do not displace that; " +
+                            prefer_command(source) + " does");
+      draft_.set(candidates[i], Fate::skipped, decision_.reason);
+    }
+  }
+
+  bool give_up_older(const Pair& held, const Pair& pair) {
+    if (compare(held.evidence, pair.evidence) != Age::newer) return false;
+    draft_.set(pair, Fate::stale);
+    draft_.presume_spent(settled_, pair);
+    return true;
+  }
+
+  // Another tool was the spender: what it has now is the successor of what it was given.
+  void take_back(const std::vector<Pair>& candidates, std::optional<std::size_t> held) {
+    std::vector<Pair> successors;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      if (i == held || (held && give_up_older(candidates[*held], candidates[i]))) continue;
+      successors.push_back(candidates[i]);
+    }
+    if (successors.empty()) return take_back_unspent(candidates[*held]);
+    const Choice choice = choose(successors);
+    const Pair& winner = successors[choice.winner];
+    draft_.adopt(
+        settled_, winner,
+        "taken back: " + winner.holder + " has the successor of the pair that was handed over");
+    lose_or_hold(successors, choice);
+    if (held) draft_.set(candidates[*held], Fate::stale);
+  }
+
+  void take_back_unspent(const Pair& held) {
+    keep(held, false);
+    // Handing over wrote the file, so one that was read before is not the one it wrote.
+    const bool written = std::any_of(held.copies.begin(), held.copies.end(),
+                                     [&](auto i) { return !premises_.was_read_before(i); });
+    if (!written) return;
+    draft_.change_of(settled_).hold = Hold::none;
+    decide("adopted", "taken back: " + held.holder + " still has the pair that was handed over");
+  }
+
+  void decide(std::string action, std::string reason) {
+    decision_.action = std::move(action);
+    decision_.reason = std::move(reason);
+  }
+
+  const Premises& premises_;
+  Draft& draft_;
+  const std::vector<std::size_t>& family_;
+  Settled& settled_;
+  Decision& decision_;
+  bool newer_access_ = false;  // a copy of the pair that the store has: held_among() says
+};
+
+}  // namespace
+
+void settle(const Premises& premises, Draft& draft, const std::vector<std::size_t>& family) {
+  Settlement(premises, draft, family).run();
+}
+
+}  // namespace authdb::migrate
