@@ -130,7 +130,7 @@ long long retry_after_of(const Transfer& transfer) {
   if (*text == '\0') return -1;
   long long seconds = 0;
   if (strspn(text, "0123456789") == strlen(text)) {
-    seconds = strlen(text) > 9 ? kLongestRetryAfter : std::atoll(text);
+    seconds = strlen(text) > 9 ? kLongestRetryAfter : std::strtoll(text, nullptr, 10);
   } else {
     const time_t at = curl_getdate(text, nullptr);
     if (at == -1) return -1;
