@@ -1,3 +1,7 @@
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <map>
 
 #include "tests/store/store_fixture.h"
@@ -162,6 +166,29 @@ TEST_F(QueryTest, P6_LookingDoesNotCheckpointTheLogOfAnother) {
   const std::string log = file_bytes(database().string() + "-wal");
   {
     const Store store = open(OpenMode::look);
+    EXPECT_THAT(*store.profiles(), ::testing::Contains("in the log"));
+  }
+
+  EXPECT_EQ(contents(), before);
+  EXPECT_EQ(file_bytes(database().string() + "-wal"), log);
+}
+
+// A token that is fresh is read from a store opened for use: the last one to close must not
+// checkpoint either, if it wrote nothing.
+TEST_F(QueryTest, P6_ReadingAFreshTokenLeavesTheLogOfAKilledWriterAsItIs) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    Store writer = open(OpenMode::use);
+    (void)writer.add_profile("in the log");
+    ::kill(::getpid(), SIGKILL);
+  }
+  ::waitpid(child, nullptr, 0);
+  const std::string log = file_bytes(database().string() + "-wal");
+  const auto before = contents();
+  ASSERT_FALSE(log.empty());
+  {
+    const Store store = open(OpenMode::use);
+    EXPECT_TRUE(rotate(store, uid_, {}));
     EXPECT_THAT(*store.profiles(), ::testing::Contains("in the log"));
   }
 

@@ -225,6 +225,19 @@ TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
   EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
 }
 
+TEST_F(RotationTest, P5_AfterA429TheNextHolderFindsNothingUncertain) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 429, .body = "slow down"});
+  ASSERT_FALSE(rotate(store, uid, {}));
+
+  const auto locked = lock_credential(store, uid, Milliseconds(0));
+
+  ASSERT_TRUE(locked);
+  EXPECT_EQ(locked->held().row.hold, Hold::none);
+}
+
 TEST_F(RotationTest, P5_ATerminalRefusalMarksTheCredentialDeadAndKeepsItsTokens) {
   Store store = open();
   const Uid uid = add_login(store);
