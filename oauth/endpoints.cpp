@@ -9,10 +9,6 @@
 namespace authdb::oauth {
 namespace {
 
-// Gone since 2026; files in the field still name it.
-constexpr std::string_view kDeadPortal = "api.nousresearch.com";
-constexpr std::string_view kLivePortal = "https://portal.nousresearch.com";
-
 bool matches(std::string_view pattern, std::string_view host) {
   if (!pattern.starts_with("*.")) return pattern == host;
   return host.size() > pattern.size() - 1 && host.ends_with(pattern.substr(1));
@@ -38,17 +34,18 @@ bool environment_names(const Provider& provider, const std::string& host,
   return std::any_of(kTextFields.begin(), kTextFields.end(), [&](const TextField& field) {
     if (!field.is_endpoint) return false;
     const Setting set = setting(provider, field.name, environment);
-    return set.from_environment && host_of(set.value) == host;
+    return !set.variable.empty() && host_of(set.value) == host;
   });
 }
 
 std::string portal_of(const Provider& provider, const Identity& identity,
                       const Environment& environment) {
   const Setting portal = setting(provider, "portal_base_url", environment);
-  const std::string& chosen = portal.from_environment || identity.portal_base_url.empty()
+  const std::string& chosen = !portal.variable.empty() || identity.portal_base_url.empty()
                                   ? portal.value
                                   : identity.portal_base_url;
-  return host_of(chosen) == kDeadPortal ? std::string(kLivePortal) : chosen;
+  const auto moved = provider.moved_hosts.find(host_of(chosen));
+  return moved == provider.moved_hosts.end() ? chosen : "https://" + moved->second;
 }
 
 Result<std::string> absolute(const Provider& provider, const Identity& identity,
@@ -70,13 +67,14 @@ Setting setting(const Provider& provider, std::string_view field, const Environm
     // Several variables are aliases; the first that is set wins.
     for (std::string_view rest = variables->second; !rest.empty();) {
       const auto comma = std::min(rest.find(','), rest.size());
-      const auto value = environment(std::string(rest.substr(0, comma)));
-      if (value && !value->empty()) return {*value, true};
+      const std::string variable(rest.substr(0, comma));
+      const auto value = environment(variable);
+      if (value && !value->empty()) return {*value, variable};
       rest.remove_prefix(std::min(comma + 1, rest.size()));
     }
   }
   for (const TextField& known : kTextFields) {
-    if (known.name == field) return {provider.*known.member, false};
+    if (known.name == field) return {provider.*known.member};
   }
   return {};
 }
@@ -132,7 +130,7 @@ Result<std::string> discovery_url(const Provider& provider, const Environment& e
 std::string inference_base_url(const Provider& provider, const Identity& identity,
                                const Environment& environment) {
   const Setting set = setting(provider, "inference_base_url", environment);
-  if (set.from_environment) return set.value;
+  if (!set.variable.empty()) return set.value;
   if (!identity.inference_base_url.empty()) return identity.inference_base_url;
   if (!identity.base_url.empty()) return identity.base_url;
   return set.value;
@@ -142,13 +140,15 @@ bool mints_agent_keys(const Provider& provider, std::string_view scope) {
   return provider.agent_key && !has_scope(scope, "inference:invoke");
 }
 
-std::string ca_file_of(const Provider& provider, const Environment& environment) {
-  const auto variable = [&](const char* name) {
-    return environment ? environment(name).value_or(std::string()) : std::string();
+Setting ca_file_of(const Provider& provider, const Environment& environment) {
+  const auto from = [&](const char* variable) {
+    Setting set{environment ? environment(variable).value_or("") : ""};
+    if (!set.value.empty()) set.variable = variable;
+    return set;
   };
-  if (std::string file = variable("AUTHDB_CA_FILE"); !file.empty()) return file;
-  if (!provider.ca_file.empty()) return provider.ca_file;
-  return variable("SSL_CERT_FILE");
+  if (Setting set = from("AUTHDB_CA_FILE"); !set.value.empty()) return set;
+  if (!provider.ca_file.empty()) return {provider.ca_file};
+  return from("SSL_CERT_FILE");
 }
 
 }  // namespace authdb::oauth

@@ -16,7 +16,7 @@ namespace authdb::oauth {
 // A provider's field after the environment has had its say.
 struct Setting {
   std::string value;
-  bool from_environment = false;
+  std::string variable{};  // which it is from; empty: from the provider
 };
 // `field` is a name as in providers.json, and one that holds text.
 Setting setting(const Provider& provider, std::string_view field, const Environment& environment);
@@ -47,6 +47,6 @@ std::string inference_base_url(const Provider& provider, const Identity& identit
 bool mints_agent_keys(const Provider& provider, std::string_view scope);
 
 // $AUTHDB_CA_FILE, else the provider's, else $SSL_CERT_FILE, else empty: the system's.
-std::string ca_file_of(const Provider& provider, const Environment& environment);
+Setting ca_file_of(const Provider& provider, const Environment& environment);
 
 }  // namespace authdb::oauth

@@ -1,6 +1,7 @@
 // Providers are data: oauth/providers.json, extended by the user's providers.d/*.json (DESIGN 7).
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -23,30 +24,44 @@ struct ErrorRule {
   FailureClass failure = FailureClass::transient;
 };
 
+// How a login is had: RFC 8628; OpenAI's own device flow, which ends in an authorization code;
+// MiniMax's user code; RFC 8252 on loopback; a page that shows a code to be pasted.
+inline constexpr std::array<std::string_view, 5> kLogins{
+    "device", "codex_device", "minimax_user_code", "loopback", "pasted_code"};
+
 struct AgentKeyPolicy {
   std::string endpoint;  // absolute, or a path below the credential's portal
   Seconds min_ttl{1800};
 };
 
+// Every fact of a provider; docs/providers.md describes each field of the file.
 struct Provider {
   std::string id;
   std::string name;
   std::vector<std::string> aliases;
   std::string issuer;
   std::string token_endpoint;  // absolute, or a path below `portal_base_url`
-  std::string device_authorization_endpoint;
-  std::string authorization_endpoint;
   std::string revocation_endpoint;
+  std::string login;  // a word of kLogins; empty: as its endpoints suggest
+  std::string device_authorization_endpoint;
+  std::string device_token_endpoint;  // where a device login polls; empty: token_endpoint
+  std::string verification_uri;       // the page to open, where the device answer names none
+  bool device_pkce = false;           // a device login carries a PKCE challenge, too
+  std::string authorization_endpoint;
+  std::map<std::string, std::string> authorization_params;  // what it wants beyond RFC 6749
   std::string redirect_uri;
   std::string client_id;
   std::string client_auth = "none";  // none | basic | post
   std::string client_secret_env;
   std::string scope;
-  std::string token_body = "form";        // form | json
+  std::string token_body = "form";                   // of a refresh: form | json
+  std::map<std::string, std::string> token_body_of;  // ... of credentials whose source ends so
+  std::string code_body = "form";                    // of an authorization code's exchange
+  std::string revocation_body = "form";
   std::string refresh_token_in = "body";  // body | header:NAME
   std::map<std::string, std::string> headers;
   Seconds skew{120};
-  Seconds lead{300};
+  Seconds lead{300};    // what keep-fresh refreshes ahead of time; default: 2 × skew + 60 s
   Seconds floor{3600};  // a token's life where the answer does not say
   std::optional<Seconds> reuse_grace;
   std::optional<Seconds> session;
@@ -54,6 +69,7 @@ struct Provider {
   std::string inference_base_url;
   std::optional<AgentKeyPolicy> agent_key;
   std::vector<std::string> allowed_hosts;
+  std::map<std::string, std::string> moved_hosts;  // hosts that are gone -> where they went
   std::string ca_file;
   std::vector<ErrorRule> errors;
   std::string login_hint;

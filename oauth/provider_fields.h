@@ -12,17 +12,20 @@ namespace authdb::oauth {
 struct TextField {
   std::string_view name;
   std::string Provider::*member;
-  bool is_endpoint;  // a URL, or a path below portal_base_url, that we talk to ourselves
+  bool is_endpoint;  // a URL, or a path below portal_base_url, of the provider's own
 };
 
-inline constexpr std::array<TextField, 18> kTextFields{{
+inline constexpr std::array<TextField, 23> kTextFields{{
     {"id", &Provider::id, false},
     {"name", &Provider::name, false},
     {"issuer", &Provider::issuer, true},
     {"token_endpoint", &Provider::token_endpoint, true},
-    {"device_authorization_endpoint", &Provider::device_authorization_endpoint, true},
-    {"authorization_endpoint", &Provider::authorization_endpoint, true},
     {"revocation_endpoint", &Provider::revocation_endpoint, true},
+    {"login", &Provider::login, false},
+    {"device_authorization_endpoint", &Provider::device_authorization_endpoint, true},
+    {"device_token_endpoint", &Provider::device_token_endpoint, true},
+    {"verification_uri", &Provider::verification_uri, true},
+    {"authorization_endpoint", &Provider::authorization_endpoint, true},
     {"portal_base_url", &Provider::portal_base_url, true},
     {"inference_base_url", &Provider::inference_base_url, true},
     {"redirect_uri", &Provider::redirect_uri, false},
@@ -31,6 +34,8 @@ inline constexpr std::array<TextField, 18> kTextFields{{
     {"client_secret_env", &Provider::client_secret_env, false},
     {"scope", &Provider::scope, false},
     {"token_body", &Provider::token_body, false},
+    {"code_body", &Provider::code_body, false},
+    {"revocation_body", &Provider::revocation_body, false},
     {"refresh_token_in", &Provider::refresh_token_in, false},
     {"ca_file", &Provider::ca_file, false},
     {"login_hint", &Provider::login_hint, false},

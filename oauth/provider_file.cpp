@@ -62,15 +62,26 @@ std::map<std::string, std::string> text_map(const json& value) {
   return out;
 }
 
+std::string host(const std::string& name, const char* otherwise) {
+  const auto url = parse_url("https://" + name);
+  if (!url || !url->port.empty() || !url->path.empty()) throw Wrong{otherwise};
+  return url->host;
+}
+
 std::vector<std::string> hosts(const json& value) {
+  constexpr const char* kMust = "must be host names, or *.suffix";
   std::vector<std::string> out;
   for (const json& item : array(value)) {
-    const std::string& host = text(item);
-    const auto url = parse_url("https://" + (host.starts_with("*.") ? host.substr(2) : host));
-    if (!url || !url->port.empty() || !url->path.empty()) {
-      throw Wrong{"must be host names, or *.suffix"};
-    }
-    out.push_back(host.starts_with("*.") ? "*." + url->host : url->host);
+    const std::string& name = text(item);
+    out.push_back(name.starts_with("*.") ? "*." + host(name.substr(2), kMust) : host(name, kMust));
+  }
+  return out;
+}
+
+std::map<std::string, std::string> moved_hosts(const json& value) {
+  std::map<std::string, std::string> out;
+  for (const auto& [from, to] : text_map(value)) {
+    out[host(from, "must name hosts")] = host(to, "must lead to hosts");
   }
   return out;
 }
@@ -129,8 +140,11 @@ bool read_text(const std::string& key, const json& value, Provider& provider) {
   return true;
 }
 
-bool read_number(const std::string& key, const json& value, Provider& provider) {
-  if (key == "skew_s") {
+bool read_value(const std::string& key, const json& value, Provider& provider) {
+  if (key == "device_pkce") {
+    if (!value.is_boolean()) throw Wrong{"must be true or false"};
+    provider.device_pkce = value.get<bool>();
+  } else if (key == "skew_s") {
     provider.skew = seconds(value);
   } else if (key == "lead_s") {
     provider.lead = seconds(value);
@@ -149,6 +163,12 @@ bool read_number(const std::string& key, const json& value, Provider& provider) 
 bool read_structure(const std::string& key, const json& value, Provider& provider) {
   if (key == "headers") {
     provider.headers = text_map(value);
+  } else if (key == "authorization_params") {
+    provider.authorization_params = text_map(value);
+  } else if (key == "token_body_of") {
+    provider.token_body_of = text_map(value);
+  } else if (key == "moved_hosts") {
+    provider.moved_hosts = moved_hosts(value);
   } else if (key == "env") {
     provider.env = text_map(value);
   } else if (key == "allowed_hosts") {
@@ -200,9 +220,18 @@ std::vector<FieldProblem> check(const Provider& provider) {
   } else if (auth != "none" && provider.client_secret_env.empty()) {
     wrong("client_secret_env", "is required with client_auth " + auth);
   }
-  if (provider.token_body != "form" && provider.token_body != "json") {
-    wrong("token_body", "must be form or json");
+  const auto check_body = [&](const char* field, const std::string& body) {
+    if (body != "form" && body != "json") wrong(field, "must be form or json");
+  };
+  check_body("token_body", provider.token_body);
+  check_body("code_body", provider.code_body);
+  check_body("revocation_body", provider.revocation_body);
+  for (const auto& of : provider.token_body_of) check_body("token_body_of", of.second);
+  if (!provider.login.empty() &&
+      std::find(kLogins.begin(), kLogins.end(), provider.login) == kLogins.end()) {
+    wrong("login", "must be device, codex_device, minimax_user_code, loopback or pasted_code");
   }
+  if (provider.lead < provider.skew) wrong("lead_s", "must not be less than skew_s");
   const auto& where = provider.refresh_token_in;
   if (where != "body" && !(where.starts_with("header:") && where.size() > 7)) {
     wrong("refresh_token_in", "must be body or header:NAME");
@@ -233,7 +262,7 @@ std::vector<FieldProblem> read_provider(const json& value, const std::string& or
   std::vector<FieldProblem> problems;
   for (const auto& [key, item] : value.items()) {
     try {
-      if (read_text(key, item, provider) || read_number(key, item, provider) ||
+      if (read_text(key, item, provider) || read_value(key, item, provider) ||
           read_structure(key, item, provider)) {
         provider.origin[key] = origin;
       } else {
@@ -243,6 +272,8 @@ std::vector<FieldProblem> read_provider(const json& value, const std::string& or
       problems.push_back({key, wrong.reason});
     }
   }
+  // Wide enough that a copy without refresh tokens is renewed before its reader wants to.
+  if (!provider.origin.contains("lead_s")) provider.lead = 2 * provider.skew + Seconds{60};
   if (problems.empty()) problems = check(provider);
   return problems;
 }

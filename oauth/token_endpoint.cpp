@@ -28,6 +28,14 @@ BearerKind bearer_kind_of(const Provider& provider, const std::string& scope,
   return invokes ? BearerKind::access_token : BearerKind::agent_key;
 }
 
+// Some clients of one provider were written for the other kind of body, and their grants with them.
+const std::string& token_body_of(const Provider& provider, const std::string& source) {
+  for (const auto& [ending, body] : provider.token_body_of) {
+    if (source.ends_with(ending)) return body;
+  }
+  return provider.token_body;
+}
+
 std::string http_code(int status) { return "http_" + std::to_string(status); }
 
 }  // namespace
@@ -76,7 +84,7 @@ Result<std::string> OAuthTokenEndpoint::discover() {
     request.method = "GET";
     request.deadline = kDiscoveryDeadline;
     request.url = *where;
-    request.ca_file = ca_file_of(*parts_.provider, parts_.environment);
+    request.ca_file = ca_file_of(*parts_.provider, parts_.environment).value;
     const Answer answer = parts_.http->perform(request, {});
     if (answer.http_status == 200 && answer.complete) {
       found = std::string(TokenAnswer(answer.body.reveal()).text("token_endpoint"));
@@ -104,7 +112,7 @@ Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
 
   HttpRequest request;
   request.url = *endpoint;
-  request.ca_file = ca_file_of(provider, parts_.environment);
+  request.ca_file = ca_file_of(provider, parts_.environment).value;
   for (const auto& [name, value] : provider.headers) {
     request.headers.emplace_back(name, Secret::copy_of(value));
   }
@@ -128,7 +136,7 @@ Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
     request.headers.emplace_back("Authorization",
                                  basic_credentials(client_id, client_secret.reveal()));
   }
-  const bool as_json = provider.token_body == "json";
+  const bool as_json = token_body_of(provider, parts_.identity.source) == "json";
   request.headers.emplace_back(
       "Content-Type",
       Secret::copy_of(as_json ? "application/json" : "application/x-www-form-urlencoded"));

@@ -98,6 +98,43 @@ TEST_F(Providers, KnowTheFactsOfTheWire) {
   EXPECT_EQ(registry.find("anthropic")->headers.at("User-Agent"), "axios/1.7.9");
 }
 
+TEST_F(Providers, KnowHowALoginIsHad) {
+  const ProviderRegistry registry = load();
+  const auto nous = *registry.find("nous");
+  const auto codex = *registry.find("codex");
+  const auto anthropic = *registry.find("anthropic");
+  const auto minimax = *registry.find("minimax");
+  const auto spotify = *registry.find("spotify");
+
+  EXPECT_EQ(nous.login, "device");
+  EXPECT_EQ(nous.device_authorization_endpoint, "/api/oauth/device/code");
+  EXPECT_EQ(codex.login, "codex_device");
+  EXPECT_EQ(codex.device_token_endpoint, "https://auth.openai.com/api/accounts/deviceauth/token");
+  EXPECT_EQ(codex.verification_uri, "https://auth.openai.com/codex/device");
+  EXPECT_EQ(codex.redirect_uri, "https://auth.openai.com/deviceauth/callback");
+  EXPECT_EQ(anthropic.login, "pasted_code");
+  EXPECT_EQ(anthropic.authorization_params.at("code"), "true");
+  EXPECT_EQ(anthropic.code_body, "json");
+  EXPECT_EQ(registry.find("xai")->login, "device");
+  EXPECT_TRUE(registry.find("qwen")->device_pkce);
+  EXPECT_EQ(minimax.login, "minimax_user_code");
+  EXPECT_EQ(minimax.moved_hosts.at("www.minimaxi.io"), "platform.minimaxi.io");
+  EXPECT_EQ(spotify.login, "loopback");
+  EXPECT_EQ(spotify.redirect_uri, "http://127.0.0.1:43827/spotify/callback");
+}
+
+TEST_F(Providers, LeadIsWideEnoughForTwoReadersInARow) {
+  write("mine.json", mine_with(R"("skew_s":600)"));
+  write("nous.json", R"({"id":"nous","skew_s":30})");
+  const ProviderRegistry registry = load();
+
+  for (const Provider& provider : registry.all()) {
+    EXPECT_GE(provider.lead, 2 * provider.skew + Seconds{60}) << provider.id;
+  }
+  EXPECT_EQ(registry.find("mine")->lead, Seconds{1260});
+  EXPECT_EQ(registry.find("nous")->lead, Seconds{120}) << "follows a skew that a file changed";
+}
+
 TEST_F(Providers, MayBeTheUsersOwn) {
   const fs::path file = write("mine.json", kMine);
   const ProviderRegistry registry = load();
@@ -129,6 +166,16 @@ TEST_F(Providers, EachMistakeNamesItsField) {
       {mine_with(R"("skew_s":1.5)"), "skew_s"},
       {mine_with(R"("skew_s":18446744073709551615)"), "skew_s"},
       {mine_with(R"("floor_s":0)"), "floor_s"},
+      {mine_with(R"("lead_s":60)"), "lead_s"},
+      {mine_with(R"("login":"telepathy")"), "login"},
+      {mine_with(R"("device_pkce":"yes")"), "device_pkce"},
+      {mine_with(R"("code_body":"xml")"), "code_body"},
+      {mine_with(R"("revocation_body":"xml")"), "revocation_body"},
+      {mine_with(R"("token_body_of":{"pasted":"xml"})"), "token_body_of"},
+      {mine_with(R"("authorization_params":{"a":1})"), "authorization_params"},
+      {mine_with(R"("verification_uri":"http://a.example/go")"), "verification_uri"},
+      {mine_with(R"("device_token_endpoint":"ftp://a.example/go")"), "device_token_endpoint"},
+      {mine_with(R"("moved_hosts":{"a.example":"https://b.example/x"})"), "moved_hosts"},
       {mine_with(R"("client_auth":"jwt")"), "client_auth"},
       {mine_with(R"("client_auth":"basic")"), "client_secret_env"},
       {mine_with(R"("token_body":"xml")"), "token_body"},
@@ -276,10 +323,10 @@ TEST_F(Endpoints, WildcardAllowsSubdomainsAndNothingThatOnlyEndsAlike) {
 
 TEST_F(Endpoints, CaFileOfTheOperatorComesFirst) {
   Provider provider;
-  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})), "/s");
+  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})).value, "/s");
   provider.ca_file = "/p";
-  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})), "/p");
-  EXPECT_EQ(ca_file_of(provider, environment({{"AUTHDB_CA_FILE", "/a"}})), "/a");
+  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})).value, "/p");
+  EXPECT_EQ(ca_file_of(provider, environment({{"AUTHDB_CA_FILE", "/a"}})).value, "/a");
 }
 
 }  // namespace

@@ -36,6 +36,21 @@ TEST_F(ProvidersTest, OneShowsItsFactsAndWhereTheyComeFrom) {
   EXPECT_EQ(must_json({"providers", "codex"})["id"]["value"], "openai-codex");
 }
 
+TEST_F(ProvidersTest, EachValueSaysWhereItComesFrom) {
+  const auto file = (dir_ / "providers.d/nous.json").string();
+  write_file(file, R"({"id":"nous","scope":"inference:invoke billing:manage"})");
+  env_["HERMES_PORTAL_BASE_URL"] = "https://staging.example";
+  env_["AUTHDB_CA_FILE"] = "/etc/our-ca.pem";
+  const auto nous = must_json({"providers", "nous"});
+
+  EXPECT_EQ(nous["client_id"]["from"], "built-in");
+  EXPECT_EQ(nous["scope"]["from"], file);
+  EXPECT_EQ(nous["portal_base_url"]["value"], "https://staging.example");
+  EXPECT_EQ(nous["portal_base_url"]["from"], "$HERMES_PORTAL_BASE_URL");
+  EXPECT_EQ(nous["ca_file"]["value"], "/etc/our-ca.pem");
+  EXPECT_EQ(nous["skew_s"]["from"], "default");
+}
+
 TEST_F(ProvidersTest, AnUnknownOneNamesTheNearest) {
   const auto ran = run({"providers", "nuos"});
   EXPECT_EQ(ran.status, 3);

@@ -1,6 +1,7 @@
 // authdb providers: whose tokens the store knows how to refresh, and where each fact comes from.
 #include <algorithm>
 
+#include "oauth/endpoints.h"
 #include "store/target.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -13,10 +14,11 @@ namespace authdb::cli {
 namespace {
 
 constexpr std::string_view kManual =
-    R"man(Lists the providers, or shows what is known of one and which file says so. A
-provider is data: a JSON file in providers.d of the configuration folder adds
-one, or changes a built-in one. API keys need no entry here; a provider that only
-the store knows is listed as `custom`.
+    R"man(Lists the providers, or shows what is known of one and where each value comes
+from: built in, a file, a variable of the environment, or a default. A provider
+is data: a JSON file in providers.d of the configuration folder adds one, or
+changes a built-in one (docs/providers.md describes the fields). API keys need no
+entry here; a provider that only the store knows is listed as `custom`.
 
 A file that cannot be used is reported on stderr, and the other providers still
 work.
@@ -41,15 +43,16 @@ std::string names_of(const std::map<std::string, std::string>& headers) {
   return joined(names);
 }
 
-std::string pairs_of(const std::map<std::string, std::string>& map) {
+std::string pairs_of(const std::map<std::string, std::string>& map, const char* sign) {
   std::vector<std::string> pairs;
-  for (const auto& [field, variable] : map) pairs.push_back(field + "=$" + variable);
+  for (const auto& [left, right] : map) pairs.push_back(left + sign + right);
   return joined(pairs);
 }
 
 struct Field {
   std::string name;
   std::string value;
+  std::string origin{};
 };
 
 std::vector<Field> fields_of(const oauth::Provider& provider) {
@@ -59,15 +62,23 @@ std::vector<Field> fields_of(const oauth::Provider& provider) {
           {"issuer", provider.issuer},
           {"portal_base_url", provider.portal_base_url},
           {"token_endpoint", provider.token_endpoint},
-          {"device_authorization_endpoint", provider.device_authorization_endpoint},
-          {"authorization_endpoint", provider.authorization_endpoint},
           {"revocation_endpoint", provider.revocation_endpoint},
+          {"login", provider.login},
+          {"device_authorization_endpoint", provider.device_authorization_endpoint},
+          {"device_token_endpoint", provider.device_token_endpoint},
+          {"verification_uri", provider.verification_uri},
+          {"device_pkce", provider.device_pkce ? "true" : ""},
+          {"authorization_endpoint", provider.authorization_endpoint},
+          {"authorization_params", pairs_of(provider.authorization_params, "=")},
           {"redirect_uri", provider.redirect_uri},
           {"client_id", provider.client_id},
           {"client_auth", provider.client_auth},
           {"client_secret_env", provider.client_secret_env},
           {"scope", provider.scope},
           {"token_body", provider.token_body},
+          {"token_body_of", pairs_of(provider.token_body_of, "=")},
+          {"code_body", provider.code_body},
+          {"revocation_body", provider.revocation_body},
           {"refresh_token_in", provider.refresh_token_in},
           {"headers", names_of(provider.headers)},
           {"skew_s", text_of(provider.skew)},
@@ -78,24 +89,30 @@ std::vector<Field> fields_of(const oauth::Provider& provider) {
           {"inference_base_url", provider.inference_base_url},
           {"agent_key", provider.agent_key ? provider.agent_key->endpoint : ""},
           {"allowed_hosts", joined(provider.allowed_hosts)},
+          {"moved_hosts", pairs_of(provider.moved_hosts, "=")},
           {"ca_file", provider.ca_file},
           {"errors", provider.errors.empty() ? "" : counted(std::ssize(provider.errors), "rule")},
           {"login_hint", provider.login_hint},
-          {"env", pairs_of(provider.env)}};
+          {"env", pairs_of(provider.env, "=$")}};
 }
 
-std::string origin_of(const oauth::Provider& provider, const std::string& field) {
-  const auto found = provider.origin.find(field);
-  return found == provider.origin.end() ? "" : found->second;
+// As it counts now: the environment wins over the files.
+Field in_effect(const Context& context, const oauth::Provider& provider, Field field) {
+  const auto set = field.name == "ca_file" ? oauth::ca_file_of(provider, context.env)
+                                           : oauth::setting(provider, field.name, context.env);
+  const auto file = provider.origin.find(field.name);
+  if (!set.variable.empty()) return {field.name, set.value, "$" + set.variable};
+  field.origin = file == provider.origin.end() ? "default" : file->second;
+  return field;
 }
 
 int show_one(Context& context, const oauth::Provider& provider) {
   auto json = Json::object();
   Table table({"FIELD", "VALUE", "FROM"});
-  for (const auto& [name, value] : fields_of(provider)) {
+  for (const auto& field : fields_of(provider)) {
+    const auto [name, value, origin] = in_effect(context, provider, field);
     if (value.empty()) continue;
-    const auto origin = origin_of(provider, name);
-    json[name] = {{"value", value}, {"from", or_null(origin)}};
+    json[name] = {{"value", value}, {"from", origin}};
     table.add({{name}, {value}, {origin, Tone::faint}});
   }
   if (context.globals.json) {
