@@ -108,11 +108,16 @@ Result<void> check_allowed(const Provider& provider, std::string_view url,
                   ".json, or name it in the environment.");
 }
 
+Result<std::string> endpoint_url(const Provider& provider, const Identity& identity,
+                                 const Environment& environment, std::string_view field) {
+  const std::string endpoint = setting(provider, field, environment).value;
+  if (endpoint.empty()) return fail(Errc::usage, provider.id + " has no " + std::string(field));
+  return absolute(provider, identity, environment, endpoint);
+}
+
 Result<std::string> token_url(const Provider& provider, const Identity& identity,
                               const Environment& environment) {
-  const std::string endpoint = setting(provider, "token_endpoint", environment).value;
-  if (endpoint.empty()) return fail(Errc::usage, provider.id + " has no token endpoint");
-  return absolute(provider, identity, environment, endpoint);
+  return endpoint_url(provider, identity, environment, "token_endpoint");
 }
 
 Result<std::string> agent_key_url(const Provider& provider, const Identity& identity,

@@ -25,8 +25,10 @@ Setting setting(const Provider& provider, std::string_view field, const Environm
 std::string client_id_of(const Provider& provider, const Identity& identity,
                          const Environment& environment);
 
-// The absolute URL of an endpoint. refused, naming the host, if a token must not go there; usage if
-// the provider has none.
+// The absolute URL of `field`, an endpoint by its name in providers.json. refused, naming the host,
+// if a token must not go there; usage if the provider has none.
+Result<std::string> endpoint_url(const Provider& provider, const Identity& identity,
+                                 const Environment& environment, std::string_view field);
 Result<std::string> token_url(const Provider& provider, const Identity& identity,
                               const Environment& environment);
 Result<std::string> agent_key_url(const Provider& provider, const Identity& identity,

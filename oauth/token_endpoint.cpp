@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "oauth/classify.h"
+#include "oauth/client_request.h"
 #include "oauth/endpoints.h"
 #include "oauth/expiry.h"
-#include "oauth/form.h"
 #include "store/claims.h"
 #include "store/scrub.h"
 
@@ -107,40 +107,16 @@ Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
   const Provider& provider = *parts_.provider;
   auto endpoint = url();
   if (!endpoint) return fail(endpoint.error());
-  const std::string client_id = client_id_of(provider, parts_.identity, parts_.environment);
-  if (client_id.empty()) return fail(Errc::usage, "no client_id is known for " + provider.id);
-
-  HttpRequest request;
-  request.url = *endpoint;
-  request.ca_file = ca_file_of(provider, parts_.environment).value;
-  for (const auto& [name, value] : provider.headers) {
-    request.headers.emplace_back(name, Secret::copy_of(value));
+  const bool in_body =
+      provider.refresh_token_in == "body" || mints_agent_keys(provider, parts_.identity.scope);
+  FormFields fields{{"grant_type", "refresh_token"}};
+  if (in_body) fields.emplace_back("refresh_token", refresh_token.reveal());
+  auto request = client_request(provider, parts_.identity, parts_.environment, *std::move(endpoint),
+                                std::move(fields), token_body_of(provider, parts_.identity.source));
+  if (request && !in_body) {
+    request->headers.emplace_back(provider.refresh_token_in.substr(kHeaderPrefix.size()),
+                                  refresh_token.clone());
   }
-  FormFields fields{{"grant_type", "refresh_token"}, {"client_id", client_id}};
-  if (provider.refresh_token_in == "body" || mints_agent_keys(provider, parts_.identity.scope)) {
-    fields.emplace_back("refresh_token", refresh_token.reveal());
-  } else {
-    request.headers.emplace_back(provider.refresh_token_in.substr(kHeaderPrefix.size()),
-                                 refresh_token.clone());
-  }
-  Secret client_secret;
-  if (provider.client_auth != "none") {
-    client_secret = Secret::take(parts_.environment(provider.client_secret_env).value_or(""));
-    if (client_secret.empty()) {
-      return fail(Errc::usage, provider.client_secret_env + ", the client secret of " +
-                                   provider.id + ", is not set");
-    }
-  }
-  if (provider.client_auth == "post") fields.emplace_back("client_secret", client_secret.reveal());
-  if (provider.client_auth == "basic") {
-    request.headers.emplace_back("Authorization",
-                                 basic_credentials(client_id, client_secret.reveal()));
-  }
-  const bool as_json = token_body_of(provider, parts_.identity.source) == "json";
-  request.headers.emplace_back(
-      "Content-Type",
-      Secret::copy_of(as_json ? "application/json" : "application/x-www-form-urlencoded"));
-  request.body = as_json ? json_body(fields) : form_body(fields);
   return request;
 }
 
