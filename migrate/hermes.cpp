@@ -7,6 +7,7 @@
 
 #include "migrate/fields.h"
 #include "migrate/json_text.h"
+#include "store/cooldown.h"
 #include "store/scrub.h"
 #include "store/words.h"
 
@@ -180,14 +181,6 @@ void read_health(json& object, Fields& fields, Row& row) {
   health.request_count = std::max<std::int64_t>(0, fields.integer("request_count").value_or(0));
 }
 
-// How long Hermes's newest era leaves an exhausted row alone.
-Seconds cooldown(const Row& row, bool unverified_billing, bool billing, bool sole) {
-  const int code = row.health.error_code.value_or(0);
-  if (code == 401) return Seconds{300};
-  if (code == 402 || (billing && !unverified_billing)) return Seconds{3600};
-  return unverified_billing || sole ? Seconds{60} : Seconds{3600};
-}
-
 void end_cooldown(Row& row, bool sole) {
   Health& health = row.health;
   if (health.status != Status::exhausted) {
@@ -197,8 +190,7 @@ void end_cooldown(Row& row, bool sole) {
   if (health.cooldown_until || !health.status_at) return;
   const json extra = open_text(row.extra);
   const std::string reason = text_at(extra, "failure_reason");
-  health.cooldown_until = *health.status_at + cooldown(row, reason == "billing_unverified",
-                                                       reason.starts_with("billing"), sole);
+  health.cooldown_until = *health.status_at + cooldown(health.error_code.value_or(0), reason, sole);
 }
 
 Row read_row(json object, std::string where, std::string provider, const char* source,

@@ -5,6 +5,7 @@
 #include "oauth/serve.h"
 #include "oauth/token_endpoint.h"
 #include "store/pool.h"
+#include "store/timestamp.h"
 
 namespace authdb::oauth {
 namespace {
@@ -35,7 +36,7 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
     list += (list.empty() ? "" : "; ") + named(row) + " is " + std::string(reason);
     if (reason != "cooling") continue;
     const Instant until = *row.health.cooldown_until;
-    list += " for " + std::to_string(std::chrono::ceil<Seconds>(until - now).count()) + " s";
+    list += " until " + format_iso(until);
     soonest = soonest ? std::min(*soonest, until) : until;
   }
   std::string message = "no credential for " + request.provider + " in profile " + request.profile +
@@ -56,17 +57,6 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
                 "Say which copy is the live one: authdb migrate --prefer PATH");
   }
   return fail(Errc::login_needed, std::move(message), login_hint(parts, request.provider));
-}
-
-bool owns(const Credential& row, const std::string& bearer) {
-  return row.access_fingerprint == bearer || row.agent_key_fingerprint == bearer;
-}
-
-// Whose bearer was rejected goes first, so that it is replaced whatever the strategy.
-void owner_first(std::vector<const PoolEntry*>& order, const std::string& rejected) {
-  if (rejected.empty()) return;
-  std::stable_partition(order.begin(), order.end(),
-                        [&](const PoolEntry* entry) { return owns(entry->credential, rejected); });
 }
 
 }  // namespace
@@ -95,21 +85,15 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
     }
     return serving.serve(*row);
   }
-  const auto pool = store_.pool(request.profile, request.provider);
-  if (!pool) return fail(pool.error());
-  if (pool->empty()) return empty_pool(request);
-  const auto state = store_.provider_state(request.profile, request.provider);
-  if (!state) return fail(state.error());
-
-  const Instant now = store_.now();
-  std::minstd_rand random;
-  if (state->strategy == Strategy::random) random.seed(std::random_device{}());
-  auto order = in_order(*pool, state->strategy, now, random);
-  if (order.empty()) return none_selectable(*pool, request, parts_, now);
-  owner_first(order, request.rejected);
+  const auto selection = store_.select(request.profile, request.provider, request.rejected);
+  if (!selection) return fail(selection.error());
+  if (selection->pool.empty()) return empty_pool(request);
+  if (selection->order.empty()) {
+    return none_selectable(selection->pool, request, parts_, store_.now());
+  }
 
   std::optional<Error> first;
-  for (const PoolEntry* entry : order) {
+  for (const PoolEntry* entry : selection->order) {
     auto bearer = serving.serve(entry->credential);
     if (!bearer) {
       if (!may_try_next(bearer.error().code)) return bearer;
@@ -117,12 +101,33 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
       continue;
     }
     if (first) bearer->warnings.insert(bearer->warnings.begin(), first->message);
-    if (state->strategy == Strategy::round_robin || state->strategy == Strategy::least_used) {
-      (void)store_.touch(entry->credential.uid);  // only a counter: never worth a bearer
-    }
+    const bool counts =
+        selection->strategy == Strategy::round_robin || selection->strategy == Strategy::least_used;
+    // The first was counted when it was chosen. Only a counter: never worth a bearer.
+    if (counts && entry != selection->order.front()) (void)store_.touch(entry->credential.uid);
     return bearer;
   }
   return fail(std::move(*first));
+}
+
+Result<Reported> BearerSource::report(const Uid& credential, const std::string& bearer,
+                                      const Report& report) {
+  const auto row = store_.find(credential);
+  if (!row) return fail(row.error());
+  const bool renewable = report.http_status == 401 && row->refresh_hash && !bearer.empty() &&
+                         row->health.status != Status::dead;
+  if (renewable && !owns_bearer(*row, bearer)) return Reported::replaced_before;
+  if (renewable) {
+    BearerRequest request;
+    request.provider = row->identity.provider;
+    request.profile = report.profile;
+    request.credential = credential;
+    request.rejected = bearer;
+    request.want_base_url = false;
+    if (Serving(store_, parts_, request).serve(*row)) return Reported::renewed;
+  }
+  if (auto noted = store_.report(credential, report); !noted) return fail(noted.error());
+  return Reported::noted;
 }
 
 Result<Bearer> BearerSource::refresh(const Uid& credential, const std::string& profile,

@@ -50,6 +50,13 @@ struct BearerParts {
 // The store's way to token endpoints: put this into StoreOptions::endpoint_for.
 EndpointFor endpoints(BearerParts parts, Clock clock);
 
+// What a report came to.
+enum class Reported {
+  noted,            // Store::report() has it
+  renewed,          // a 401, and the bearer has been replaced: nothing else is wrong
+  replaced_before,  // a 401 of a bearer that was replaced since: nothing to do
+};
+
 // Thread-safe; any number of sources may share a store.
 class BearerSource {
  public:
@@ -57,6 +64,11 @@ class BearerSource {
 
   // A live bearer. Errors: not_found (nothing in the pool), login_needed, try_later, busy, refused.
   Result<Bearer> bearer(const BearerRequest& request);
+
+  // How a call with `bearer` (a fingerprint; empty: not known which it was) of this credential
+  // went. A 401 of a grant's bearer is met by replacing the bearer, once for everybody; the
+  // credential rests only if that fails.
+  Result<Reported> report(const Uid& credential, const std::string& bearer, const Report& report);
 
   // Refreshes one credential now. Cooldowns do not count. `replay` also sends an uncertain token.
   // The bearer that results is returned (for an agent-key credential: the access token's own

@@ -125,6 +125,7 @@ class Txn : public View {
 
   virtual void put_agent_key(std::int64_t credential, const SealedAgentKey& key) = 0;
   virtual void drop_agent_key(std::int64_t credential) = 0;
+  // The counters of one that has them stay: only count_use() moves those.
   virtual void set_health(std::int64_t credential, const Health& health) = 0;
   virtual void count_use(std::int64_t credential, Instant at) = 0;
   // Adds a ledger row, and now and then drops those that are old or too many.

@@ -42,4 +42,15 @@ std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strat
   return order;
 }
 
+bool owns_bearer(const Credential& row, std::string_view bearer) {
+  return !bearer.empty() &&
+         (row.access_fingerprint == bearer || row.agent_key_fingerprint == bearer);
+}
+
+void owner_first(std::vector<const PoolEntry*>& order, std::string_view rejected) {
+  std::stable_partition(order.begin(), order.end(), [&](const PoolEntry* entry) {
+    return owns_bearer(entry->credential, rejected);
+  });
+}
+
 }  // namespace authdb

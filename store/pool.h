@@ -27,4 +27,10 @@ std::string_view why_not(const PoolEntry& entry, Instant now);
 std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strategy strategy,
                                        Instant now, std::minstd_rand& random);
 
+// True if the credential's bearer now is the one with this fingerprint.
+bool owns_bearer(const Credential& row, std::string_view bearer);
+
+// Whose bearer was rejected goes first, so that it is replaced whatever the strategy.
+void owner_first(std::vector<const PoolEntry*>& order, std::string_view rejected);
+
 }  // namespace authdb

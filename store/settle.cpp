@@ -102,10 +102,14 @@ SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant
 }
 
 void mark_alive(Locked& locked) {
-  if (locked.held.row.health.status != Status::dead) return;
-  Health health = locked.held.row.health;
+  const Health& was = locked.held.row.health;
+  // A 401 was about the bearer that has just been replaced; any other cooldown is the account's.
+  const bool refused = was.status == Status::exhausted && was.error_code == 401;
+  if (was.status != Status::dead && !refused) return;
+  Health health = was;
   health.status = Status::ok;
   health.status_at = locked.engine.now();
+  health.cooldown_until.reset();
   health.error_code.reset();
   health.error_reason.clear();
   health.error_message.clear();

@@ -3,9 +3,12 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <random>
 
+#include "store/cooldown.h"
 #include "store/engine.h"
 #include "store/rotation.h"
+#include "store/scrub.h"
 #include "store/sqlite/backend.h"
 
 namespace authdb {
@@ -27,22 +30,56 @@ fs::path xdg(const char* name, const char* below_home) {
   return fs::path(variable("HOME").empty() ? "." : variable("HOME")) / below_home;
 }
 
-// Cooldowns by status, newest era (reference: Hermes's credential pool).
-Milliseconds cooldown_for(int http_status) {
-  return http_status == 401 ? std::chrono::minutes{5} : std::chrono::minutes{60};
-}
-
-Health reported(Health health, const Report& report, Instant now) {
-  health.status_at = now;
-  health.error_code = report.http_status;
-  health.error_reason = report.reason;
-  health.error_message = report.message;
+Health reported(Health health, const Report& report, bool sole, Instant now) {
   if (report.http_status >= 200 && report.http_status < 400) {
     return Health{Status::ok, now, {}, {}, {}, {}, health.request_count, health.last_used_at};
   }
-  health.status = Status::exhausted;
-  health.cooldown_until = report.reset_at.value_or(now + cooldown_for(report.http_status));
+  const bool final = is_final(report.http_status, report.reason);
+  health.status = final ? Status::dead : Status::exhausted;
+  health.status_at = now;
+  health.error_code = report.http_status;
+  health.error_reason = scrub(report.reason);
+  health.error_message = scrub(report.message);
+  health.cooldown_until = now + cooldown(report.http_status, report.reason, sole);
+  if (report.reset_at) health.cooldown_until = report.reset_at;
+  if (final) health.cooldown_until.reset();
   return health;
+}
+
+// Nobody else of the profile's pool is alive.
+bool is_sole(View& view, const std::string& profile, const Credential& row) {
+  const auto pool = view.pool(profile, row.identity.provider);
+  const auto alive = std::count_if(pool.begin(), pool.end(), [](const PoolEntry& entry) {
+    return entry.credential.health.status != Status::dead;
+  });
+  return alive == 1 && std::any_of(pool.begin(), pool.end(), [&](const PoolEntry& entry) {
+           return entry.credential.id == row.id;
+         });
+}
+
+Selection select_from(View& view, const std::string& profile, const std::string& provider,
+                      const std::string& rejected, Instant now) {
+  Selection selection;
+  selection.pool = view.pool(profile, provider);
+  selection.strategy = view.provider_state(profile, provider).strategy;
+  std::minstd_rand random;
+  if (selection.strategy == Strategy::random) random.seed(std::random_device{}());
+  selection.order = in_order(selection.pool, selection.strategy, now, random);
+  owner_first(selection.order, rejected);
+  return selection;
+}
+
+bool counts_uses(Strategy strategy) {
+  return strategy == Strategy::round_robin || strategy == Strategy::least_used;
+}
+
+// After every use in the pool, also after one of this very millisecond: round_robin goes by it.
+Instant next_use(const std::vector<PoolEntry>& pool, Instant now) {
+  for (const PoolEntry& entry : pool) {
+    const auto& used = entry.credential.health.last_used_at;
+    if (used && *used >= now) now = *used + Milliseconds(1);
+  }
+  return now;
 }
 
 Error no_profile(const std::string& name) {
@@ -195,11 +232,31 @@ Result<void> Store::remove(const Uid& uid) {
   });
 }
 
+Result<Selection> Store::select(const std::string& profile, const std::string& provider,
+                                const std::string& rejected) {
+  auto seen = Engine::guarded(
+      [&] { return select_from(*engine_->backend->view(), profile, provider, rejected, now()); });
+  if (!seen || !counts_uses(seen->strategy) || seen->order.empty()) return seen;
+  auto counted = Engine::guarded([&] {
+    engine_->require_writable();
+    const auto txn = engine_->backend->begin_careless(engine_->options.lock_wait);
+    Selection selection = select_from(*txn, profile, provider, rejected, now());
+    if (!selection.order.empty()) {
+      txn->count_use(selection.order.front()->credential.id, next_use(selection.pool, now()));
+    }
+    txn->commit();
+    return selection;
+  });
+  if (counted) return counted;
+  engine_->log(LogLevel::warning, "a use could not be counted: " + counted.error().message);
+  return seen;
+}
+
 Result<void> Store::report(const Uid& uid, const Report& report) {
   return write(*engine_, [&](Txn& txn) {
     const Credential row = engine_->load_sealed(txn, uid).row;
     if (row.health.status == Status::dead) return;  // a report about a call made before it died
-    txn.set_health(row.id, reported(row.health, report, now()));
+    txn.set_health(row.id, reported(row.health, report, is_sole(txn, report.profile, row), now()));
   });
 }
 

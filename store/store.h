@@ -76,9 +76,21 @@ struct RetiredToken {
 // The outcome of an inference call, as the caller saw it.
 struct Report {
   int http_status = 0;
-  std::optional<Instant> reset_at;
-  std::string reason;
-  std::string message;
+  std::optional<Instant> reset_at;  // when the provider says it will serve again
+  std::string reason;               // a word: `usage_limit_reached`, `billing_unverified`
+  std::string message;              // for people; scrubbed before it is stored
+  std::string profile = {};         // whose call it was: is there another credential in its pool?
+};
+
+// A pool, and which of it to try, best first.
+struct Selection {
+  Selection() = default;
+  Selection(Selection&&) = default;  // not copied: `order` points into `pool`
+  Selection& operator=(Selection&&) = default;
+
+  std::vector<PoolEntry> pool;
+  Strategy strategy = Strategy::fill_first;
+  std::vector<const PoolEntry*> order;  // empty: none can be used now
 };
 
 // A cell of a query's result.
@@ -125,12 +137,20 @@ class Store {
   // for a day. Its uid is never used again.
   Result<void> remove(const Uid& uid);
 
-  // Marks a credential that a server has told to cool down, or clears it. Tokens are not touched.
+  // The pool of `profile` in the order its strategy wants, the owner of the bearer `rejected` (a
+  // fingerprint; may be empty) before all others. round_robin and least_used count the first as
+  // used in the same transaction, so that two who ask at once get different ones. That count is
+  // not durable, on purpose, and where it cannot be written the order is still good. fill_first and
+  // random write nothing.
+  Result<Selection> select(const std::string& profile, const std::string& provider,
+                           const std::string& rejected = {});
+  // Counts one use more, of a credential that was not the first.
+  Result<void> touch(const Uid& uid);
+
+  // Marks a credential after a call went wrong (cooldown.h says for how long it rests then), or
+  // clears the mark after one that went well. Tokens are not touched.
   Result<void> report(const Uid& uid, const Report& report);
   Result<void> reset(const Uid& uid);
-  // Counts one use under the strategies that need it. Not durable, on purpose: it is only a
-  // counter.
-  Result<void> touch(const Uid& uid);
 
   Result<void> add_profile(const std::string& name);
   // Credentials that other profiles use stay; the others stay too, bound to nobody.

@@ -65,6 +65,11 @@ Error ambiguous(std::string_view target, const std::vector<const PoolEntry*>& fo
 }
 
 Error no_match(std::string_view target, const std::vector<PoolEntry>& pool) {
+  if (target.starts_with("sha256:")) {
+    return {Errc::not_found, "no credential has the bearer " + std::string(target) + " now",
+            "It has been replaced since, or belongs to another profile. `authdb list` shows those "
+            "there are."};
+  }
   std::vector<std::string> names;
   for (const PoolEntry& entry : pool) names.push_back(entry.credential.identity.label);
   for (const PoolEntry& entry : pool) names.push_back(entry.credential.uid);

@@ -18,6 +18,46 @@ bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+bool is_named(const Credential& credential, std::string_view target) {
+  if (target.empty()) return false;
+  return credential.uid == target || credential.access_fingerprint == target ||
+         credential.agent_key_fingerprint == target ||
+         (credential.refresh_hash && fingerprint(*credential.refresh_hash) == target);
+}
+
+// A uid or a fingerprint names one credential of the store; a label or a place one of a pool.
+Result<std::optional<Credential>> find_named(const Store& store, const std::string& provider,
+                                             std::string_view target) {
+  auto all = store.list({provider, {}, false});
+  if (!all) return fail(std::move(all).error());
+  for (auto& credential : *all) {
+    if (is_named(credential, target)) return std::optional(std::move(credential));
+  }
+  return std::optional<Credential>();
+}
+
+// What no profile is bound to is everybody's; what others are bound to is theirs.
+Result<PoolEntry> find_elsewhere(const Store& store, const std::string& profile,
+                                 const std::string& provider, std::string_view target) {
+  auto named = find_named(store, provider, target);
+  if (!named) return fail(std::move(named).error());
+  if (!*named) {
+    const auto pool = store.pool(profile, provider);
+    if (!pool) return fail(pool.error());
+    return fail(pick_target(*pool, target).error());
+  }
+  const auto users = store.profiles_of((*named)->uid);
+  if (!users) return fail(users.error());
+  if (users->empty()) return PoolEntry{std::move(**named), 0};
+  return fail(Errc::not_found,
+              "profile " + in_quotes(profile) + " does not use " + printable(provider) +
+                  " credential " + printable(std::string(target)),
+              "It is for: " + joined(*users) +
+                  ". Use --profile, or share it with `authdb profile "
+                  "bind " +
+                  printable(profile) + " " + provider + " " + (*named)->uid + "`.");
+}
+
 Error unknown_provider(Context& context, const std::vector<std::string>& stored,
                        const std::string& provider) {
   auto names = stored;
@@ -27,13 +67,6 @@ Error unknown_provider(Context& context, const std::vector<std::string>& stored,
   }
   return {Errc::not_found, "there is no provider " + in_quotes(provider),
           did_you_mean(provider, names, "`authdb providers` lists them.")};
-}
-
-bool is_named(const Credential& credential, std::string_view target) {
-  if (target.empty()) return false;
-  return credential.uid == target || credential.access_fingerprint == target ||
-         credential.agent_key_fingerprint == target ||
-         (credential.refresh_hash && fingerprint(*credential.refresh_hash) == target);
 }
 
 }  // namespace
@@ -102,14 +135,19 @@ Result<PoolEntry> find_target(Context& context, const Store& store, const std::s
     if (picked) return **picked;
     if (picked.error().code != Errc::not_found) return fail(picked.error());
   }
-  // A uid or a fingerprint is the same in every profile; a label or a place is not.
-  const auto all = store.list({id, {}, false});
-  if (!all) return fail(all.error());
-  for (const auto& credential : *all) {
-    if (is_named(credential, target)) return PoolEntry{credential, 0};
-  }
+  auto elsewhere = find_elsewhere(store, profile, id, target);
+  if (elsewhere || elsewhere.error().code != Errc::not_found) return elsewhere;
   if (pool->empty()) return fail(why_nothing(context, store, profile, provider));
-  return fail(pick_target(*pool, target).error());
+  return fail(std::move(elsewhere).error());
+}
+
+Result<PoolEntry> find_anywhere(Context& context, const Store& store, const std::string& profile,
+                                const std::string& provider, std::string_view target) {
+  const auto named =
+      find_named(store, std::string(oauth::ProviderRegistry::canonical_id(provider)), target);
+  if (!named) return fail(named.error());
+  if (*named) return PoolEntry{**named, 0};
+  return find_target(context, store, profile, provider, target);
 }
 
 Result<PoolEntry> find_or_pick(Context& context, const Store& store, const std::string& profile,

@@ -28,10 +28,15 @@ Result<std::string> known_provider(Context& context, const Store& store, std::st
 Result<std::vector<PoolEntry>> usable_pool(Context& context, const Store& store,
                                            const std::string& profile, const std::string& provider);
 
-// The credential that `target` names in the profile's pool; or one outside of it, if `target` is
-// its whole uid or fingerprint. Its position is 0 then.
+// The credential that `target` names in the profile's pool; or one that no profile is bound to, if
+// `target` is its whole uid or fingerprint. Its position is 0 then. What only others are bound to
+// is not_found, and the error says whose it is.
 Result<PoolEntry> find_target(Context& context, const Store& store, const std::string& profile,
                               const std::string& provider, std::string_view target);
+
+// As find_target(), and a uid or a fingerprint finds whatever the store holds: for sharing it.
+Result<PoolEntry> find_anywhere(Context& context, const Store& store, const std::string& profile,
+                                const std::string& provider, std::string_view target);
 
 // The credential that `target` names; without a target the next pick of the pool's strategy among
 // those that `fits`, else the first that fits. not_found if none does.

@@ -57,7 +57,9 @@ struct Context {
   std::filesystem::path providers_dir = {};         // empty: ProviderRegistry::default_directory()
   Globals globals = {};
 
-  // --profile, else $AUTHDB_PROFILE, else `default`.
+  // --profile, else $AUTHDB_PROFILE, else the NAME of a $HERMES_HOME that is `…/profiles/NAME`.
+  std::optional<std::string> chosen_profile() const;
+  // That, else `default`.
   std::string profile() const;
   bool colour() const;
   // The providers, read from their files when they are first asked for.

@@ -4,11 +4,16 @@
 
 namespace authdb::cli {
 
-std::string Context::profile() const {
-  if (globals.profile) return *globals.profile;
-  if (auto named = env("AUTHDB_PROFILE"); named && !named->empty()) return *std::move(named);
-  return "default";
+std::optional<std::string> Context::chosen_profile() const {
+  if (globals.profile) return globals.profile;
+  if (auto named = env("AUTHDB_PROFILE"); named && !named->empty()) return named;
+  const auto home = std::filesystem::path(env("HERMES_HOME").value_or("")).lexically_normal();
+  const auto directory = home.has_filename() ? home : home.parent_path();  // a slash at the end
+  if (directory.parent_path().filename() != "profiles") return std::nullopt;
+  return directory.filename().string();
 }
+
+std::string Context::profile() const { return chosen_profile().value_or("default"); }
 
 bool Context::colour() const {
   if (!out_is_terminal || globals.no_color || globals.json) return false;

@@ -253,9 +253,12 @@ void SqliteTxn::drop_agent_key(std::int64_t credential) {
 
 void SqliteTxn::set_health(std::int64_t credential, const Health& health) {
   change(connection_,
-         "INSERT OR REPLACE INTO health (credential, status, status_at, error_code, error_reason, "
+         "INSERT INTO health (credential, status, status_at, error_code, error_reason, "
          "error_message, cooldown_until, request_count, last_used_at) VALUES (?, ?, ?, ?, ?, ?, ?, "
-         "?, ?)",
+         "?, ?) ON CONFLICT (credential) DO UPDATE SET status = excluded.status, "
+         "status_at = excluded.status_at, error_code = excluded.error_code, "
+         "error_reason = excluded.error_reason, error_message = excluded.error_message, "
+         "cooldown_until = excluded.cooldown_until",
          [&](Binder& b) {
            b.integer(credential)
                .enumerated(health.status)

@@ -548,7 +548,8 @@ TEST_F(BearerTest, PoolThatOnlyCoolsSaysWhenAndWho) {
   const auto got = bearer();
 
   EXPECT_EQ(got.error().code, Errc::try_later);
-  EXPECT_THAT(got.error().message, HasSubstr("\"personal\" (" + uid + ") is cooling for 90 s"));
+  EXPECT_THAT(got.error().message,
+              HasSubstr("\"personal\" (" + uid + ") is cooling until 2026-09-21T14:14:50Z"));
   pass(Seconds{91});
   EXPECT_EQ(text(bearer()), "seed-key");
 }
@@ -616,6 +617,87 @@ TEST_F(BearerTest, OwnerOfARejectedBearerGoesFirstWhateverTheStrategy) {
   const auto got = bearer(fp("key-two"));
   EXPECT_EQ(got->label, "two");
   EXPECT_EQ(text(got), "MINTED-two");
+}
+
+// ---- Reports
+// --------------------------------------------------------------------------------------
+
+TEST_F(BearerTest, ReportedRejectionReplacesTheBearerAndNothingRests) {
+  const Uid uid = add(with_key(Seconds{1800}));
+  answer_mint("2");
+
+  const auto end = source().report(uid, fp("seed-key"), {401, {}, "", "", "default"});
+
+  ASSERT_TRUE(end) << end.error().message;
+  EXPECT_EQ(*end, Reported::renewed);
+  EXPECT_EQ(text(bearer()), "MINTED-2");
+  EXPECT_EQ(open().find(uid)->health.status, Status::ok);
+}
+
+TEST_F(BearerTest, ReportedRejectionThatNoRefreshMendsMovesOnToTheNext) {
+  Seed bad = jwt_seed();
+  bad.label = "bad";
+  const Uid uid = add(bad);
+  Seed good = jwt_seed();
+  good.label = "good";
+  good.access = "good-access";
+  good.refresh = "good-refresh";
+  add(good);
+  answer(503, "busy");
+
+  const auto end = source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"});
+
+  EXPECT_EQ(*end, Reported::noted);
+  EXPECT_EQ(bearer()->label, "good");
+  EXPECT_EQ(open().find(uid)->health.cooldown_until, kStart + Seconds{300});
+}
+
+TEST_F(BearerTest, ReportedRejectionOfAReplacedBearerTouchesNothing) {
+  const Uid uid = add(with_key(Seconds{1800}));
+
+  const auto end = source().report(uid, fp("an-older-key"), {401, {}, "", "", "default"});
+
+  EXPECT_EQ(*end, Reported::replaced_before);
+  EXPECT_EQ(text(bearer()), "seed-key");
+}
+
+TEST_F(BearerTest, ReportedRejectionOfAnApiKeyRests) {
+  Seed seed = with_key(Seconds{1800});
+  seed.auth_type = AuthType::api_key;
+  seed.kind = BearerKind::api_key;
+  seed.refresh.clear();
+  const Uid uid = add(seed);
+
+  EXPECT_EQ(*source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"}), Reported::noted);
+  EXPECT_EQ(bearer().error().code, Errc::try_later);
+}
+
+TEST_F(BearerTest, AllCoolingSaysUntilWhen) {
+  const Uid uid = add(with_key(Seconds{1800}));
+  ASSERT_TRUE(open().report(uid, {429, kStart + Seconds{90}, "", "", "default"}));
+
+  const auto got = bearer();
+
+  EXPECT_EQ(got.error().code, Errc::try_later);
+  EXPECT_THAT(got.error().message, HasSubstr("2026-09-21T14:14:50Z"));
+  EXPECT_THAT(got.error().hint, HasSubstr("90 s"));
+}
+
+TEST_F(BearerTest, LeastUsedCountsWhoServesWhenTheFirstCannot) {
+  Seed dead_end = jwt_seed();
+  dead_end.label = "expired";
+  dead_end.refresh.clear();
+  dead_end.expires_in = Seconds{-5};
+  const Uid expired = add(dead_end);
+  Seed good = jwt_seed();
+  good.label = "good";
+  good.access = "good-access";
+  const Uid uid = add(good);
+  ASSERT_TRUE(open().set_strategy("default", "nous", Strategy::least_used));
+
+  EXPECT_EQ(bearer()->label, "good");
+
+  EXPECT_EQ(open().find(uid)->health.request_count, 1);
 }
 
 TEST_F(BearerTest, NamedCredentialIsServedAlone) {

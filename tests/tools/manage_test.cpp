@@ -47,10 +47,15 @@ TEST_F(ManageTest, RemoveOfNobodyRemovesNobody) {
   EXPECT_THAT(labels(), SizeIs(3));
 }
 
-TEST_F(ManageTest, RemoveByUidWorksFromAnyProfileAndByLabelOnlyFromItsOwn) {
+TEST_F(ManageTest, RemoveFindsWhatTheProfileUsesAndWhatNobodyUses) {
   must({"profile", "add", "atlas"});
-  EXPECT_EQ(run({"remove", "openrouter", "first", "--profile", "atlas"}).status, 3);
   const auto uid = reopen().pool("default", "openrouter")->at(0).credential.uid;
+  EXPECT_EQ(run({"remove", "openrouter", "first", "--profile", "atlas"}).status, 3);
+  const auto refused = run({"remove", "openrouter", uid, "--profile", "atlas"});
+  EXPECT_EQ(refused.status, 3);
+  EXPECT_THAT(refused.err, HasSubstr("for: default"));
+
+  must({"profile", "unbind", "default", "openrouter", uid});
   must({"remove", "openrouter", uid, "--profile", "atlas"});
   EXPECT_THAT(labels(), ElementsAre("second", "third"));
 }
@@ -86,11 +91,51 @@ TEST_F(ManageTest, ReportNeedsAStatusThatHttpHas) {
   EXPECT_EQ(stored()[0].health.status, Status::ok);
 }
 
+TEST_F(ManageTest, ReportTakesEverySpellingOfAReset) {
+  for (const auto* said :
+       {"1776000090", "1776000090000", "1776000090.0", "2026-04-12T13:21:30Z", "90s",
+        "retry after 90 s", "resets in 1min 30 s", R"({"quotaResetDelay":"90000ms"})"}) {
+    must({"report", "openrouter", "1", "--status", "429", "--reset-at", said});
+    EXPECT_EQ(stored()[0].health.cooldown_until, now_ + Seconds{90}) << said;
+    must({"reset", "openrouter"});
+  }
+}
+
+TEST_F(ManageTest, ReportReadsTheAnswersBody) {
+  const auto json = must_json(
+      {"report", "openrouter", "1", "--status", "429", "--body", "-"},
+      R"({"error":{"code":"usage_limit_reached","message":"Slow down","resets_at":1776000090}})");
+  EXPECT_EQ(json["end"], "noted");
+  const auto health = stored()[0].health;
+  EXPECT_EQ(health.cooldown_until, now_ + Seconds{90});
+  EXPECT_EQ(health.error_reason, "usage_limit_reached");
+  EXPECT_EQ(health.error_message, "Slow down");
+
+  EXPECT_EQ(run({"report", "openrouter", "1", "--status", "429", "--body", "file"}).status, 2);
+}
+
+TEST_F(ManageTest, ReportByFingerprintIsAboutThatCredentialAndNoOther) {
+  const auto first = stored()[0].access_fingerprint;
+  must({"report", "openrouter", first, "--status", "429"});
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-2\n");
+
+  const auto gone = run({"report", "openrouter", "sha256:0123456789abcdef", "--status", "429"});
+  EXPECT_EQ(gone.status, 3);
+  EXPECT_THAT(gone.err, HasSubstr("replaced since"));
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-2\n");
+}
+
+TEST_F(ManageTest, ReportOfUnverifiedBillingRestsAMinute) {
+  must({"report", "openrouter", "1", "--status", "403", "--reason", "billing_unverified"});
+  EXPECT_EQ(stored()[0].health.cooldown_until, now_ + Seconds{60});
+}
+
 TEST_F(ManageTest, EverythingCoolingIsForLater) {
   for (const auto* n : {"1", "2", "3"}) must({"report", "openrouter", n, "--status", "429"});
   const auto ran = run({"token", "openrouter"});
   EXPECT_EQ(ran.status, 5);
   EXPECT_THAT(ran.out, IsEmpty());
+  EXPECT_THAT(ran.err, HasSubstr("until 2026-04-12T14:20:00Z"));
 }
 
 TEST_F(ManageTest, PriorityMovesWithinThePool) {

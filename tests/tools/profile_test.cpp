@@ -41,6 +41,63 @@ TEST_F(ProfileTest, BindSharesOneCredential) {
   EXPECT_EQ(run({"profile", "unbind", "atlas", "openrouter", stored()[0].uid}).status, 3);
 }
 
+TEST_F(ProfileTest, SeesOnlyWhatItIsBoundTo) {
+  must({"add", "openrouter", "--label", "mine", "--profile", "atlas"}, "sk-key-2");
+  const auto theirs = stored()[0].uid;
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"token", "openrouter", "--credential", theirs},
+           {"remove", "openrouter", theirs},
+           {"reset", "openrouter", theirs},
+           {"report", "openrouter", theirs, "--status", "429"},
+           {"priority", "openrouter", theirs, "1"},
+           {"refresh", "openrouter", theirs},
+           {"profile", "unbind", "atlas", "openrouter", theirs}}) {
+    auto as_atlas = words;
+    as_atlas.insert(as_atlas.end(), {"--profile", "atlas"});
+    const auto ran = run(as_atlas);
+    EXPECT_EQ(ran.status, 3) << words[0];
+    EXPECT_THAT(ran.err, HasSubstr("It is for: default")) << words[0];
+  }
+  for (const auto* verb : {"list", "status"}) {
+    const auto out = must({verb, "--profile", "atlas"}).out;
+    EXPECT_THAT(out, AllOf(HasSubstr("mine"), testing::Not(HasSubstr("work")))) << verb;
+  }
+}
+
+TEST_F(ProfileTest, ComesFromTheOptionThenTheEnvironmentThenTheHermesHome) {
+  must({"add", "openrouter", "--label", "mine", "--profile", "atlas"}, "sk-key-2");
+  const auto token = [&](std::vector<std::string> more = {}) {
+    more.insert(more.begin(), {"token", "openrouter"});
+    return must(more).out;
+  };
+  env_["HERMES_HOME"] = "/home/ada/.hermes";
+  EXPECT_EQ(token(), "sk-key-1\n");
+  for (const auto* home : {"/home/ada/.hermes/profiles/atlas", "/opt/data/profiles/atlas/"}) {
+    env_["HERMES_HOME"] = home;
+    EXPECT_EQ(token(), "sk-key-2\n") << home;
+    EXPECT_THAT(must({"status"}).out, testing::Not(HasSubstr("work")));
+  }
+  env_["AUTHDB_PROFILE"] = "default";
+  EXPECT_EQ(token(), "sk-key-1\n");
+  EXPECT_EQ(token({"--profile", "atlas"}), "sk-key-2\n");
+
+  env_.erase("AUTHDB_PROFILE");
+  env_["HERMES_HOME"] = "/home/ada/.hermes/profiles/forge";
+  EXPECT_EQ(run({"token", "openrouter"}).status, 3);
+}
+
+TEST_F(ProfileTest, RemovingOneTakesNothingFromAnother) {
+  must({"profile", "bind", "atlas", "openrouter", "work"});
+  must({"profile", "strategy", "atlas", "openrouter", "least_used"});
+
+  must({"profile", "remove", "atlas"});
+
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-1\n");
+  must({"profile", "add", "atlas"});
+  EXPECT_EQ(run({"token", "openrouter", "--profile", "atlas"}).status, 3);
+  EXPECT_EQ(reopen().provider_state("atlas", "openrouter")->strategy, Strategy::fill_first);
+}
+
 TEST_F(ProfileTest, RemoveKeepsTheCredentials) {
   must({"profile", "remove", "default"});
   EXPECT_THAT(*reopen().profiles(), ElementsAre("atlas"));

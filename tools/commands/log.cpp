@@ -63,7 +63,9 @@ Result<std::string> condition(Context& context, const Store& store, const Option
       where += " AND uid = " + sql_literal(*uid);
     }
   }
-  if (context.globals.profile) where += " AND profile = " + sql_literal(*context.globals.profile);
+  if (const auto profile = context.chosen_profile()) {
+    where += " AND profile = " + sql_literal(*profile);
+  }
   if (options.failures) where += " AND outcome IN ('rejected', 'not_sent', 'uncertain')";
   if (options.since) {
     const auto since = parse_instant(*options.since, context.clock(), Towards::past);

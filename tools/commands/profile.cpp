@@ -136,7 +136,7 @@ Json binding_json(const std::string& name, const PoolEntry& entry, bool bound) {
 Result<int> bind(Context& context, Store& store, const Words& words) {
   const auto& name = words[0];
   if (auto known = check_profile(store, name); !known) return fail(known.error());
-  const auto entry = find_target(context, store, context.profile(), words[1], words[2]);
+  const auto entry = find_anywhere(context, store, context.profile(), words[1], words[2]);
   if (!entry) return fail(entry.error());
   if (auto bound = store.bind(name, entry->credential.uid); !bound) return fail(bound.error());
   return done(context, "Profile " + in_quotes(name) + " may use the " + described(*entry),

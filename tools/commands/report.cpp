@@ -1,4 +1,7 @@
 // authdb report: what an inference call said about its credential.
+#include <array>
+
+#include "store/cooldown.h"
 #include "store/words.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -6,6 +9,7 @@
 #include "tools/render/json.h"
 #include "tools/render/number.h"
 #include "tools/render/text.h"
+#include "tools/secret_input.h"
 
 namespace authdb::cli {
 namespace {
@@ -13,13 +17,19 @@ namespace {
 constexpr std::string_view kManual =
     R"man(Tells the store how an inference call went, so that every program that shares it
 knows. After 429, 402, 403 or 5xx the credential cools down and the next one of
-the pool is used; --reset-at says until when, if the answer said so. A 2xx clears
-the mark. Tokens are never touched.
+the pool is used. A 2xx clears the mark. A pool's only live credential rests for
+a minute instead of an hour, unless the account is what was refused.
 
-For a 401 use `authdb token PROVIDER --rejected FINGERPRINT`, which gets a new
-bearer.
+The fingerprint of the bearer that was used is the surest TARGET: the report is
+about that one, whatever the store holds by now. After a 401 of a grant's bearer
+it is replaced at once, by one process for all that ask, and only if that fails
+does the credential cool down. With any other TARGET a 401 cools it down.
 
-T is a time like 2026-04-14T08:00:00Z or epoch seconds; 30m is in half an hour.
+--reset-at says until when the provider refuses, as it said it itself: a time
+like 2026-04-14T08:00:00Z, epoch seconds or milliseconds, `30m`, or a text like
+`resets in 2hr 5min`. `--body -` reads the answer's body from stdin and takes
+time, reason and message out of it. --reason is the provider's word for it, such
+as usage_limit_reached or billing_unverified.
 
 Exit codes
   0 done   2 usage, or ambiguous target   3 no such store, profile, provider or target
@@ -28,6 +38,8 @@ Exit codes
 Examples
   authdb report openrouter '#1' --status 429
   authdb report codex work@example.org --status 429 --reset-at 2h
+  authdb report nous sha256:0123456789abcdef --status 401
+  authdb report codex '#1' --status 429 --body - < answer.json
 )man";
 
 struct Options {
@@ -35,25 +47,85 @@ struct Options {
   std::string target;
   std::optional<std::string> status;
   std::optional<std::string> reset_at;
+  std::optional<std::string> reason;
+  std::optional<std::string> body;
 };
 
-Result<Report> read_report(const Options& options, Instant now) {
+// What the answer itself says, in the two shapes that error bodies have.
+Result<void> read_body(Context& context, Report& report) {
+  const auto body = read_all(context.in);
+  if (!body) return fail(body.error());
+  report.reset_at = reset_time(body->reveal(), context.clock());
+  const auto tree = Json::parse(body->reveal(), nullptr, false);
+  if (!tree.is_object()) return {};
+  const auto text = [](const Json& object, const char* key) {
+    const auto it = object.find(key);
+    return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+  };
+  const bool nested = tree.contains("error") && tree["error"].is_object();
+  const Json& error = nested ? tree["error"] : tree;
+  for (const char* key : {"code", "type", "error"}) {
+    if (report.reason.empty()) report.reason = text(error, key);
+  }
+  for (const char* key : {"message", "error_description"}) {
+    if (report.message.empty()) report.message = text(error, key);
+  }
+  return {};
+}
+
+std::optional<Instant> reset_at(const std::string& said, Instant now) {
+  if (const auto at = parse_instant(said, now, Towards::future)) return at;
+  return reset_time(said, now);
+}
+
+Result<Report> read_report(Context& context, const Options& options) {
   Report report;
+  report.profile = context.profile();
   if (!options.status) return fail(Errc::usage, "--status is missing");
   const auto status = parse_number(*options.status, 100, 599);
   if (!status) return fail(Errc::usage, "--status is an HTTP status, 100 to 599");
   report.http_status = static_cast<int>(*status);
-  if (options.reset_at) {
-    report.reset_at = parse_instant(*options.reset_at, now, Towards::future);
-    if (!report.reset_at) {
-      return fail(Errc::usage, "--reset-at is a time like 2026-04-14T08:00:00Z, or like 30m");
-    }
+  if (options.body && *options.body != "-") {
+    return fail(Errc::usage, "--body takes `-` and nothing else: the body comes on stdin");
   }
+  const auto now = context.clock();
+  const auto until = options.reset_at ? reset_at(*options.reset_at, now) : std::nullopt;
+  if (options.reset_at && !until) {
+    return fail(Errc::usage, "--reset-at is a time like 2026-04-14T08:00:00Z, or like 30m");
+  }
+  if (options.body) {
+    if (auto read = read_body(context, report); !read) return fail(read.error());
+  }
+  if (until) report.reset_at = until;
+  if (options.reason) report.reason = *options.reason;
   return report;
 }
 
+void print(Context& context, const PoolEntry& entry, const Report& report, oauth::Reported end,
+           const Credential& after) {
+  const auto& health = after.health;
+  if (context.globals.json) {
+    constexpr std::array kEnds{"noted", "renewed", "replaced_before"};
+    print_json(context.out, {{"provider", after.identity.provider},
+                             {"credential", after.uid},
+                             {"label", after.identity.label},
+                             {"end", kEnds.at(static_cast<std::size_t>(end))},
+                             {"status", word(health.status)},
+                             {"cooldown_until", to_json(health.cooldown_until)}});
+    return;
+  }
+  context.out << "Reported " << report.http_status << " for " << described(entry)
+              << "; status: " << word(health.status);
+  if (end == oauth::Reported::renewed) context.out << ", with a new bearer";
+  if (health.cooldown_until && *health.cooldown_until > context.clock()) {
+    const auto left = *health.cooldown_until - context.clock();
+    context.out << ", cooling down for " << duration(std::chrono::duration_cast<Seconds>(left));
+  }
+  context.out << '\n';
+}
+
 Result<int> run(Context& context, const Options& options) {
-  const auto report = read_report(options, context.clock());
+  const auto report = read_report(context, options);
   if (!report) return fail(report.error());
   auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
@@ -61,27 +133,14 @@ Result<int> run(Context& context, const Options& options) {
       find_target(context, *store, context.profile(), options.provider, options.target);
   if (!entry) return fail(entry.error());
   const auto& uid = entry->credential.uid;
+  const bool by_bearer = owns_bearer(entry->credential, options.target);
 
-  if (auto reported = store->report(uid, *report); !reported) return fail(reported.error());
-
+  const auto end = oauth::BearerSource(*store, context.bearer_parts())
+                       .report(uid, by_bearer ? options.target : "", *report);
+  if (!end) return fail(end.error());
   const auto after = store->find(uid);
   if (!after) return fail(after.error());
-  const auto& health = after->health;
-  if (context.globals.json) {
-    print_json(context.out, {{"provider", after->identity.provider},
-                             {"credential", uid},
-                             {"label", after->identity.label},
-                             {"status", word(health.status)},
-                             {"cooldown_until", to_json(health.cooldown_until)}});
-    return kOk;
-  }
-  context.out << "Reported " << report->http_status << " for " << described(*entry)
-              << "; status: " << word(health.status);
-  if (health.cooldown_until && *health.cooldown_until > context.clock()) {
-    const auto left = *health.cooldown_until - context.clock();
-    context.out << ", cooling down for " << duration(std::chrono::duration_cast<Seconds>(left));
-  }
-  context.out << '\n';
+  print(context, *entry, *report, *end, *after);
   return kOk;
 }
 
@@ -91,6 +150,8 @@ Run declare(Arguments& arguments) {
   arguments.positional("TARGET", options->target, "which one: uid, fingerprint, label or place");
   arguments.option("--status", "N", options->status, "the HTTP status of the call");
   arguments.option("--reset-at", "T", options->reset_at, "when the provider will serve it again");
+  arguments.option("--reason", "WORD", options->reason, "the provider's word for what is wrong");
+  arguments.option("--body", "-", options->body, "read the answer's body from stdin");
   return [options](Context& context) { return run(context, *options); };
 }
 

@@ -44,9 +44,8 @@ struct Options {
 std::string condition(const Context& context, const std::string& provider) {
   std::string where = "1";
   if (!provider.empty()) where += " AND provider = " + sql_literal(provider);
-  if (context.globals.profile) {
-    where += " AND uid IN (SELECT uid FROM pool WHERE profile = " +
-             sql_literal(*context.globals.profile) + ")";
+  if (const auto profile = context.chosen_profile()) {
+    where += " AND uid IN (SELECT uid FROM pool WHERE profile = " + sql_literal(*profile) + ")";
   }
   return where;
 }
@@ -58,8 +57,8 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
     if (!known) return fail(std::move(known).error());
     provider = *std::move(known);
   }
-  if (context.globals.profile) {
-    if (auto checked = check_profile(store, *context.globals.profile); !checked) {
+  if (const auto profile = context.chosen_profile()) {
+    if (auto checked = check_profile(store, *profile); !checked) {
       return fail(std::move(checked).error());
     }
   }
