@@ -55,10 +55,14 @@ RotateRequest rotate_request(const BearerRequest& request) {
 
 std::string login_hint(const BearerParts& parts, const std::string& provider) {
   const Provider* known = parts.registry ? parts.registry().find(provider) : nullptr;
-  const std::string tool =
-      known == nullptr || known->login_hint.empty() ? "" : " (" + known->login_hint + ")";
-  return "Log in again with the tool that owns this login" + tool +
-         ", then: authdb migrate. Or hand over a new grant: authdb add " + provider + " --grant";
+  if (known == nullptr) {
+    return "Log in again with the tool that owns this login, then: authdb migrate. Or hand over a "
+           "new grant: authdb add " +
+           provider + " --grant";
+  }
+  const std::string tool = known->login_hint.empty() ? "" : " (" + known->login_hint + ")";
+  return "Log in again: authdb login " + provider + ". Or with the tool that owns this login" +
+         tool + ", then: authdb migrate";
 }
 
 Result<Bearer> Serving::serve(const Credential& row) const {

@@ -19,7 +19,7 @@ mkdir -p "$scratch/.hermes/profiles"/{atlas,forge}
 install -m 600 "$samples/01_root_old_v011.json" "$scratch/.hermes/auth.json"
 install -m 600 "$samples/02_profile_atlas_cloned_old.json" "$scratch/.hermes/profiles/atlas/auth.json"
 install -m 600 "$samples/03_profile_forge_forked_newer_old.json" "$scratch/.hermes/profiles/forge/auth.json"
-"$bin/authdb-portal" --port-file "$scratch/portal" --quiet --exit-with-parent >"$scratch/portal.out" &
+"$bin/authdb-portal" --port-file "$scratch/portal" --quiet --exit-with-parent --auto-approve-device >"$scratch/portal.out" &
 portal=$!
 until [ -s "$scratch/portal" ]; do kill -0 "$portal"; done
 url=$(cat "$scratch/portal")

@@ -14,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "oauth/bearer.h"
@@ -55,6 +56,12 @@ struct Context {
   bool err_is_terminal = false;
   std::shared_ptr<oauth::HttpTransport> http = {};  // empty: libcurl, if a request is needed
   std::filesystem::path providers_dir = {};         // empty: ProviderRegistry::default_directory()
+  // Between two polls of a login. Tests move their clock instead.
+  std::function<void(Milliseconds)> wait = [](Milliseconds span) {
+    std::this_thread::sleep_for(span);
+  };
+  // Opens a page for a person; false if that failed. Empty: there is no browser.
+  std::function<bool(const std::string& url)> browse = {};
   Globals globals = {};
 
   // --profile, else $AUTHDB_PROFILE, else the NAME of a $HERMES_HOME that is `…/profiles/NAME`.

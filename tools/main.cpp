@@ -5,6 +5,7 @@
 #include <iostream>
 #include <typeinfo>
 
+#include "tools/browser.h"
 #include "tools/command.h"
 #include "tools/secret_input.h"
 
@@ -28,6 +29,7 @@ int main(int argc, char** argv) try {
   context.out_is_terminal = ::isatty(STDOUT_FILENO) == 1;
   context.err_is_terminal = ::isatty(STDERR_FILENO) == 1;
   if (::isatty(STDIN_FILENO) == 1) context.ask = ask_hidden;
+  if (has_browser(context.env)) context.browse = open_in_browser;
   return dispatch({argv + 1, argv + argc}, context);
 } catch (const std::exception& exception) {
   return report_defect(exception);

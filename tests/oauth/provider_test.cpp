@@ -111,7 +111,7 @@ TEST_F(Providers, KnowHowALoginIsHad) {
   EXPECT_EQ(codex.login, "codex_device");
   EXPECT_EQ(codex.device_token_endpoint, "https://auth.openai.com/api/accounts/deviceauth/token");
   EXPECT_EQ(codex.verification_uri, "https://auth.openai.com/codex/device");
-  EXPECT_EQ(codex.redirect_uri, "https://auth.openai.com/deviceauth/callback");
+  EXPECT_EQ(codex.redirect_uri, "http://localhost:1455/auth/callback");
   EXPECT_EQ(anthropic.login, "pasted_code");
   EXPECT_EQ(anthropic.authorization_params.at("code"), "true");
   EXPECT_EQ(anthropic.code_body, "json");

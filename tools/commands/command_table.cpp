@@ -6,10 +6,10 @@ namespace authdb::cli {
 
 std::span<const Command* const> all_commands() {
   static constexpr std::array kCommands{
-      &kMigrate, &kAdd,    &kProviders,                      // setup
-      &kToken,   &kReport, &kRefresh,   &kMint,              // use
-      &kStatus,  &kList,   &kLog,       &kSql,               // look
-      &kProfile, &kReset,  &kPriority,  &kRemove, &kLogout,  // manage
+      &kLogin,   &kMigrate, &kAdd,      &kProviders,            // setup
+      &kToken,   &kReport,  &kRefresh,  &kMint,                 // use
+      &kStatus,  &kList,    &kLog,      &kSql,                  // look
+      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,  // manage
   };
   return kCommands;
 }

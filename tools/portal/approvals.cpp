@@ -25,12 +25,12 @@ std::string new_user_code() {
 Approvals::Approvals(const Options& options, const SimClock& clock)
     : options_(options), clock_(clock) {}
 
-DeviceCode Approvals::start_device(const GrantRequest& request) {
+DeviceCode Approvals::start_device(const GrantRequest& request, const std::string& challenge) {
   const std::lock_guard lock(mutex_);
   DeviceCode code{fake_token("dev_SIM_"), new_user_code()};
   const auto expires_at = clock_.now_ms() + options_.device_ttl.count() * 1000;
   const auto state = options_.auto_approve_device ? State::kApproved : State::kPending;
-  devices_[code.device_code] = {request, code.user_code, expires_at, state};
+  devices_[code.device_code] = {request, code.user_code, expires_at, state, challenge};
   return code;
 }
 
@@ -50,8 +50,23 @@ bool Approvals::deny_device(const std::string& user_code) {
   return device != nullptr;
 }
 
-Granted<GrantRequest> Approvals::redeem_device(const std::string& device_code) {
+Granted<GrantRequest> Approvals::redeem_device(const std::string& device_code,
+                                               const std::string& verifier) {
   const std::lock_guard lock(mutex_);
+  return redeem_locked(device_code, verifier);
+}
+
+Granted<GrantRequest> Approvals::redeem_user_code(const std::string& user_code,
+                                                  const std::string& verifier) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [device_code, device] : devices_) {
+    if (device.user_code == user_code) return redeem_locked(std::string(device_code), verifier);
+  }
+  return refuse("invalid_grant", "user code is not known");
+}
+
+Granted<GrantRequest> Approvals::redeem_locked(const std::string& device_code,
+                                               const std::string& verifier) {
   const auto found = devices_.find(device_code);
   if (found == devices_.end()) return refuse("invalid_grant", "device code is not known");
   const Device device = found->second;
@@ -63,6 +78,9 @@ Granted<GrantRequest> Approvals::redeem_device(const std::string& device_code) {
   }
   devices_.erase(found);
   if (device.state == State::kDenied) return refuse("access_denied", "The user said no");
+  if (!device.challenge.empty() && device.challenge != pkce_challenge(verifier)) {
+    return refuse("invalid_grant", "code_verifier does not match");
+  }
   return device.grant;
 }
 
@@ -74,16 +92,20 @@ std::string Approvals::start_authorization(AuthorizationRequest request) {
 }
 
 Granted<GrantRequest> Approvals::redeem_authorization(const std::string& code,
-                                                      const std::string& verifier,
-                                                      const std::string& redirect_uri) {
+                                                      const CodeProof& proof) {
   const std::lock_guard lock(mutex_);
   const auto found = authorizations_.find(code);
   if (found == authorizations_.end()) return refuse("invalid_grant", "code is not valid");
   const AuthorizationRequest request = std::move(found->second);
   authorizations_.erase(found);
-  if (request.redirect_uri != redirect_uri) return refuse("invalid_grant", "redirect_uri differs");
-  if (request.challenge != pkce_challenge(verifier)) {
+  if (request.redirect_uri != proof.redirect_uri) {
+    return refuse("invalid_grant", "redirect_uri differs");
+  }
+  if (request.challenge != pkce_challenge(proof.verifier)) {
     return refuse("invalid_grant", "code_verifier does not match");
+  }
+  if (!proof.state.empty() && proof.state != request.state) {
+    return refuse("invalid_grant", "state differs");
   }
   return request.grant;
 }

@@ -21,23 +21,33 @@ struct AuthorizationRequest {
   GrantRequest grant;
   std::string redirect_uri;
   std::string challenge;  // S256
+  std::string state;      // what an exchange that names one must name
+};
+
+// What an exchange of a code must prove.
+struct CodeProof {
+  std::string verifier;
+  std::string redirect_uri;
+  std::string state;  // empty: the exchange names none
 };
 
 class Approvals {
  public:
   Approvals(const Options& options, const SimClock& clock);
 
-  DeviceCode start_device(const GrantRequest& request);
+  // `challenge` (S256) may be empty: then no verifier is asked for.
+  DeviceCode start_device(const GrantRequest& request, const std::string& challenge = {});
   bool approve_device(const std::string& user_code, const std::string& account);  // false: unknown
   bool deny_device(const std::string& user_code);
   // Errors: authorization_pending, access_denied, expired_token, invalid_grant; all 400.
-  Granted<GrantRequest> redeem_device(const std::string& device_code);
+  Granted<GrantRequest> redeem_device(const std::string& device_code,
+                                      const std::string& verifier = {});
+  // The same by the code that the user sees.
+  Granted<GrantRequest> redeem_user_code(const std::string& user_code, const std::string& verifier);
 
   std::string start_authorization(AuthorizationRequest request);  // the code
-  // Error: invalid_grant, also when the verifier or the redirect URI do not match. The code is
-  // gone either way.
-  Granted<GrantRequest> redeem_authorization(const std::string& code, const std::string& verifier,
-                                             const std::string& redirect_uri);
+  // Error: invalid_grant, also when the proof does not match. The code is gone either way.
+  Granted<GrantRequest> redeem_authorization(const std::string& code, const CodeProof& proof);
   void reset();
 
  private:
@@ -47,8 +57,10 @@ class Approvals {
     std::string user_code;
     std::int64_t expires_at = 0;
     State state = State::kPending;
+    std::string challenge;
   };
 
+  Granted<GrantRequest> redeem_locked(const std::string& device_code, const std::string& verifier);
   Device* find(const std::string& user_code);
 
   const Options& options_;

@@ -21,6 +21,8 @@ struct TokenRequest {
   std::string code{};
   std::string code_verifier{};
   std::string redirect_uri{};
+  std::string user_code{};
+  std::string state{};
 };
 
 struct Dialect {
@@ -34,5 +36,9 @@ struct Dialect {
 
 extern const Dialect kNous;      // POST /api/oauth/token
 extern const Dialect kStandard;  // POST /oauth/token, RFC 6749
+extern const Dialect kJson;      // POST /v1/oauth/token, bodies in JSON
+
+// MiniMax's answer to a poll for a user code: always 200, and a `status`.
+Answer user_code_answer(const Granted<Grant>& granted);
 
 }  // namespace authdb::portal

@@ -37,7 +37,12 @@ Endpoints:
   POST /v1/chat/completions, GET /v1/models
                                 for live bearers of the era only; others get 401
   POST /oauth/token             RFC 6749 with the same rotation; also authorization_code with PKCE
-  GET  /oauth/authorize         says yes at once and redirects to a loopback redirect_uri
+  POST /v1/oauth/token          the same with bodies in JSON
+  GET  /oauth/authorize         says yes at once and redirects to a loopback redirect_uri; with
+                                code=true shows {"paste":"CODE#STATE"} instead
+  POST /api/accounts/deviceauth/usercode, /api/accounts/deviceauth/token
+                                Codex's device login, which ends in an authorization code
+  POST /oauth/code              MiniMax's user code, polled for at /oauth/token
   POST /oauth/revoke, GET /.well-known/openid-configuration
 
 Control, all in JSON; an unknown field is refused by name:

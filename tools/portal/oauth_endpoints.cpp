@@ -8,6 +8,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kDeviceGrant = "urn:ietf:params:oauth:grant-type:device_code";
+constexpr const char* kUserCodeGrant = "urn:ietf:params:oauth:grant-type:user_code";
 
 Answer oauth_error(int status, const char* code, const char* description) {
   return json_answer(status, {{"error", code}, {"error_description", description}});
@@ -46,6 +47,7 @@ OauthEndpoints::OauthEndpoints(World& world, HttpFront& front) : world_(world) {
 void OauthEndpoints::add_token_routes(HttpFront& front) {
   add_token_route(front, kNous);
   add_token_route(front, kStandard);
+  add_token_route(front, kJson);
   front.Post("/oauth/revoke", [this](const auto& request, auto& response) {
     const auto token = request.get_param_value("token");
     auto seen = record(Endpoint::kRevoke, request);
@@ -63,6 +65,16 @@ void OauthEndpoints::add_login_routes(HttpFront& front) {
     serve(
         record(Endpoint::kDevice, request), [&] { return device_code(request); }, response);
   });
+  const auto device_route = [&](const char* path,
+                                Answer (OauthEndpoints::*answer)(const httplib::Request&)) {
+    front.Post(path, [this, answer](const auto& request, auto& response) {
+      serve(
+          record(Endpoint::kDevice, request), [&] { return (this->*answer)(request); }, response);
+    });
+  };
+  device_route("/api/accounts/deviceauth/usercode", &OauthEndpoints::codex_user_code);
+  device_route("/api/accounts/deviceauth/token", &OauthEndpoints::codex_device_token);
+  device_route("/oauth/code", &OauthEndpoints::minimax_code);
   front.Get("/oauth/authorize", [this](const auto& request, auto& response) {
     serve(
         record(Endpoint::kAuthorize, request), [&] { return authorize(request); }, response);
@@ -130,6 +142,10 @@ RequestRecord OauthEndpoints::record(Endpoint endpoint, const httplib::Request& 
 }
 
 Answer OauthEndpoints::token(const Dialect& dialect, const TokenRequest& request) {
+  if (request.grant_type == kUserCodeGrant) {
+    return user_code_answer(
+        login(world_.approvals.redeem_user_code(request.user_code, request.code_verifier)));
+  }
   const auto grant = exchange(dialect, request);
   if (!grant) return json_answer(grant.error().status, dialect.failure(grant.error()));
   return json_answer(200, dialect.success(world_, *grant));
@@ -144,11 +160,11 @@ Granted<Grant> OauthEndpoints::exchange(const Dialect& dialect, const TokenReque
     return world_.issuer.refresh(request.refresh_token, request.client_id);
   }
   if (request.grant_type == kDeviceGrant) {
-    return login(world_.approvals.redeem_device(request.device_code));
+    return login(world_.approvals.redeem_device(request.device_code, request.code_verifier));
   }
   if (request.grant_type == "authorization_code") {
-    return login(world_.approvals.redeem_authorization(request.code, request.code_verifier,
-                                                       request.redirect_uri));
+    return login(world_.approvals.redeem_authorization(
+        request.code, {request.code_verifier, request.redirect_uri, request.state}));
   }
   return tl::unexpected(OauthError{400, "unsupported_grant_type", "grant_type is not supported"});
 }
@@ -163,7 +179,7 @@ Answer OauthEndpoints::device_code(const httplib::Request& request) {
   grant.client_id = request.get_param_value("client_id");
   grant.scope = request.get_param_value("scope");
   if (grant.client_id.empty()) return oauth_error(400, "invalid_request", "client_id is missing");
-  const auto code = world_.approvals.start_device(grant);
+  const auto code = world_.approvals.start_device(grant, request.get_param_value("code_challenge"));
   const auto verification_uri = world_.base_url + "/device";
   return json_answer(
       200, {{"device_code", code.device_code},
@@ -174,7 +190,56 @@ Answer OauthEndpoints::device_code(const httplib::Request& request) {
             {"interval", world_.options.device_interval.count()}});
 }
 
-// The user who says yes is simulated too, so this goes straight back with a code.
+// OpenAI's own device login: it polls for an authorization code whose verifier the server drew.
+Answer OauthEndpoints::codex_user_code(const httplib::Request& request) {
+  const auto body = json::parse(request.body, nullptr, false);
+  if (!body.is_object() || !body.contains("client_id")) {
+    return oauth_error(400, "invalid_request", "expected JSON with a client_id");
+  }
+  GrantRequest grant;
+  grant.client_id = body.value("client_id", "");
+  const auto code = world_.approvals.start_device(grant);
+  return json_answer(200, {{"device_auth_id", code.device_code},
+                           {"user_code", code.user_code},
+                           {"interval", std::to_string(world_.options.device_interval.count())}});
+}
+
+Answer OauthEndpoints::codex_device_token(const httplib::Request& request) {
+  const auto body = json::parse(request.body, nullptr, false);
+  if (!body.is_object()) return oauth_error(400, "invalid_request", "expected JSON");
+  const auto approved = world_.approvals.redeem_device(body.value("device_auth_id", ""));
+  if (!approved) {
+    const bool pending = approved.error().code == "authorization_pending";
+    return json_answer(pending ? 403 : 400, kStandard.failure(approved.error()));
+  }
+  const auto verifier = fake_token("verifier_SIM_") + fake_token("_");
+  const auto challenge = pkce_challenge(verifier);
+  const auto code = world_.approvals.start_authorization(
+      {*approved, world_.base_url + "/deviceauth/callback", challenge, ""});
+  return json_answer(
+      200,
+      {{"authorization_code", code}, {"code_verifier", verifier}, {"code_challenge", challenge}});
+}
+
+Answer OauthEndpoints::minimax_code(const httplib::Request& request) {
+  const auto field = [&](const char* name) { return request.get_param_value(name); };
+  if (field("response_type") != "code" || field("code_challenge_method") != "S256" ||
+      field("code_challenge").empty() || !request.has_header("x-request-id")) {
+    return oauth_error(400, "invalid_request", "needs response_type, PKCE S256 and x-request-id");
+  }
+  GrantRequest grant;
+  grant.client_id = field("client_id");
+  grant.scope = field("scope");
+  const auto code = world_.approvals.start_device(grant, field("code_challenge"));
+  return json_answer(200, {{"user_code", code.user_code},
+                           {"verification_uri", world_.base_url + "/device"},
+                           {"expired_in", world_.options.device_ttl.count()},
+                           {"interval", world_.options.device_interval.count() * 1000},
+                           {"state", field("state")}});
+}
+
+// The user who says yes is simulated too, so this goes straight back with a code; with code=true it
+// shows what is to be pasted instead.
 Answer OauthEndpoints::authorize(const httplib::Request& request) {
   const auto field = [&](const char* name) { return request.get_param_value(name); };
   const auto redirect_uri = field("redirect_uri");
@@ -182,18 +247,21 @@ Answer OauthEndpoints::authorize(const httplib::Request& request) {
       field("code_challenge").empty() || field("code_challenge_method") != "S256") {
     return oauth_error(400, "invalid_request", "needs response_type=code, client_id, PKCE S256");
   }
-  if (!is_loopback_url(redirect_uri)) {
+  const bool shown = field("code") == "true";
+  if (!shown && !is_loopback_url(redirect_uri)) {
     return oauth_error(400, "invalid_request", "redirect_uri must be http on loopback");
   }
   GrantRequest grant;
   grant.client_id = field("client_id");
   grant.scope = field("scope");
   const auto code = world_.approvals.start_authorization(
-      {std::move(grant), redirect_uri, field("code_challenge")});
+      {std::move(grant), redirect_uri, field("code_challenge"), field("state")});
+  if (shown) return json_answer(200, {{"paste", code + "#" + field("state")}});
   Answer answer = json_answer(302, json::object());
   answer.headers.emplace_back(
       "Location",
-      httplib::append_query_params(redirect_uri, {{"code", code}, {"state", field("state")}}));
+      httplib::append_query_params(
+          redirect_uri, {{"code", code}, {"state", field("state")}, {"iss", world_.base_url}}));
   return answer;
 }
 

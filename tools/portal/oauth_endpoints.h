@@ -28,6 +28,9 @@ class OauthEndpoints {
   Granted<Grant> exchange(const Dialect& dialect, const TokenRequest& request);
   Granted<Grant> login(const Granted<GrantRequest>& approved);
   Answer device_code(const httplib::Request& request);
+  Answer codex_user_code(const httplib::Request& request);
+  Answer codex_device_token(const httplib::Request& request);
+  Answer minimax_code(const httplib::Request& request);
   Answer authorize(const httplib::Request& request);
   Answer agent_key(const httplib::Request& request);
   Answer infer(const httplib::Request& request);

@@ -11,7 +11,10 @@
 // It is an independent check, so it shares no code with store/ or oauth/. Over HTTP it serves
 //   POST /api/oauth/token          Nous dialect: refresh_token in the body or x-nous-refresh-token
 //   POST /oauth/token              RFC 6749: refresh_token, device_code, authorization_code (PKCE)
+//   POST /v1/oauth/token           the same with bodies in JSON
 //   POST /api/oauth/device/code    GET /oauth/authorize    POST /oauth/revoke
+//   POST /api/accounts/deviceauth/usercode, …/token        Codex's device login
+//   POST /oauth/code               MiniMax's user code, polled for at /oauth/token
 //   POST /api/oauth/agent-key      POST /v1/chat/completions    GET /v1/models
 //   GET  /.well-known/openid-configuration
 //   /_control/…                    everything below as JSON; `authdb-portal --help` lists it

@@ -1,0 +1,74 @@
+// What the device logins share: starting one, and asking until a person has approved it (RFC 8628).
+//
+// Thread safety: one login's, as login.h.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "oauth/login.h"
+#include "oauth/token_answer.h"
+
+namespace authdb::oauth {
+
+// How often to ask (RFC 8628 section 3.5).
+class PollPace {
+ public:
+  explicit PollPace(Milliseconds interval) : interval_(interval) {}
+
+  Milliseconds next() const { return std::max(interval_, back_off_); }
+  Milliseconds interval() const { return interval_; }
+  void pending() { back_off_ = Milliseconds{0}; }
+  // For this and all later polls.
+  void slow_down() {
+    interval_ += Seconds{5};
+    pending();
+  }
+  // Nothing usable came: 5 s, 10 s, … 60 s, or what the server asked for.
+  void trouble(std::optional<Seconds> retry_after);
+
+ private:
+  Milliseconds interval_;
+  Milliseconds back_off_{0};
+};
+
+// What one poll said.
+struct Polled {
+  enum class Kind { granted, pending, slow_down, trouble, refused };
+  Kind kind = Kind::trouble;
+  std::optional<Error> error = {};  // with `refused`
+};
+
+// RFC 8628's meaning of an answer. `secrets` are kept out of messages.
+Polled read_device_poll(const Answer& answer, const std::vector<const Secret*>& secrets);
+
+// A login that has been started and waits for a person.
+struct Pending {
+  PollPace pace;
+  Instant deadline;
+  int troubles_allowed = 0;  // in a row; 0: any number
+};
+
+// Asks until it is granted. try_later if the deadline passes first.
+Result<LoginAnswer> poll_until_granted(const LoginParts& parts, Pending pending,
+                                       const std::function<Answer()>& ask,
+                                       const std::function<Polled(const Answer&)>& read);
+
+// The first request of a device login, which may be repeated: an overloaded server is asked up to
+// four times. The answer is a JSON object.
+Result<TokenAnswer> start_device_login(const LoginParts& parts, const HttpRequest& request);
+
+// Of an `interval` in units of `unit`: RFC 8628's 5 s if it is absent or nonsense.
+Milliseconds poll_interval(const TokenAnswer& answer, Milliseconds unit);
+
+// Now and as long as the answer's code or the caller's patience lasts.
+Instant login_deadline(const LoginParts& parts, const TokenAnswer& answer);
+
+// The page to open: the answer's, else the provider's own.
+std::string verification_uri(const LoginParts& parts, const TokenAnswer& answer);
+
+// usage-proof reading of what a device answer must have; login_needed naming what is missing.
+Result<void> check_fields(const TokenAnswer& answer, std::initializer_list<const char*> needed);
+
+}  // namespace authdb::oauth

@@ -1,0 +1,243 @@
+#include "oauth/new_session.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "store/claims.h"
+
+namespace authdb::oauth {
+namespace {
+
+using nlohmann::json;
+
+// Others may hold the credential's lock for a whole refresh, or move it between plan and apply.
+constexpr int kTries = 4;
+
+constexpr const char* kIdToken = "id_token";
+
+struct Account {
+  std::string account;  // OpenAI's account id; else empty
+  std::string subject;
+  std::string stored;  // what Identity::account says: one of the two
+};
+
+Account account_of(const NewSession& session) {
+  const std::string& known = session.identity.account;
+  return {known == session.subject ? "" : known, session.subject, known};
+}
+
+Account account_of(const Store& store, const Credential& row) {
+  Account out{{}, {}, row.identity.account};
+  const auto held = store.unseal(row.uid);
+  if (!held) return out;
+  if (const auto claims = read_claims(held->access_token.reveal())) {
+    out.account = claims->account;
+    out.subject = claims->subject;
+  }
+  return out;
+}
+
+enum class Sameness { same, unknown, other };
+
+Sameness compare(const Account& a, const Account& b) {
+  const bool accounts = !a.account.empty() && !b.account.empty();
+  const bool subjects = !a.subject.empty() && !b.subject.empty();
+  if (accounts || subjects) {
+    const bool equal =
+        (!accounts || a.account == b.account) && (!subjects || a.subject == b.subject);
+    return equal ? Sameness::same : Sameness::other;
+  }
+  if (a.stored.empty() || b.stored.empty()) return Sameness::unknown;
+  return a.stored == b.stored ? Sameness::same : Sameness::other;
+}
+
+std::vector<Credential> labelled(const std::vector<Credential>& rows, const std::string& label) {
+  std::vector<Credential> out;
+  if (label.empty()) return out;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(out),
+               [&](const Credential& row) { return row.identity.label == label; });
+  return out;
+}
+
+bool bound_to(const Store& store, const Credential& row, const std::string& profile) {
+  const auto users = store.profiles_of(row.uid);
+  return users && std::find(users->begin(), users->end(), profile) != users->end();
+}
+
+struct Choice {
+  const Credential* row = nullptr;  // null: a new credential
+  bool label_is_anothers = false;
+};
+
+Choice choose(const Store& store, const std::vector<Credential>& rows, const NewSession& session,
+              const KeepOptions& options) {
+  const Account account = account_of(session);
+  Choice choice;
+  const Credential* named = nullptr;
+  int best = -1;
+  for (const Credential& row : rows) {
+    if (row.identity.auth_type != AuthType::oauth) continue;
+    const Secret& token = session.grant.refresh_token;
+    if (!token.empty() && row.refresh_hash == token_hash(token)) return {&row, false};
+    const bool has_label = !options.label.empty() && row.identity.label == options.label;
+    const Sameness sameness = compare(account, account_of(store, row));
+    if (has_label && sameness == Sameness::unknown) named = &row;
+    if (has_label && sameness == Sameness::other) choice.label_is_anothers = true;
+    if (sameness != Sameness::same) continue;
+    const int merit = (has_label ? 4 : 0) + (row.health.status == Status::dead ? 2 : 0) +
+                      (bound_to(store, row, options.profile) ? 1 : 0);
+    if (merit > best) choice.row = &row;
+    best = std::max(best, merit);
+  }
+  if (named != nullptr && best < 4) choice.row = named;
+  return choice;
+}
+
+std::string free_label(const std::vector<Credential>& rows, const std::string& provider) {
+  auto n = rows.size() + 1;
+  const auto taken = [&] {
+    return !labelled(rows, provider + "-oauth-" + std::to_string(n)).empty();
+  };
+  while (taken()) ++n;
+  return provider + "-oauth-" + std::to_string(n);
+}
+
+Grant clone(const Grant& grant) {
+  Grant out;
+  out.access_token = grant.access_token.clone();
+  out.refresh_token = grant.refresh_token.clone();
+  out.obtained_at = grant.obtained_at;
+  out.obtained_derived = grant.obtained_derived;
+  out.expires_at = grant.expires_at;
+  out.session_ends_at = grant.session_ends_at;
+  out.bearer_kind = grant.bearer_kind;
+  out.scope = grant.scope;
+  out.token_type = grant.token_type;
+  out.inference_base_url = grant.inference_base_url;
+  return out;
+}
+
+// What the tool that wrote the row knew of it stays; the login's own facts are new.
+Identity renewed_identity(const Identity& old, const NewSession& session) {
+  Identity identity = old;
+  const auto take = [](std::string& into, const std::string& from) {
+    if (!from.empty()) into = from;
+  };
+  take(identity.client_id, session.identity.client_id);
+  take(identity.scope, session.identity.scope);
+  take(identity.token_type, session.identity.token_type);
+  take(identity.portal_base_url, session.identity.portal_base_url);
+  take(identity.inference_base_url, session.identity.inference_base_url);
+  take(identity.account, session.identity.account);
+  return identity;
+}
+
+// The id token travels with its grant, for tools that want to see it in their files.
+std::optional<Secret> extra_with_id_token(const Store& store, const Credential* row,
+                                          const NewSession& session) {
+  json extra = json::object();
+  if (row != nullptr) {
+    const auto stored = store.unseal_extra(row->uid);
+    if (!stored) return std::nullopt;
+    json parsed = json::parse(stored->reveal(), nullptr, false);
+    if (parsed.is_object()) extra = std::move(parsed);
+  }
+  if (session.id_token.empty() && !extra.contains(kIdToken)) return std::nullopt;
+  extra.erase(kIdToken);
+  if (!session.id_token.empty()) extra[kIdToken] = std::string(session.id_token.reveal());
+  return Secret::take(extra.dump(-1, ' ', false, json::error_handler_t::replace));
+}
+
+CredentialChange change_for(const Store& store, const std::vector<Credential>& rows,
+                            const Choice& choice, const NewSession& session,
+                            const KeepOptions& options) {
+  CredentialChange change;
+  change.origin = Origin::login;
+  change.kind = AttemptKind::login;
+  change.grant = clone(session.grant);
+  change.extra = extra_with_id_token(store, choice.row, session);
+  change.bindings = {{options.profile, std::nullopt}};
+  change.health = Health{};
+  change.hold = Hold::none;
+  if (choice.row == nullptr) {
+    change.identity = session.identity;
+  } else {
+    change.uid = choice.row->uid;
+    change.planned_against = choice.row->generation;
+    change.new_family = true;
+    change.identity = renewed_identity(choice.row->identity, session);
+    change.health->request_count = choice.row->health.request_count;
+    change.health->last_used_at = choice.row->health.last_used_at;
+  }
+  std::string& label = change.identity->label;
+  if (!options.label.empty() && !choice.label_is_anothers) label = options.label;
+  const bool taken = choice.row == nullptr && !labelled(rows, label).empty();
+  if (label.empty() || taken) label = free_label(rows, session.identity.provider);
+  return change;
+}
+
+// Whoever logs in wants to use it.
+void lift_suppression(const Store& store, const std::string& profile, Change& change) {
+  const Identity& identity = *change.credentials.front().identity;
+  auto state = store.provider_state(profile, identity.provider);
+  if (!state || std::erase(state->suppressed_sources, identity.source) == 0) return;
+  state->profile = profile;
+  state->provider = identity.provider;
+  state->extra = Secret{};  // stays as it is
+  change.states.push_back(*std::move(state));
+}
+
+Error lost(const Error& error) {
+  return {error.code, "the login was granted, but could not be stored: " + error.message,
+          "The new session is lost, the old one is untouched. " +
+              (error.hint.empty() ? "Log in once more." : error.hint)};
+}
+
+}  // namespace
+
+Result<void> check_keepable(Store& store, const std::string& provider, const std::string& label) {
+  // A store that cannot be written must say so before there is something to lose.
+  if (auto writable = store.apply(Change{}); !writable) return fail(writable.error());
+  const auto rows = store.list({provider, {}, false});
+  if (!rows) return fail(rows.error());
+  const auto named = labelled(*rows, label);
+  if (named.size() > 1) {
+    std::string uids;
+    for (const Credential& row : named) uids += (uids.empty() ? "" : ", ") + row.uid;
+    return fail(Errc::usage, "several credentials of " + provider + " have that label: " + uids,
+                "Choose another label; the same account is recognised without one.");
+  }
+  if (!named.empty() && named.front().identity.auth_type == AuthType::api_key) {
+    return fail(Errc::usage, "that label is an API key's (" + named.front().uid + ")",
+                "Choose another label.");
+  }
+  return {};
+}
+
+Result<KeptSession> keep_session(Store& store, const NewSession& session,
+                                 const KeepOptions& options) {
+  Error error{Errc::busy, "others kept changing the credential", ""};
+  for (int tried = 0; tried < kTries; ++tried) {
+    const auto rows = store.list({session.identity.provider, {}, false});
+    if (!rows) return fail(lost(rows.error()));
+    const Choice choice = choose(store, *rows, session, options);
+    Change change;
+    change.profiles = {options.profile};
+    change.credentials.push_back(change_for(store, *rows, choice, session, options));
+    lift_suppression(store, options.profile, change);
+    const auto applied = store.apply(change);
+    if (applied && !applied->stale_plan) {
+      KeptSession kept{applied->uids.front(), choice.row != nullptr, session.warning};
+      if (choice.label_is_anothers && choice.row == nullptr) {
+        kept.warning =
+            "the credential \"" + options.label + "\" is another account's and was left alone";
+      }
+      return kept;
+    }
+    if (!applied) error = applied.error();
+    if (!applied && error.code != Errc::busy) break;
+  }
+  return fail(lost(error));
+}
+
+}  // namespace authdb::oauth

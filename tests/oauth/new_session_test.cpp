@@ -1,0 +1,261 @@
+// What becomes of a login in the store.
+#include "oauth/new_session.h"
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "bearer_fixture.h"
+
+namespace authdb::oauth {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+std::string token_of(const std::string& account, const std::string& subject) {
+  return fake_jwt(nlohmann::json{{"sub", subject},
+                                 {"https://api.openai.com/auth", {{"chatgpt_account_id", account}}}}
+                      .dump());
+}
+
+// As log_in() would yield it for the bearer of such a token.
+NewSession session_of(const std::string& access, const std::string& account,
+                      const std::string& subject, const std::string& refresh = "new-refresh") {
+  NewSession session;
+  session.identity.provider = "nous";
+  session.identity.client_id = "hermes-cli";
+  session.identity.scope = "inference:invoke";
+  session.identity.source = "manual:device_code";
+  session.identity.account = account.empty() ? subject : account;
+  session.subject = subject;
+  session.grant.access_token = Secret::copy_of(access);
+  session.grant.refresh_token = Secret::copy_of(refresh);
+  session.grant.obtained_at = kStart;
+  session.grant.expires_at = kStart + Seconds{900};
+  session.grant.session_ends_at = kStart + std::chrono::days{30};
+  return session;
+}
+
+class Keeping : public BearerTest {
+ protected:
+  Result<KeptSession> keep(const NewSession& session, const std::string& label = {},
+                           const std::string& profile = "default") {
+    auto store = open();
+    return keep_session(store, session, {profile, label});
+  }
+  Uid add_account(const std::string& label, const std::string& account,
+                  const std::string& subject) {
+    Seed seed = jwt_seed();
+    seed.label = label;
+    seed.access = token_of(account, subject);
+    seed.refresh = "refresh-of-" + label;
+    return add(seed);
+  }
+  Credential row(const Uid& uid) { return open().find(uid).value(); }
+  std::size_t count() { return open().list({}).value().size(); }
+  void change(const Uid& uid, const std::function<void(CredentialChange&)>& how) {
+    Change all;
+    all.credentials.emplace_back();
+    all.credentials[0].uid = uid;
+    all.credentials[0].planned_against = row(uid).generation;
+    how(all.credentials[0]);
+    ASSERT_TRUE(open().apply(all));
+  }
+};
+
+TEST_F(Keeping, TheFirstLoginIsANewCredentialOfTheProfile) {
+  auto session = session_of("opaque", "", "");
+  session.identity.label = "ada@example.org";
+  const auto kept = keep(session, {}, "scout");
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_FALSE(kept->renewed);
+  const Credential stored = row(kept->uid);
+  EXPECT_EQ(stored.identity.label, "ada@example.org");
+  EXPECT_EQ(stored.origin, Origin::login);
+  EXPECT_EQ(stored.family, 1);
+  EXPECT_EQ(stored.session_ends_at, kStart + std::chrono::days{30});
+  EXPECT_EQ(open().pool("scout", "nous")->at(0).credential.uid, kept->uid);
+  const auto ledger = open().query("SELECT kind, outcome, profile FROM rotation");
+  EXPECT_EQ(std::get<std::string>(ledger->rows.at(0).at(0)), "login");
+}
+
+TEST_F(Keeping, TheSameAccountStartsItsNextFamily) {
+  const Uid uid = add_account("work", "acc", "ada");
+  const auto kept = keep(session_of(token_of("acc", "ada"), "acc", "ada"));
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_TRUE(kept->renewed);
+  EXPECT_EQ(kept->uid, uid);
+  EXPECT_EQ(count(), 1U);
+  EXPECT_EQ(row(uid).family, 2);
+  EXPECT_EQ(row(uid).generation, 2);
+  EXPECT_EQ(row(uid).identity.label, "work");
+  EXPECT_EQ(row(uid).identity.source, "device_code");  // the tool that wrote it knows it by that
+  const auto retired = open().retired(token_hash("refresh-of-work"));
+  ASSERT_TRUE(*retired);
+  EXPECT_EQ((*retired)->reason, Retirement::superseded);
+}
+
+TEST_F(Keeping, AnotherAccountIsAnotherCredential) {
+  const Uid uid = add_account("work", "acc", "ada");
+  for (const auto& [account, subject] :
+       std::map<std::string, std::string>{{"acc", "bob"}, {"other", "ada"}, {"third", "eve"}}) {
+    const auto kept = keep(
+        session_of(token_of(account, subject), account, subject, "refresh-" + account + subject));
+    ASSERT_TRUE(kept) << kept.error().message;
+    EXPECT_FALSE(kept->renewed) << account << subject;
+    EXPECT_NE(kept->uid, uid);
+  }
+  EXPECT_EQ(row(uid).generation, 1);
+  EXPECT_EQ(count(), 4U);
+}
+
+TEST_F(Keeping, AnUnknownAccountIsANewCredentialUnlessALabelNamesOne) {
+  Seed seed = jwt_seed();
+  seed.label = "work";
+  const Uid uid = add(seed);
+  const auto fresh = keep(session_of("opaque", "", "", "r1"));
+  const auto named = keep(session_of("opaque-2", "", "", "r2"), "work");
+
+  ASSERT_TRUE(fresh && named);
+  EXPECT_FALSE(fresh->renewed);
+  EXPECT_TRUE(named->renewed);
+  EXPECT_EQ(named->uid, uid);
+  EXPECT_EQ(count(), 2U);
+}
+
+TEST_F(Keeping, ALabelNeverHandsOneAccountsCredentialToAnother) {
+  const Uid uid = add_account("work", "acc", "ada");
+  const auto kept = keep(session_of(token_of("other", "bob"), "other", "bob"), "work");
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_NE(kept->uid, uid);
+  EXPECT_EQ(row(uid).generation, 1);
+  EXPECT_NE(row(kept->uid).identity.label, "work");
+  EXPECT_THAT(kept->warning, HasSubstr("work"));
+}
+
+TEST_F(Keeping, AmongCredentialsOfOneAccountTheLabelledThenTheDeadIsRenewed) {
+  const Uid first = add_account("first", "acc", "ada");
+  const Uid second = add_account("second", "acc", "ada");
+  change(second, [](CredentialChange& one) {
+    one.health = Health{};
+    one.health->status = Status::dead;
+  });
+  EXPECT_EQ(keep(session_of("a", "acc", "ada", "r1"), "first")->uid, first);
+  EXPECT_EQ(keep(session_of(token_of("acc", "ada"), "acc", "ada", "r2"))->uid, second);
+}
+
+TEST_F(Keeping, DeadHoldAndCooldownAreLifted) {
+  const Uid uid = add_account("work", "acc", "ada");
+  change(uid, [](CredentialChange& one) {
+    one.hold = Hold::uncertain;
+    one.health = Health{};
+    one.health->status = Status::dead;
+    one.health->cooldown_until = kStart + Seconds{3600};
+    one.health->error_reason = "invalid_grant";
+    one.health->request_count = 7;
+  });
+  ASSERT_TRUE(keep(session_of(token_of("acc", "ada"), "acc", "ada")));
+
+  EXPECT_EQ(row(uid).hold, Hold::none);
+  EXPECT_EQ(row(uid).health.status, Status::ok);
+  EXPECT_FALSE(row(uid).health.cooldown_until);
+  EXPECT_THAT(row(uid).health.error_reason, IsEmpty());
+  EXPECT_EQ(row(uid).health.request_count, 7);
+}
+
+TEST_F(Keeping, AnAgentKeyOfTheOldSessionGoesWithIt) {
+  Seed seed;
+  seed.agent_key = "sk-old";
+  seed.key_expires_in = Seconds{3600};
+  seed.label = "work";
+  const Uid uid = add(seed);
+  ASSERT_TRUE(keep(session_of("opaque", "", ""), "work"));
+
+  EXPECT_FALSE(row(uid).has_agent_key);
+}
+
+TEST_F(Keeping, WhoeverLogsInNoLongerShunsThatSource) {
+  Change shun;
+  shun.profiles = {"default"};
+  shun.states.emplace_back();
+  shun.states[0].profile = "default";
+  shun.states[0].provider = "nous";
+  shun.states[0].suppressed_sources = {"manual:device_code", "manual"};
+  ASSERT_TRUE(open().apply(shun));
+  ASSERT_TRUE(keep(session_of("opaque", "", "")));
+
+  EXPECT_FALSE(open().pool("default", "nous")->at(0).suppressed);
+  EXPECT_EQ(open().provider_state("default", "nous")->suppressed_sources,
+            std::vector<std::string>{"manual"});
+}
+
+TEST_F(Keeping, TheIdTokenTravelsWithItsGrant) {
+  auto session = session_of("opaque", "", "", "r1");
+  session.id_token = Secret::copy_of("id-1");
+  const Uid uid = keep(session, "work")->uid;
+  EXPECT_THAT(text(open().unseal_extra(uid).value()), HasSubstr("id-1"));
+
+  ASSERT_TRUE(keep(session_of("opaque", "", "", "r2"), "work"));
+  EXPECT_THAT(text(open().unseal_extra(uid).value()), testing::Not(HasSubstr("id-1")));
+}
+
+TEST_F(Keeping, ANewLabelIsNeverSomebodyElses) {
+  add_account("nous-oauth-2", "acc", "ada");
+  auto session = session_of("opaque", "", "");
+  const auto kept = keep(session);
+
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(row(kept->uid).identity.label, "nous-oauth-3");
+}
+
+TEST_F(Keeping, ARotationThatComesInBetweenIsDisplacedAllTheSame) {
+  const Uid uid = add_account("work", "acc", "ada");
+  auto holder = lock_credential(open(), uid, Seconds{1});
+  ASSERT_TRUE(holder);
+  Result<KeptSession> kept = fail(Errc::unexpected, "");
+  std::thread login([&] { kept = keep(session_of(token_of("acc", "ada"), "acc", "ada")); });
+  // The plan is made against generation 1; by the time the lock is free, it is 2.
+  answer(200, R"({"access_token":")" + token_of("acc", "ada") +
+                  R"(","refresh_token":"rotated","expires_in":900})");
+  RotateRequest request;
+  request.force = true;
+  EXPECT_TRUE(holder->rotate(request));
+  { const auto released = *std::move(holder); }
+  login.join();
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_EQ(row(uid).family, 2);
+  EXPECT_EQ(row(uid).generation, 3);
+  EXPECT_EQ(row(uid).refresh_hash, token_hash("new-refresh"));
+  EXPECT_TRUE(*open().retired(token_hash("rotated")));
+}
+
+TEST_F(Keeping, AStoreThatCannotBeWrittenIsSaidBeforeTheLogin) {
+  { auto made = open(); }
+  auto looking = Store::open(options(), OpenMode::look);
+  ASSERT_TRUE(looking);
+
+  EXPECT_FALSE(check_keepable(*looking, "nous", ""));
+}
+
+TEST_F(Keeping, ALabelThatSaysTooLittleIsSaidBeforeTheLogin) {
+  add_account("twin", "acc", "ada");
+  add_account("other", "acc", "bob");
+  auto store = open();
+  EXPECT_TRUE(check_keepable(store, "nous", "twin"));
+  change(open().list({}).value().at(1).uid, [](CredentialChange& one) {
+    one.identity.emplace();
+    one.identity->provider = "nous";
+    one.identity->label = "twin";
+  });
+
+  EXPECT_EQ(check_keepable(store, "nous", "twin").error().code, Errc::usage);
+  EXPECT_TRUE(check_keepable(store, "nous", ""));
+}
+
+}  // namespace
+}  // namespace authdb::oauth
