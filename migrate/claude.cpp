@@ -2,6 +2,7 @@
 
 #include "migrate/fields.h"
 #include "migrate/hermes.h"
+#include "migrate/imprint.h"
 
 namespace authdb::migrate::claude {
 namespace {
@@ -25,6 +26,7 @@ bool recognises(const json& root) { return root.is_object() && root.contains(kBl
 void read(json root, Document& document) {
   json block = std::move(root[kBlock]);
   root.erase(kBlock);
+  json original = masked(block, spelling_of("claude", "anthropic", true));
   if (block.is_object()) {
     rename(block, "accessToken", "access_token");
     rename(block, "refreshToken", "refresh_token");
@@ -34,8 +36,9 @@ void read(json root, Document& document) {
       block.erase("scopes");
     }
   }
-  hermes::read_block(kBlock, "anthropic", "claude_code", std::move(block), std::move(root),
+  hermes::read_block({kBlock, "anthropic", "claude_code", std::move(block), std::move(original)},
                      document);
+  hermes::keep_rest(std::move(root), document);
 }
 
 }  // namespace authdb::migrate::claude

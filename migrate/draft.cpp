@@ -149,8 +149,23 @@ void Draft::undecided(Settled& settled, const std::vector<Pair>& pairs, std::siz
   conflicts.push_back(&settled);
 }
 
+// A file may spell the same grant in another way, or have fields that it did not have before.
+void Draft::remember_places(Settled& settled) {
+  const Credential* existing = settled.existing;
+  const auto& made = settled.decision.change;
+  if (existing->removed_at || (made && plan.change.credentials[*made].extra)) return;
+  std::vector<const Copy*> seen;
+  for (const auto i : *settled.family) {
+    if (!premises.was_read_before(i)) seen.push_back(&premises.copies[i]);
+  }
+  if (seen.empty()) return;
+  Secret extra = with_places(seen, premises.documents, premises.extra(existing->uid));
+  if (!extra.empty()) change_of(settled).extra = std::move(extra);
+}
+
 void Draft::finish(Settled& settled) {
   const Credential* existing = settled.existing;
+  if (existing && settled.decision.action != "skipped") remember_places(settled);
   if (!existing || settled.decision.action == "skipped") {
     if (existing && !existing->removed_at && existing->hold != Hold::handed_over) {
       settled.current = existing->refresh_hash;

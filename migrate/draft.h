@@ -65,6 +65,8 @@ struct Draft {
   std::vector<std::string> why_skipped;  // by copy
 
  private:
+  void remember_places(Settled& settled);
+
   std::vector<std::pair<Settled*, TokenHash>> losers_;
   std::unordered_map<std::string, std::string> provider_of_;  // refresh hash -> provider
 };

@@ -61,6 +61,10 @@ bool has_text(const json& object, const char* key) {
   return it != object.end() && it->is_string() && !it->get_ref<const std::string&>().empty();
 }
 
+bool has_secret(const json& object, const char* key) {
+  return has_text(object, key) && object.at(key) != kHeldElsewhere;
+}
+
 void rename(json& object, const char* from, const char* to) {
   const auto it = object.find(from);
   if (it == object.end() || object.contains(to)) return;
@@ -91,6 +95,7 @@ std::string Fields::text(const char* key) {
 Secret Fields::secret(const char* key) {
   std::string* found = string_at(key);
   if (!found) return {};
+  if (*found == kHeldElsewhere) found->clear();
   Secret value = Secret::take(std::move(*found));
   object_.erase(key);
   return value;

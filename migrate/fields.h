@@ -7,11 +7,16 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "store/secret.h"
 #include "store/timestamp.h"
 
 namespace authdb::migrate {
+
+// Stands where a tool insists on a refresh token and must not have one; it is never taken for a
+// token.
+inline constexpr std::string_view kHeldElsewhere = "held-by-authdb";
 
 class Fields {
  public:
@@ -40,6 +45,9 @@ const char* first_not_text(const nlohmann::json& object, std::span<const char* c
 
 // True if the field is text, and not empty.
 bool has_text(const nlohmann::json& object, const char* key);
+
+// True if it is, and names no token that is held elsewhere.
+bool has_secret(const nlohmann::json& object, const char* key);
 
 // Moves a field to where readers look for it, unless something is there already.
 void rename(nlohmann::json& object, const char* from, const char* to);

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "migrate/fields.h"
+#include "migrate/imprint.h"
 #include "migrate/json_text.h"
 #include "store/cooldown.h"
 #include "store/scrub.h"
@@ -80,10 +81,7 @@ void read_identity(Fields& fields, Row& row) {
 void read_tokens(json& object, Fields& fields, Row& row) {
   row.grant.access_token = fields.secret("access_token");
   row.grant.refresh_token = fields.secret("refresh_token");
-  if (row.grant.access_token.empty() && has_text(object, "project_secret")) {
-    row.grant.access_token = fields.secret("project_secret");
-    object["secret_field"] = "project_secret";
-  }
+  if (row.grant.access_token.empty()) row.grant.access_token = fields.secret("project_secret");
   row.claims = read_claims(row.grant.access_token.reveal());
   if (has_text(object, "secret_fingerprint")) {
     row.secret_fingerprint = object["secret_fingerprint"].get<std::string>();
@@ -147,19 +145,16 @@ BearerKind bearer_kind_of(const Row& row) {
   return invokes ? BearerKind::access_token : BearerKind::agent_key;
 }
 
-void read_agent_key(json& object, Fields& fields, Row& row) {
+void read_agent_key(Fields& fields, Row& row) {
   AgentKey key;
   key.secret = fields.secret("agent_key");
   key.key_id = fields.text("agent_key_id");
   if (const auto at = fields.time("agent_key_obtained_at")) key.obtained_at = at->at;
   if (const auto at = fields.time("agent_key_expires_at")) key.expires_at = at->at;
   key.reused = fields.flag("agent_key_reused").value_or(false);
-  if (key.secret.empty()) return;
-  if (key.secret.reveal() == row.grant.access_token.reveal()) {
-    object["agent_key_mirrored"] = true;  // the JWT era writes the access token here as well
-    return;
-  }
-  row.agent_key = std::move(key);
+  // The JWT era writes the access token here as well.
+  const bool mirrored = key.secret.reveal() == row.grant.access_token.reveal();
+  if (!key.secret.empty() && !mirrored) row.agent_key = std::move(key);
 }
 
 void read_health(json& object, Fields& fields, Row& row) {
@@ -193,14 +188,15 @@ void end_cooldown(Row& row, bool sole) {
   health.cooldown_until = *health.status_at + cooldown(health.error_code.value_or(0), reason, sole);
 }
 
-Row read_row(json object, std::string where, std::string provider, const char* source,
-             bool is_singleton) {
+Row read_row(Block block, bool is_singleton) {
+  json& object = block.fields;
   Fields fields(object);
   Row row;
-  row.where = std::move(where);
+  row.original = seal_text(std::move(block.original));
+  row.where = std::move(block.where);
   row.singleton = is_singleton;
-  row.identity.provider = std::move(provider);
-  row.identity.source = source;
+  row.identity.provider = std::move(block.provider);
+  row.identity.source = block.source;
   read_identity(fields, row);
   read_tokens(object, fields, row);
   std::string auth_type = fields.text("auth_type");
@@ -209,7 +205,7 @@ Row read_row(json object, std::string where, std::string provider, const char* s
   row.identity.account = account_of(object, row);
   read_times(object, fields, row);
   row.grant.bearer_kind = bearer_kind_of(row);
-  read_agent_key(object, fields, row);
+  read_agent_key(fields, row);
   read_health(object, fields, row);
   row.priority = fields.integer("priority");
   row.extra = seal_text(std::move(object));
@@ -220,7 +216,7 @@ bool holds_secret(const json& object) {
   constexpr std::array kSecrets{"access_token", "refresh_token",  "agent_key",
                                 "anon_token",   "project_secret", "secret_fingerprint"};
   return std::any_of(kSecrets.begin(), kSecrets.end(),
-                     [&](const char* key) { return has_text(object, key); });
+                     [&](const char* key) { return has_secret(object, key); });
 }
 
 // Collects what one file says.
@@ -244,26 +240,29 @@ class Reading {
     }
   }
 
-  void provider_block(const std::string& where, const std::string& provider, json& block) {
-    const Singleton* known = singleton(provider);
-    this->block(where, provider, known ? known->source : "manual", block);
-  }
-
-  void block(const std::string& where, const std::string& provider, const char* source,
-             json& block) {
-    if (provider.empty()) return bad(where, "", "it has no provider", block);
-    if (!block.is_object()) return bad(where, "", wrong_type(block, "an object"), block);
-    hoist_tokens(block);
-    if (const char* field = first_not_text(block, kTextFields)) {
-      return bad(where, field, wrong_type(block[field], "text"), block);
-    }
-    if (holds_secret(block)) {
-      document_.rows.push_back(read_row(std::move(block), where, provider, source, true));
-      end_cooldown(document_.rows.back(), true);
+  void provider_block(const std::string& where, const std::string& provider, json& object) {
+    if (!provider.empty() && is_without_login(object)) {
+      if (object.contains("last_auth_error")) bad(where, "", given_up(object["last_auth_error"]));
+      state(provider).extra = Secret::take(object.dump());
       return;
     }
-    if (block.contains("last_auth_error")) bad(where, "", given_up(block["last_auth_error"]));
-    if (!block.empty()) state(provider).extra = seal_text(std::move(block));
+    const char* source = seeded_source(provider);
+    json original = masked(object, spelling_of(document_.format, provider, true));
+    block({where, provider, source ? source : "manual", std::move(object), std::move(original)});
+  }
+
+  void block(Block block) {
+    const std::string where = block.where;
+    json& fields = block.fields;
+    if (block.provider.empty()) return bad(where, "", "it has no provider", fields);
+    if (!fields.is_object()) return bad(where, "", wrong_type(fields, "an object"), fields);
+    hoist_tokens(fields);
+    if (const char* field = first_not_text(fields, kTextFields)) {
+      return bad(where, field, wrong_type(fields[field], "text"), fields);
+    }
+    if (!holds_secret(fields)) return bad(where, "", "it holds no token", fields);
+    document_.rows.push_back(read_row(std::move(block), true));
+    end_cooldown(document_.rows.back(), true);
   }
 
   // A bare array, or an object whose keys are the sources.
@@ -284,7 +283,6 @@ class Reading {
   }
 
   void active(json provider) {
-    if (provider.is_null()) return;
     if (!provider.is_string()) {
       return bad("active_provider", "", wrong_type(provider, "text"), provider);
     }
@@ -315,7 +313,7 @@ class Reading {
 
   void finish(json rest) {
     for (auto& [provider, state] : states_) document_.states.push_back(std::move(state));
-    if (!not_imported_.empty()) rest["not_imported"] = std::move(not_imported_);
+    if (!not_imported_.empty()) rest[kNotImported] = std::move(not_imported_);
     document_.unknown = seal_text(std::move(rest));
   }
 
@@ -328,7 +326,9 @@ class Reading {
     if (!holds_secret(object) && !is_borrowed(text_at(object, "source"))) {
       return bad(where, "", "it holds no token", object);
     }
-    document_.rows.push_back(read_row(std::move(object), where, provider, "manual", false));
+    json original = masked(object, spelling_of(document_.format, provider, false));
+    document_.rows.push_back(
+        read_row({where, provider, "manual", std::move(object), std::move(original)}, false));
   }
 
   // Codex and xAI keep their tokens one level down.
@@ -343,6 +343,16 @@ class Reading {
       block[key] = std::move(value);
     }
     if (block["tokens"].empty()) block.erase("tokens");
+  }
+
+  // What Hermes remembers of a provider that it has no tokens for; `{}` too.
+  static bool is_without_login(const json& block) {
+    if (!block.is_object() || holds_secret(block) || first_not_text(block, kTextFields)) {
+      return false;
+    }
+    const auto tokens = block.find("tokens");
+    return tokens == block.end() ||
+           (tokens->is_object() && !holds_secret(*tokens) && !first_not_text(*tokens, kTextFields));
   }
 
   static std::string given_up(const json& error) {
@@ -404,11 +414,29 @@ std::string secret_fingerprint(const Row& row) {
   return row.secret_fingerprint;
 }
 
-void read_block(const char* where, const char* provider, const char* source, json block, json rest,
-                Document& document) {
+const char* seeded_source(std::string_view provider) {
+  const Singleton* known = singleton(provider);
+  return known ? known->source : nullptr;
+}
+
+void read_block(Block block, Document& document) {
   Reading reading(document);
-  reading.block(where, provider, source, block);
-  reading.finish(std::move(rest));
+  reading.block(std::move(block));
+  json kept = open_text(document.unknown);
+  reading.finish(std::move(kept));
+}
+
+void keep_rest(json rest, Document& document) {
+  rest.update(open_text(document.unknown));
+  document.unknown = seal_text(std::move(rest));
+}
+
+Health health_in(const json& row) {
+  json copy = row;
+  Fields fields(copy);
+  Row read;
+  read_health(copy, fields, read);
+  return read.health;
 }
 
 bool recognises_store(const json& root) {
@@ -430,8 +458,10 @@ void read_store(json root, Document& document) {
   reading.members(root, "suppressed_sources", [&](const std::string& provider, json& sources) {
     reading.suppressed(provider, sources);
   });
-  if (root.contains("active_provider")) reading.active(root["active_provider"]);
-  root.erase("active_provider");
+  if (root.contains("active_provider") && !root["active_provider"].is_null()) {
+    reading.active(root["active_provider"]);
+    root.erase("active_provider");
+  }
   root.erase("updated_at");
   if (root.value("version", json()) == 1) root.erase("version");
   reading.finish(std::move(root));
@@ -442,11 +472,11 @@ bool recognises_anthropic(const json& root) {
 }
 
 void read_anthropic(json root, Document& document) {
+  json original = masked(root, spelling_of(document.format, "anthropic", true));
   rename(root, "accessToken", "access_token");
   rename(root, "refreshToken", "refresh_token");
   rename(root, "expiresAt", "expires_at_ms");
-  json rest = json::object();
-  read_block("file", "anthropic", "hermes_pkce", std::move(root), std::move(rest), document);
+  read_block({"file", "anthropic", "hermes_pkce", std::move(root), std::move(original)}, document);
 }
 
 bool recognises_shared_nous(const json& root) {
@@ -460,7 +490,9 @@ void read_shared_nous(json root, Document& document) {
     if (root.contains(key)) rest[key] = std::move(root[key]);
     root.erase(key);
   }
-  read_block("file", "nous", "device_code", std::move(root), std::move(rest), document);
+  json original = masked(root, spelling_of(document.format, "nous", true));
+  read_block({"file", "nous", "device_code", std::move(root), std::move(original)}, document);
+  keep_rest(std::move(rest), document);
 }
 
 }  // namespace authdb::migrate::hermes

@@ -15,10 +15,24 @@ bool is_borrowed(std::string_view source);
 // agent key first, but a row that has both is not borrowed and never carries a fingerprint.)
 std::string secret_fingerprint(const Row& row);
 
-// One credential in the fields of a provider's block, with what lies around it in the file: what
-// the files of other tools come down to.
-void read_block(const char* where, const char* provider, const char* source, nlohmann::json block,
-                nlohmann::json rest, Document& document);
+// The source of the pool row that Hermes seeds from the provider's own block or side file; nullptr
+// if it has neither.
+const char* seeded_source(std::string_view provider);
+
+// One credential in the fields of a provider's block: what the files of other tools come down to.
+struct Block {
+  std::string where;
+  std::string provider;
+  const char* source;
+  nlohmann::json fields;
+  nlohmann::json original;  // as the file has it, masked
+};
+void read_block(Block block, Document& document);
+// Last: what lies around the blocks in such a file.
+void keep_rest(nlohmann::json rest, Document& document);
+
+// The health that a pool row states, for comparison; `cooldown_until` is what it says itself.
+Health health_in(const nlohmann::json& row);
 
 bool recognises_store(const nlohmann::json& root);
 void read_store(nlohmann::json root, Document& document);

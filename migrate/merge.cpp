@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "migrate/imprint.h"
 #include "migrate/json_text.h"
 
 namespace authdb::migrate {
@@ -40,17 +41,12 @@ std::string label_of(const std::vector<const Copy*>& credit) {
   return id.source.empty() || id.source == "manual" ? id.provider : id.source;
 }
 
-void join(json& into, json&& from, const std::string& where) {
+// What another copy has differently stays with its place.
+void join(json& into, json&& from) {
   for (auto& [name, value] : from.items()) {
     const bool trouble =
         std::find(kOwnTroubles.begin(), kOwnTroubles.end(), name) != kOwnTroubles.end();
-    const auto it = into.find(name);
-    if (it != into.end() && *it == value) continue;
-    if (it == into.end() && !trouble) {
-      into[name] = std::move(value);
-    } else if (name != "copies") {
-      into["copies"][where][name] = std::move(value);
-    }
+    if (!trouble && name != kImprints && !into.contains(name)) into[name] = std::move(value);
   }
   wipe_strings(from);
 }
@@ -141,12 +137,14 @@ Health merged_health(const std::vector<const Copy*>& credit) { return credit.fro
 Secret merged_extra(const std::vector<const Copy*>& credit, const std::vector<Document>& documents,
                     const Secret& stored) {
   json merged = open_text(credit.front()->row->extra);
-  for (std::size_t i = 1; i < credit.size(); ++i) {
-    const Document& document = documents[credit[i]->document];
-    join(merged, open_text(credit[i]->row->extra),
-         document.path.string() + " " + credit[i]->row->where);
+  json places = json::array();
+  for (const Copy* copy : credit) {
+    if (copy != credit.front()) join(merged, open_text(copy->row->extra));
+    places.push_back(imprint_json(documents[copy->document], *copy->row));
   }
-  join(merged, open_text(stored), "before");
+  json before = open_text(stored);
+  merged[kImprints] = merged_imprints(std::move(places), before.value(kImprints, json()));
+  join(merged, std::move(before));
   for (const Copy* copy : credit) {
     if (!copy->reference) return seal_text(std::move(merged));
   }
@@ -154,6 +152,20 @@ Secret merged_extra(const std::vector<const Copy*>& credit, const std::vector<Do
   const std::string& fingerprint = credit.front()->fingerprint;
   if (!fingerprint.empty()) merged["secret_fingerprint"] = fingerprint;
   return seal_text(std::move(merged));
+}
+
+Secret with_places(const std::vector<const Copy*>& seen, const std::vector<Document>& documents,
+                   const Secret& stored) {
+  json places = json::array();
+  for (const Copy* copy : seen) {
+    places.push_back(imprint_json(documents[copy->document], *copy->row));
+  }
+  json extra = open_text(stored);
+  json before = extra.value(kImprints, json());
+  json after = merged_imprints(std::move(places), before);
+  if (after == before) return {};
+  extra[kImprints] = std::move(after);
+  return seal_text(std::move(extra));
 }
 
 }  // namespace authdb::migrate

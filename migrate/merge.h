@@ -20,9 +20,12 @@ Grant merged_grant(const Pair& winner, const std::vector<Copy>& copies, const Id
 std::optional<AgentKey> merged_agent_key(const Pair& winner, const std::vector<Copy>& copies);
 // Of the winning copy alone: what happened to the others happened to tokens that are gone.
 Health merged_health(const std::vector<const Copy*>& credit);
-// The foreign fields: the winner's; what only another copy has joins them, and what another copy
-// has differently is kept under `copies`. `stored` is what the store had before; may be empty.
+// The foreign fields: the winner's, and those that only another copy has; and every copy's place.
+// `stored` is what the store had before; may be empty.
 Secret merged_extra(const std::vector<const Copy*>& credit, const std::vector<Document>& documents,
                     const Secret& stored);
+// `stored` with the places where the credential was seen; empty if that is nothing new.
+Secret with_places(const std::vector<const Copy*>& seen, const std::vector<Document>& documents,
+                   const Secret& stored);
 
 }  // namespace authdb::migrate

@@ -2,6 +2,7 @@
 
 #include "migrate/fields.h"
 #include "migrate/hermes.h"
+#include "migrate/imprint.h"
 
 namespace authdb::migrate::qwen {
 
@@ -14,8 +15,10 @@ bool recognises(const json& root) {
 }
 
 void read(json root, Document& document) {
+  json original = masked(root, spelling_of("qwen", "qwen-oauth", true));
   rename(root, "expiry_date", "expires_at_ms");
-  hermes::read_block("file", "qwen-oauth", "qwen-cli", std::move(root), json::object(), document);
+  hermes::read_block({"file", "qwen-oauth", "qwen-cli", std::move(root), std::move(original)},
+                     document);
 }
 
 }  // namespace authdb::migrate::qwen

@@ -6,6 +6,7 @@
 #include "migrate/codex.h"
 #include "migrate/hermes.h"
 #include "migrate/json_text.h"
+#include "migrate/opencode.h"
 #include "migrate/qwen.h"
 #include "migrate/source_file.h"
 
@@ -39,6 +40,8 @@ std::span<const Reader> readers() {
       Reader{"codex", "Codex's auth.json with `tokens` or `OPENAI_API_KEY`", codex::recognises,
              codex::read},
       Reader{"qwen", "Qwen's oauth_creds.json with `resource_url`", qwen::recognises, qwen::read},
+      Reader{"opencode", "opencode's auth.json, whose members have a `type`", opencode::recognises,
+             opencode::read},
   };
   return kReaders;
 }

@@ -74,6 +74,16 @@ struct LostAttempts {
   std::string process;
 };
 
+struct SealedState {
+  ProviderState state;
+  Sealed extra;
+};
+
+struct SealedReceipt {
+  std::string sha256;  // what the cell is bound to
+  Sealed unknown;
+};
+
 // Reads. Each call sees one consistent state of the database.
 class View {
  public:
@@ -89,7 +99,12 @@ class View {
   virtual std::optional<RetiredToken> retired(const TokenHash& hash) = 0;
   // True if some credential's current refresh token is this one.
   virtual bool is_current(const TokenHash& hash) = 0;
+  // Every provider that `profile` has set something for, with its sealed fields.
+  virtual std::vector<SealedState> provider_states(std::string_view profile) = 0;
   virtual std::vector<ImportReceipt> receipts() = 0;
+  // The receipt of the file of that profile and format that was read last.
+  virtual std::optional<SealedReceipt> last_receipt(std::string_view profile,
+                                                    std::string_view format) = 0;
   virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
   virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
   virtual QueryRows query(const std::string& sql) = 0;

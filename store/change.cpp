@@ -13,10 +13,6 @@
 namespace authdb {
 namespace {
 
-constexpr std::string_view kExtraColumn = "credential.extra";
-constexpr std::string_view kStateColumn = "provider_state.extra";
-constexpr std::string_view kReceiptColumn = "import_receipt.unknown";
-
 bool moves_tokens(const CredentialChange& change) {
   return change.grant || change.agent_key || change.hold || change.restore;
 }

@@ -18,6 +18,11 @@
 
 namespace authdb {
 
+// What the seals of these cells are bound to. Stored: never rename.
+inline constexpr std::string_view kExtraColumn = "credential.extra";
+inline constexpr std::string_view kStateColumn = "provider_state.extra";
+inline constexpr std::string_view kReceiptColumn = "import_receipt.unknown";
+
 struct Engine {
   StoreOptions options;
   sqlite::StoreFiles files;

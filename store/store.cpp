@@ -184,8 +184,27 @@ Result<std::optional<RetiredToken>> Store::retired(const TokenHash& hash) const 
   return Engine::guarded([&] { return engine_->backend->view()->retired(hash); });
 }
 
+Result<std::vector<ProviderState>> Store::provider_states(std::string_view profile) const {
+  return Engine::guarded([&] {
+    std::vector<ProviderState> states;
+    for (auto& [state, extra] : engine_->backend->view()->provider_states(profile)) {
+      state.extra = engine_->open(extra, state.profile + "/" + state.provider, kStateColumn, 0);
+      states.push_back(std::move(state));
+    }
+    return states;
+  });
+}
+
 Result<std::vector<ImportReceipt>> Store::receipts() const {
   return Engine::guarded([&] { return engine_->backend->view()->receipts(); });
+}
+
+Result<Secret> Store::last_unknown(std::string_view profile, std::string_view format) const {
+  return Engine::guarded([&] {
+    const auto receipt = engine_->backend->view()->last_receipt(profile, format);
+    if (!receipt) return Secret();
+    return engine_->open(receipt->unknown, receipt->sha256, kReceiptColumn, 0);
+  });
 }
 
 Result<QueryRows> Store::query(const std::string& sql) const {
@@ -205,7 +224,7 @@ Result<Secret> Store::unseal_extra(const Uid& uid) const {
   return Engine::guarded([&] {
     const auto view = engine_->backend->view();
     const Credential row = engine_->load_sealed(*view, uid).row;
-    return engine_->open(view->extra(row.id), uid, "credential.extra", 0);
+    return engine_->open(view->extra(row.id), uid, kExtraColumn, 0);
   });
 }
 

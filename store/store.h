@@ -117,9 +117,15 @@ class Store {
   Result<std::vector<std::string>> profiles_of(const Uid& uid) const;
   // Every provider with a credential that is not removed.
   Result<std::vector<std::string>> providers() const;
+  // `extra` left out.
   Result<ProviderState> provider_state(std::string_view profile, std::string_view provider) const;
   Result<std::optional<RetiredToken>> retired(const TokenHash& hash) const;
+  // Every provider that `profile` has set something for; opens the seals.
+  Result<std::vector<ProviderState>> provider_states(std::string_view profile) const;
   Result<std::vector<ImportReceipt>> receipts() const;  // `unknown` left out
+  // What the file of that profile and format that was read last had beside credentials: JSON, or
+  // empty. Opens a seal.
+  Result<Secret> last_unknown(std::string_view profile, std::string_view format) const;
   // Any SELECT; one that writes, or reads a sealed column, is refused (usage).
   Result<QueryRows> query(const std::string& sql) const;
 

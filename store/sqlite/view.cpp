@@ -328,6 +328,25 @@ ProviderState Reads<Base>::provider_state(std::string_view profile, std::string_
 }
 
 template <typename Base>
+std::vector<SealedState> Reads<Base>::provider_states(std::string_view profile) {
+  return rows<SealedState>(
+      connection_,
+      "SELECT s.provider, s.active, s.strategy, s.suppressed, s.extra FROM provider_state s "
+      "JOIN profile p ON p.id = s.profile WHERE p.name = ?1 ORDER BY s.provider",
+      [&](Binder& b) { b.text(profile); },
+      [&](RowReader& row) {
+        SealedState found;
+        found.state.profile = profile;
+        found.state.provider = row.text();
+        found.state.active = row.flag();
+        found.state.strategy = row.enumerated(Strategy::fill_first);
+        found.state.suppressed_sources = read_words(row.text());
+        found.extra = row.blob();
+        return found;
+      });
+}
+
+template <typename Base>
 std::optional<RetiredToken> Reads<Base>::retired(const TokenHash& hash) {
   return first_row<RetiredToken>(
       connection_,
@@ -366,6 +385,22 @@ std::vector<ImportReceipt> Reads<Base>::receipts() {
         receipt.profile = row.text();
         receipt.rows = row.integer();
         receipt.imported = row.integer();
+        return receipt;
+      });
+}
+
+template <typename Base>
+std::optional<SealedReceipt> Reads<Base>::last_receipt(std::string_view profile,
+                                                       std::string_view format) {
+  return first_row<SealedReceipt>(
+      connection_,
+      "SELECT sha256, unknown FROM import_receipt WHERE profile = ?1 AND format = ?2 "
+      "ORDER BY id DESC LIMIT 1",
+      [&](Binder& b) { b.text(profile).text(format); },
+      [](RowReader& row) {
+        SealedReceipt receipt;
+        receipt.sha256 = row.text();
+        receipt.unknown = row.blob();
         return receipt;
       });
 }

@@ -24,7 +24,10 @@ class Reads : public Base {
   ProviderState provider_state(std::string_view profile, std::string_view provider) override;
   std::optional<RetiredToken> retired(const TokenHash& hash) override;
   bool is_current(const TokenHash& hash) override;
+  std::vector<SealedState> provider_states(std::string_view profile) override;
   std::vector<ImportReceipt> receipts() override;
+  std::optional<SealedReceipt> last_receipt(std::string_view profile,
+                                            std::string_view format) override;
   LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) override;
   Sealed meta(std::string_view key) override;
   QueryRows query(const std::string& sql) override;

@@ -464,7 +464,7 @@ TEST_F(PlanTest, ProviderStatesBelongToTheirProfile) {
   }
   EXPECT_THAT(states,
               UnorderedElementsAre("default nous active", "atlas nous active", "forge nous active",
-                                   "default copilot -gh_cli -env:GH_TOKEN"));
+                                   "default copilot -gh_cli -env:GH_TOKEN", "default qwen-oauth"));
   EXPECT_THAT(plan.change.profiles, ElementsAre("default", "atlas", "forge"));
 }
 
@@ -511,9 +511,11 @@ TEST_F(PlanTest, UnknownFieldsOfTheCopiesSurviveBesideTheWinners) {
   EXPECT_EQ(extra["team"], "blue");
   EXPECT_EQ(extra["note"], "only here");
   EXPECT_FALSE(extra.contains("failure_reason")) << "that is the copy's own trouble";
-  const json& copy = extra["copies"].begin().value();
-  EXPECT_EQ(copy["team"], "red");
-  EXPECT_EQ(copy["failure_reason"], "billing");
+  const json& copy = extra["imprints"][1];
+  EXPECT_EQ(copy["profile"], "default");
+  EXPECT_EQ(copy["as"]["team"], "red");
+  EXPECT_EQ(copy["as"]["failure_reason"], "billing");
+  EXPECT_EQ(copy["as"]["refresh_token"], fingerprint(token_hash("r1"))) << "never the token";
 }
 
 TEST_F(PlanTest, ManyRowsArePlannedInLinearTime) {

@@ -1,0 +1,47 @@
+// authdb export as a person runs it.
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+class ExportCommand : public CommandTest {
+ protected:
+  ExportCommand() { must({"add", "nous", "--grant", "--label", "work"}, grant_json()); }
+};
+
+TEST_F(ExportCommand, APlainExportHasTheAccessTokenAndNothingToSpend) {
+  const auto ran = must({"export"});
+  EXPECT_THAT(ran.out, HasSubstr("access-token-ALPHA-1"));
+  EXPECT_THAT(ran.out, Not(HasSubstr("refresh-token-ALPHA-1")));
+  EXPECT_THAT(ran.err, IsEmpty());
+}
+
+TEST_F(ExportCommand, RevealingRefreshTokensWarnsOfTheSecondSpender) {
+  const auto ran = must({"export", "--reveal-refresh"});
+  EXPECT_THAT(ran.out, HasSubstr("refresh-token-ALPHA-1"));
+  EXPECT_THAT(ran.err, HasSubstr("second_spender"));
+}
+
+TEST_F(ExportCommand, AFileIsPrivateAndNothingGoesToStdout) {
+  const auto path = (dir_ / "out.json").string();
+  const auto ran = must({"export", "-o", path});
+  EXPECT_THAT(ran.out, IsEmpty());
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600));
+  EXPECT_THAT(read_file(path), HasSubstr("access-token-ALPHA-1"));
+}
+
+TEST_F(ExportCommand, EachRefusalHasItsExitCode) {
+  EXPECT_EQ(run({"export", "--format", "vault"}).status, 2);
+  EXPECT_EQ(run({"export", "--format", "claude"}).status, 3);
+  EXPECT_EQ(run({"export", "--profile", "nobody"}).status, 3);
+  std::filesystem::create_symlink(dir_ / "elsewhere", dir_ / "link");
+  EXPECT_EQ(run({"export", "-o", dir_ / "link"}).status, 7);
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "elsewhere"));
+}
+
+}  // namespace
+}  // namespace authdb::cli

@@ -1,0 +1,104 @@
+// authdb export: a profile's credentials as another tool's file.
+#include "migrate/export.h"
+
+#include "tools/commands/commands.h"
+#include "tools/render/text.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr std::string_view kManual =
+    R"man(Prints the file that another tool would read, made from a profile's credentials.
+What was imported from such a file goes back as it was, unknown fields included.
+
+Without further options the file has no refresh tokens: it is a projection that
+works until its access tokens expire, and the tool has nothing to spend.
+--reveal-refresh puts them in, for a backup that you lock away: whoever uses
+such a copy is a second spender, and the first of the two to refresh ends the
+other's session. Every grant is settled first, so that the copy is the live one.
+
+FORMAT is one of
+  hermes               auth.json of Hermes Agent (default)
+  hermes-anthropic     its .anthropic_oauth.json
+  hermes-shared-nous   its shared/nous_auth.json
+  codex                ~/.codex/auth.json
+  claude               ~/.claude/.credentials.json
+  qwen                 ~/.qwen/oauth_creds.json
+  opencode             ~/.local/share/opencode/auth.json
+Where a tool refuses a file without a refresh token, `held-by-authdb` stands in
+its place.
+
+With -o the file is written with mode 0600, complete or not at all. A symbolic
+link, or a file of another user, is not replaced.
+
+Exit codes
+  0 done   2 usage   3 no such store or profile, or nothing that such a file could hold
+  5 disk full   6 busy   7 refused
+
+Examples
+  authdb export --profile atlas -o ~/.hermes/profiles/atlas/auth.json
+  authdb export --format codex | jq .tokens.account_id
+  authdb export --reveal-refresh -o /media/safe/auth.json
+)man";
+
+struct Options {
+  std::optional<std::string> format;
+  std::optional<std::string> output;
+  bool reveal_refresh = false;
+};
+
+constexpr std::string_view kSecondSpender =
+    "second_spender: this copy holds refresh tokens that the store holds as well. Lock it away and "
+    "let nothing run on it: the first of the two to refresh ends the other's session.";
+
+Result<migrate::ExportRequest> request_of(const Context& context, const Options& options) {
+  const auto format = migrate::format_named(options.format.value_or("hermes"));
+  if (!format) {
+    return fail(Errc::usage, "there is no such format",
+                "--format is hermes, hermes-anthropic, hermes-shared-nous, codex, claude, qwen or "
+                "opencode.");
+  }
+  if (options.output && options.output->empty()) {
+    return fail(Errc::usage, "-o takes the name of a file");
+  }
+  migrate::ExportRequest request;
+  request.profile = context.profile();
+  request.format = *format;
+  request.with_refresh_tokens = options.reveal_refresh;
+  return request;
+}
+
+Result<int> run(Context& context, const Options& options) {
+  const auto request = request_of(context, options);
+  if (!request) return fail(request.error());
+  // Settling what another process left behind is a change.
+  const auto store =
+      open_store(context, request->with_refresh_tokens ? OpenMode::use : OpenMode::look);
+  if (!store) return fail(store.error());
+  const auto document = migrate::export_document(*store, *request);
+  if (!document) return fail(document.error());
+  if (request->with_refresh_tokens) context.warn(kSecondSpender);
+  if (!options.output) {
+    context.out << document->reveal();
+    return kOk;
+  }
+  const auto written = migrate::write_private_file(*options.output, *document);
+  if (!written) return fail(written.error());
+  context.note("Wrote " + printable(*options.output));
+  return kOk;
+}
+
+Run declare(Arguments& arguments) {
+  auto options = std::make_shared<Options>();
+  arguments.option("--format", "FORMAT", options->format, "whose file; hermes if not given");
+  arguments.option("-o,--output", "FILE", options->output, "write there, mode 0600, in one step");
+  arguments.flag("--reveal-refresh", options->reveal_refresh,
+                 "with refresh tokens: a copy for backup, and a second spender");
+  return [options](Context& context) { return run(context, *options); };
+}
+
+}  // namespace
+
+const Command kExport{"export", Group::use, "credentials as another tool's file", kManual, declare};
+
+}  // namespace authdb::cli
