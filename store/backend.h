@@ -6,7 +6,9 @@
 // function.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -66,6 +68,29 @@ struct SealedAgentKey {
   std::int64_t from_generation = 1;
 };
 
+// The columns that hold sealed cells.
+enum class SealedColumn {
+  access_token,
+  refresh_token,
+  agent_key,
+  credential_extra,
+  state_extra,
+  receipt_unknown,
+};
+inline constexpr std::array kSealedColumns = {
+    SealedColumn::access_token,     SealedColumn::refresh_token, SealedColumn::agent_key,
+    SealedColumn::credential_extra, SealedColumn::state_extra,   SealedColumn::receipt_unknown};
+
+// One cell and what it is bound to (store/seal.h).
+struct SealedCell {
+  SealedColumn column = SealedColumn::access_token;
+  std::int64_t row = 0;  // its place among the cells of its column
+  std::string owner;     // a uid, `profile/provider`, a file's hash
+  std::string place;     // `table.column`
+  std::int64_t generation = 0;
+  Sealed cell;
+};
+
 // The attempts with a credential's current token whose answers never arrived.
 struct LostAttempts {
   int count = 0;
@@ -107,6 +132,11 @@ class View {
                                                     std::string_view format) = 0;
   virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
   virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
+  // Up to `limit` cells of the column behind row `after` that other keys than `key` sealed, by row.
+  virtual std::vector<SealedCell> cells_of_other_keys(SealedColumn column, const KeyId& key,
+                                                      std::int64_t after, int limit) = 0;
+  // How many cells each key sealed, over all tables; meta's key check among them.
+  virtual std::map<KeyId, std::int64_t> cells_by_key() = 0;
   virtual QueryRows query(const std::string& sql) = 0;
 };
 
@@ -153,6 +183,10 @@ class Txn : public View {
   virtual void unbind(const std::string& profile, std::int64_t credential) = 0;
   virtual void set_state(const ProviderState& state, const Sealed& extra) = 0;
   virtual void add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) = 0;
+
+  virtual void set_meta(std::string_view key, const Sealed& value) = 0;
+  // Puts another seal around the same secret: `cell` is what stands there, with its new bytes.
+  virtual void set_cell(const SealedCell& cell) = 0;
 
   virtual void commit() = 0;  // if this throws, only a fresh read can tell whether it happened
 };

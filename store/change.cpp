@@ -31,7 +31,11 @@ std::unique_ptr<Locked> lock_one(const Store& store, const Uid& uid) {
   engine.require_writable();
   auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
                                                  engine.options.lock_wait, engine.self()));
-  stored = engine.backend->view()->load(uid);
+  {
+    const auto view = engine.backend->view();
+    engine.follow_keys(*view);
+    stored = view->load(uid);
+  }
   auto locked = std::make_unique<Locked>(
       Locked{store, engine, std::move(journal), engine.unseal(std::move(*stored))});
   if (!locked->held.row.removed_at) recover(*locked);

@@ -22,6 +22,49 @@ std::string read_boot_id() {
   return text.empty() ? "unknown" : text;
 }
 
+Error not_our_keys(const StoreOptions& options, const sqlite::StoreFiles& files,
+                   const std::string& why) {
+  return {Errc::refused,
+          "the seal key file " + options.key_file.string() + " does not belong to " +
+              files.database.string() + ": " + why,
+          "It is an old copy, or another store's. Name the right one with AUTHDB_KEY_FILE, or put "
+          "it back from your copy."};
+}
+
+// A known cell, sealed with the active key, tells a wrong key file from a damaged store.
+Result<Sealer> check_keys(Sealer loaded, const Sealed& key_check, const StoreOptions& options,
+                          const sqlite::StoreFiles& files) {
+  const auto id = key_of(key_check);
+  if (!id) {
+    return fail(Errc::refused, "the key check of " + files.database.string() + " is damaged",
+                "Restore the store from a backup.");
+  }
+  if (!loaded.activate(*id)) {
+    return fail(not_our_keys(
+        options, files, "the store is sealed with key " + hex(*id) + ", which is not in the file"));
+  }
+  if (!loaded.open(key_check, {files.store_id, "", kKeyCheckColumn, 0})) {
+    return fail(not_our_keys(options, files, "its key " + hex(*id) + " is another one"));
+  }
+  return loaded;
+}
+
+// What the store says is asked before the file is read: a key is in the file before the store names
+// it. The other way about, a pruned key may be gone from the file and asked for: look again.
+Result<Sealer> load_sealer(View& view, const StoreOptions& options,
+                           const sqlite::StoreFiles& files) {
+  Sealed before = view.meta("key_check");
+  for (;;) {
+    auto loaded = Sealer::load(options.key_file);
+    if (!loaded) return loaded;
+    auto checked = check_keys(std::move(*loaded), before, options, files);
+    if (checked) return checked;
+    Sealed now = view.meta("key_check");
+    if (now == before) return checked;
+    before = std::move(now);
+  }
+}
+
 }  // namespace
 
 std::string boot_id() {
@@ -44,34 +87,41 @@ void Engine::log(LogLevel level, std::string_view text) const {
   if (options.log) options.log(level, text);
 }
 
-Result<const Sealer*> Engine::sealer() {
-  if (const Sealer* const known = sealer_.load()) return known;
-  auto loaded = Sealer::load(options.key_file);
-  if (!loaded) return fail(loaded.error());
-  // A known cell tells a wrong key from a damaged store.
-  const auto check = guarded([&] { return backend->view()->meta("key_check"); });
-  if (!check) return fail(check.error());
-  const auto opened = loaded->open(*check, {files.store_id, "", "meta.key_check", 0});
-  if (!opened) {
-    return fail(Errc::refused,
-                "the seal key file " + options.key_file.string() + " does not belong to " +
-                    files.database.string(),
-                "Name the right key file with AUTHDB_KEY_FILE, or put it back from your copy.");
-  }
-  auto fresh = std::make_unique<const Sealer>(std::move(*loaded));
-  const Sealer* first = nullptr;
-  // Of threads that come at once one wins; the others' copies are the same keys.
-  return sealer_.compare_exchange_strong(first, fresh.get()) ? fresh.release() : first;
+const Sealer& Engine::keys() {
+  const KeyRing* const known = keys_.load();
+  return known != nullptr ? known->sealer : load_keys(*backend->view());
 }
 
-Engine::~Engine() { delete sealer_.load(); }
+void Engine::follow_keys(View& view) {
+  const KeyRing* const known = keys_.load();
+  if (known == nullptr) return;  // whoever needs them first loads those of then
+  const Sealed active = view.meta("key_id");
+  if (!std::equal(active.begin(), active.end(), known->sealer.active().begin(),
+                  known->sealer.active().end())) {
+    load_keys(view);
+  }
+}
+
+const Sealer& Engine::load_keys(View& view) {
+  Sealer loaded = value_or_throw(load_sealer(view, options, files));
+  const KeyRing* known = keys_.load();
+  for (;;) {
+    if (known != nullptr && known->sealer.same_as(loaded)) return known->sealer;
+    // Of threads that come at once one wins; the others look again.
+    auto fresh = std::make_unique<KeyRing>(KeyRing{std::move(loaded), nullptr});
+    fresh->older.reset(known);
+    if (keys_.compare_exchange_strong(known, fresh.get())) return fresh.release()->sealer;
+    (void)fresh->older.release();
+    loaded = std::move(fresh->sealer);
+  }
+}
+
+Engine::~Engine() { delete keys_.load(); }
 
 void Engine::require_writable() const {
   if (mode != OpenMode::look) return;
   throw BackendError{{Errc::usage, "the store was opened to look, not to change", ""}};
 }
-
-const Sealer& Engine::keys() { return *value_or_throw(sealer()); }
 
 Sealed Engine::seal(const Secret& plain, std::string_view owner, std::string_view column,
                     std::int64_t generation) {
@@ -82,7 +132,11 @@ Sealed Engine::seal(const Secret& plain, std::string_view owner, std::string_vie
 Secret Engine::open(const Sealed& cell, std::string_view owner, std::string_view column,
                     std::int64_t generation) {
   if (cell.empty()) return {};
-  return value_or_throw(keys().open(cell, {files.store_id, owner, column, generation}));
+  const Sealer* sealer = &keys();
+  const auto id = key_of(cell);
+  // Sealed with a key that was drawn after we loaded ours.
+  if (id && !sealer->holds(*id)) sealer = &load_keys(*backend->view());
+  return value_or_throw(sealer->open(cell, {files.store_id, owner, column, generation}));
 }
 
 Held Engine::unseal(StoredCredential stored) {

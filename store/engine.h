@@ -37,11 +37,13 @@ struct Engine {
   Instant now() const { return options.clock(); }
   void log(LogLevel level, std::string_view text) const;
 
-  // The keys, loaded and checked against this store at the first call.
-  Result<const Sealer*> sealer();
-
-  // As sealer(), throwing: inside guarded().
+  // The keys, loaded and checked against this store at the first call. Throws BackendError, as what
+  // follows; inside guarded(). What it returns lives as long as the engine.
   const Sealer& keys();
+  // Loads the keys again if the store seals with another one than we do: a key rotation went by.
+  // Called with every lock of a credential and in every write transaction, so that no process seals
+  // with a key that `key prune` may drop (docs/design.md, Sealing).
+  void follow_keys(View& view);
   Sealed seal(const Secret& plain, std::string_view owner, std::string_view column,
               std::int64_t generation);
   Secret open(const Sealed& cell, std::string_view owner, std::string_view column,
@@ -66,7 +68,9 @@ struct Engine {
   void require_writable() const;
   std::unique_ptr<Txn> begin_write() {
     require_writable();
-    return backend->begin_write(options.lock_wait);
+    auto txn = backend->begin_write(options.lock_wait);
+    follow_keys(*txn);
+    return txn;
   }
   // The credential, with its seals open; not_found if it is not there or removed.
   Held load(View& view, const Uid& uid);
@@ -75,8 +79,15 @@ struct Engine {
   ~Engine();
 
  private:
+  // Keys that were loaded after others keep those alive: another thread may be using them.
+  struct KeyRing {
+    Sealer sealer;
+    std::unique_ptr<const KeyRing> older;
+  };
+  const Sealer& load_keys(View& view);
+
   // No mutex: one that another thread holds during fork() would never be free in the child.
-  std::atomic<const Sealer*> sealer_{nullptr};
+  std::atomic<const KeyRing*> keys_{nullptr};
 };
 
 template <typename F>

@@ -63,18 +63,36 @@ class TemporaryName {
   fs::path path_;
 };
 
-}  // namespace
+fs::path temporary_name(const fs::path& path) {
+  return path.string() + ".new." + std::to_string(::getpid()) + "." + std::to_string(::gettid());
+}
 
-Result<bool> create_durable(const fs::path& path, const Secret& content) {
-  const TemporaryName temporary(path.string() + ".new." + std::to_string(::getpid()) + "." +
-                                std::to_string(::gettid()));
-  ::unlink(temporary.c_str());  // of a process with our number that died here
-  const Fd file(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+// A synced file under another name than the `path` it is meant for.
+Result<void> write_new(const char* temporary, const fs::path& path, const Secret& content) {
+  ::unlink(temporary);  // of a process with our number that died here
+  const Fd file(::open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) return fail(file_error("cannot create", path, errno));
   if (const int error = write_all(file.get(), content.reveal(), 0)) {
     return fail(file_error("cannot write", path, error));
   }
   if (::fsync(file.get()) != 0) return fail(file_error("cannot sync", path, errno));
+  return {};
+}
+
+}  // namespace
+
+Result<void> replace_durable(const fs::path& path, const Secret& content) {
+  const TemporaryName temporary(temporary_name(path));
+  if (auto made = write_new(temporary.c_str(), path, content); !made) return made;
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    return fail(file_error("cannot replace", path, errno));
+  }
+  return sync_directory(path.parent_path());
+}
+
+Result<bool> create_durable(const fs::path& path, const Secret& content) {
+  const TemporaryName temporary(temporary_name(path));
+  if (auto made = write_new(temporary.c_str(), path, content); !made) return fail(made.error());
   if (::link(temporary.c_str(), path.c_str()) != 0) {
     if (errno == EEXIST) return false;
     return fail(file_error("cannot create", path, errno));

@@ -39,6 +39,10 @@ int write_all(int fd, std::string_view bytes, off_t offset);
 // another name, synced, linked into place. False if `path` exists already.
 Result<bool> create_durable(const std::filesystem::path& path, const Secret& content);
 
+// Replaces the file `path`, durably: it has the old content or the new one at any moment. Mode
+// 0600.
+Result<void> replace_durable(const std::filesystem::path& path, const Secret& content);
+
 Result<void> sync_directory(const std::filesystem::path& directory);
 
 // mkdir -p with mode 0700 for what it makes.

@@ -11,6 +11,7 @@
 #include <span>
 
 #include "store/timestamp.h"
+#include "store/uid.h"
 
 namespace authdb {
 namespace {
@@ -250,6 +251,31 @@ fs::path Journal::path_of(const fs::path& directory, const Uid& uid) {
   return directory / uid.substr(0, 2) / uid;
 }
 
+std::vector<Uid> Journal::all(const fs::path& directory) {
+  std::vector<Uid> uids;
+  std::error_code error;
+  for (const auto& folder : fs::directory_iterator(directory, error)) {
+    if (!folder.is_directory(error)) continue;
+    for (const auto& file : fs::directory_iterator(folder.path(), error)) {
+      const std::string name = file.path().filename();
+      if (is_uid(name) && name.substr(0, 2) == folder.path().filename()) uids.push_back(name);
+    }
+  }
+  std::sort(uids.begin(), uids.end());
+  return uids;
+}
+
+std::vector<KeyId> Journal::keys_of(const fs::path& path) {
+  std::vector<KeyId> keys;
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  for (int slot = 0; file && slot < 2; ++slot) {
+    const auto record = read_slot(file.get(), slot);
+    const auto key = record ? key_of(record->payload) : std::nullopt;
+    if (key) keys.push_back(*key);
+  }
+  return keys;
+}
+
 Result<Journal> Journal::acquire(const fs::path& directory, const std::string& store_id,
                                  const Uid& uid, Milliseconds wait, const Holder& self) {
   const fs::path path = path_of(directory, uid);
@@ -406,6 +432,63 @@ void Journal::add_spent(const TokenHash& hash, std::int64_t generation) {
   (void)write_all(lock_.fd(), as_text(bytes_of(entry)),
                   kSpentAt + place * static_cast<off_t>(sizeof(DiskSpent)));
   spent_.emplace_back(hash, generation);
+}
+
+Result<bool> Journal::reseal(const SealAnew& seal_anew) {
+  struct stat st {};
+  if (::fstat(lock_.fd(), &st) != 0) return fail(file_error("cannot look at", path_, errno));
+  std::vector<char> image(static_cast<std::size_t>(st.st_size));
+  if (::pread(lock_.fd(), image.data(), image.size(), 0) != st.st_size) {
+    return fail(file_error("cannot read", path_, EIO));
+  }
+  bool changed = false;
+  for (int slot = 0; slot < 2; ++slot) {
+    const auto record = read_slot(lock_.fd(), slot);
+    if (!record || record->payload.empty()) continue;
+    const Sealed fresh = seal_anew(*record);
+    if (fresh == record->payload) continue;
+    if (fresh.size() != record->payload.size()) {
+      return fail(Errc::unexpected, "a seal changed its size in " + path_.string());
+    }
+    DiskRecord disk;
+    std::memcpy(&disk, image.data() + slot_at(slot), sizeof(disk));
+    disk.checksum = record_checksum(disk, fresh);
+    std::memcpy(image.data() + slot_at(slot), &disk, sizeof(disk));
+    std::copy(fresh.begin(), fresh.end(), image.begin() + payload_at(slot, fresh.size()));
+    changed = true;
+  }
+  if (!changed) return false;
+  if (auto replaced = replace(Secret(std::move(image))); !replaced) return fail(replaced.error());
+  return true;
+}
+
+Result<void> Journal::replace(const Secret& image) {
+  if (!lock_.owned())
+    return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
+  const fs::path fresh = path_.string() + ".new";
+  ::unlink(fresh.c_str());  // of a process that died here; nobody else is here
+  const auto made = create_durable(fresh, image);
+  if (!made) return fail(made.error());
+  // Locked before it has the name: who waits for the old file finds that it lost its name, and
+  // queues for this one.
+  auto lock = FileLock::acquire(fresh, Milliseconds(0));
+  if (!lock) return fail(lock.error());
+  if (!*lock) return fail(Errc::unexpected, "a new journal is locked already", "");
+  if (::rename(fresh.c_str(), path_.c_str()) != 0) {
+    return fail(file_error("cannot replace", path_, errno));
+  }
+  lock_ = std::move(**lock);
+  const auto number = record_.number;
+  record_ = {};
+  settled_.reset();
+  load_slots();
+  record_.number = std::max(record_.number, number);
+  return sync_directory(path_.parent_path());
+}
+
+Result<void> Journal::sync() {
+  if (::fsync(lock_.fd()) != 0) return fail(file_error("cannot sync", path_, errno));
+  return sync_directory(path_.parent_path());
 }
 
 std::vector<unsigned char> Journal::encode(const JournalRecord& record) {

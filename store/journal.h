@@ -25,6 +25,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -90,6 +91,11 @@ class Journal {
                                  const std::string& store_id, const Uid& uid, Milliseconds wait,
                                  const Holder& self);
 
+  // Every credential that has a journal there, in uid order.
+  static std::vector<Uid> all(const std::filesystem::path& directory);
+  // The keys that sealed a journal's payloads, read without its lock.
+  static std::vector<KeyId> keys_of(const std::filesystem::path& path);
+
   // The newest whole record. JournalState::none if there never was one.
   const JournalRecord& record() const { return record_; }
   // What became of the newest intent.
@@ -112,6 +118,14 @@ class Journal {
   void write_settled(JournalRecord settled);
   void add_spent(const TokenHash& hash, std::int64_t generation);
 
+  // Gives each sealed payload the bytes that `seal_anew` makes of its record: the same secret, as
+  // long as before. All of them or none, whenever the process dies: the journal is written anew and
+  // takes the old one's name, and our lock goes with it. False if nothing changed.
+  using SealAnew = std::function<Sealed(const JournalRecord&)>;
+  Result<bool> reseal(const SealAnew& seal_anew);
+  // All that was written here so far survives a power cut.
+  Result<void> sync();
+
   // For tests and the rescue file: one record as bytes, and back; nullopt if they are not whole.
   static std::vector<unsigned char> encode(const JournalRecord& record);
   static std::optional<JournalRecord> decode(std::span<const unsigned char> bytes);
@@ -124,6 +138,7 @@ class Journal {
   void load_spent();
   void write_holder(const Holder& self);
   Result<void> write_record(JournalRecord record, bool durable);
+  Result<void> replace(const Secret& image);
   int slot_for(JournalState state) const;
 
   FileLock lock_;

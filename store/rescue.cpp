@@ -1,10 +1,11 @@
 // The last resort of step 6: both the journal's file system and the database's refuse to be
 // written, and a rotated token is in our hands.
+#include "store/rescue.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "store/files.h"
 #include "store/locked.h"
@@ -16,14 +17,47 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kLargestRescue = 4 << 20;
 
+fs::path below(const fs::path& runtime, const std::string& store_id, const Uid& uid) {
+  return runtime / "authdb" / (store_id + "-" + uid);
+}
+
 // Empty if there is no such directory: then there is no last resort either.
 fs::path rescue_path(const Locked& locked) {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime == nullptr || *runtime != '/') return {};
-  return fs::path(runtime) / "authdb" / (locked.engine.files.store_id + "-" + locked.uid());
+  return below(runtime, locked.engine.files.store_id, locked.uid());
+}
+
+Secret as_secret(const std::vector<unsigned char>& bytes) {
+  return Secret(std::vector<char>(bytes.begin(), bytes.end()));
 }
 
 }  // namespace
+
+std::vector<fs::path> rescue_files(const std::string& store_id, const Uid& uid) {
+  std::vector<fs::path> found;
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  // Ours, and the one a session has: who left the file may have had it, though we do not.
+  const fs::path usual = "/run/user/" + std::to_string(::geteuid());
+  for (const fs::path& directory : {fs::path(runtime == nullptr ? "" : runtime), usual}) {
+    const fs::path path = below(directory, store_id, uid);
+    if (!directory.is_absolute() || ::access(path.c_str(), F_OK) != 0) continue;
+    if (found.empty() || found.front() != path) found.push_back(path);
+  }
+  return found;
+}
+
+std::optional<JournalRecord> read_rescue_file(const fs::path& path) {
+  if (!check_private(path)) return std::nullopt;
+  const auto bytes = read_file(path, kLargestRescue);
+  if (!bytes) return std::nullopt;
+  const auto text = bytes->reveal();
+  return Journal::decode({reinterpret_cast<const unsigned char*>(text.data()), text.size()});
+}
+
+Result<void> replace_rescue_file(const fs::path& path, const JournalRecord& record) {
+  return replace_durable(path, as_secret(Journal::encode(record)));
+}
 
 bool write_rescue(Locked& locked, const JournalRecord& answered) {
   const fs::path path = rescue_path(locked);
@@ -31,20 +65,15 @@ bool write_rescue(Locked& locked, const JournalRecord& answered) {
   JournalRecord record = answered;
   record.state = JournalState::answered;
   record.number = 1;
-  const auto bytes = Journal::encode(record);
   ::unlink(path.c_str());  // an older one is of an older token
-  const auto made = create_durable(path, Secret(std::vector<char>(bytes.begin(), bytes.end())));
+  const auto made = create_durable(path, as_secret(Journal::encode(record)));
   return made && *made;
 }
 
 std::optional<JournalRecord> read_rescue(Locked& locked) {
   const fs::path path = rescue_path(locked);
   if (path.empty() || ::access(path.c_str(), F_OK) != 0) return std::nullopt;
-  if (!check_private(path)) return std::nullopt;
-  const auto bytes = read_file(path, kLargestRescue);
-  if (!bytes) return std::nullopt;
-  const auto text = bytes->reveal();
-  return Journal::decode({reinterpret_cast<const unsigned char*>(text.data()), text.size()});
+  return read_rescue_file(path);
 }
 
 void remove_rescue(Locked& locked) {

@@ -338,6 +338,16 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
   return std::move(*outcome);
 }
 
+namespace {
+
+Held load_under_lock(Engine& engine, const Uid& uid) {
+  const auto view = engine.backend->view();
+  engine.follow_keys(*view);
+  return engine.load(*view, uid);
+}
+
+}  // namespace
+
 Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait) {
   Engine& engine = store.engine();
   auto locked = Engine::guarded([&] {
@@ -349,7 +359,7 @@ Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Mil
     engine.require_writable();
     auto journal = value_or_throw(
         Journal::acquire(engine.files.directory, engine.files.store_id, uid, wait, engine.self()));
-    Held held = engine.load(*engine.backend->view(), uid);
+    Held held = load_under_lock(engine, uid);
     auto made =
         std::make_unique<Locked>(Locked{store, engine, std::move(journal), std::move(held)});
     recover(*made);

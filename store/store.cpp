@@ -212,12 +212,16 @@ Result<QueryRows> Store::query(const std::string& sql) const {
 }
 
 Result<Held> Store::unseal(const Uid& uid) const {
-  return Engine::guarded([&] {
+  const auto read = [&] {
     // The view is given back first: the keys' first use looks into the database too, and a second
     // connection would cost a token read half as much again.
     StoredCredential stored = engine_->load_sealed(*engine_->backend->view(), uid);
     return engine_->unseal(std::move(stored));
-  });
+  };
+  auto held = Engine::guarded(read);
+  if (held || held.error().code != Errc::refused) return held;
+  // A key rotation and a prune may have gone by between reading the cells and reading the keys.
+  return Engine::guarded(read);
 }
 
 Result<Secret> Store::unseal_extra(const Uid& uid) const {

@@ -83,7 +83,7 @@ struct Context {
 // What a verb does once its arguments have been read. The value is the exit status.
 using Run = std::function<Result<int>(Context&)>;
 
-enum class Group { use, look, manage, setup };
+enum class Group { use, look, manage, setup, keep };
 
 // A verb, as a row of the table. `declare` builds its parser; only the chosen verb's is built.
 struct Command {

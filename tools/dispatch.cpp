@@ -41,6 +41,8 @@ std::string_view title(Group group) {
       return "Look; never spends a token, never changes the store";
     case Group::manage:
       return "Manage";
+    case Group::keep:
+      return "Look after the store itself";
   }
   return {};
 }
@@ -52,7 +54,7 @@ std::string overview() {
   std::string text =
       "authdb keeps OAuth grants and API keys in one SQLite store that any number of programs "
       "share.\n\nusage: authdb COMMAND [ARGUMENTS] [OPTIONS]\n";
-  for (const auto group : {Group::setup, Group::use, Group::look, Group::manage}) {
+  for (const auto group : {Group::setup, Group::use, Group::look, Group::manage, Group::keep}) {
     text += "\n" + std::string(title(group)) + "\n";
     for (const auto* command : all_commands()) {
       if (command->group == group) text += hanging(command->name, command->summary);

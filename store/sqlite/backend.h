@@ -14,7 +14,4 @@ namespace authdb::sqlite {
 // Thread-safe. Throws BackendError: foreign, newer, damaged, or not the store of these journals.
 std::unique_ptr<Backend> open_backend(const StoreFiles& files, OpenMode mode, Clock clock);
 
-// The columns the authorizer lets nobody read, as `table.column`.
-bool is_sealed_column(std::string_view table, std::string_view column);
-
 }  // namespace authdb::sqlite

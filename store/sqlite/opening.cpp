@@ -161,7 +161,8 @@ void write_meta(SQLite::Database& db, const std::string& store_id, const Sealer&
     insert.exec();
   };
   const KeyId key = sealer.active();
-  const Sealed check = sealer.seal(Secret::copy_of("authdb"), {store_id, "", "meta.key_check", 0});
+  const Sealed check =
+      sealer.seal(Secret::copy_of(kKeyCheckText), {store_id, "", kKeyCheckColumn, 0});
   put("store_id", [&] { insert.bind(2, store_id); });
   put("schema_version", [&] { insert.bind(2, kSchemaMajor); });
   put("schema_minor", [&] { insert.bind(2, 0); });
@@ -218,6 +219,21 @@ Result<void> prepare_directory(const fs::path& path, const fs::path& directory) 
   return {};
 }
 
+// A new store's own key: drawn on top of those that other stores have in the same file. Where the
+// file cannot be written, its newest key serves.
+Result<Sealer> first_sealer(const fs::path& key_file, const std::string& store_id) {
+  if (!is_there(key_file)) {
+    if (auto made = Sealer::create(key_file, store_id); !made) return fail(made.error());
+  }
+  auto keys = read_keys(key_file);
+  if (!keys) return fail(keys.error());
+  const std::string& owner = keys->front().store_id;
+  if (!owner.empty() && owner != store_id) (void)add_key(key_file, store_id, kCreateWait);
+  auto sealer = Sealer::load(key_file);
+  if (sealer) sealer->activate(newest_key_for(sealer->keys(), store_id));
+  return sealer;
+}
+
 Result<void> create_store(const fs::path& path, const fs::path& directory, const fs::path& key_file,
                           Instant now) {
   if (auto ok = prepare_directory(path, directory); !ok) return ok;
@@ -227,10 +243,7 @@ Result<void> create_store(const fs::path& path, const fs::path& directory, const
   if (is_there(path)) return {};  // it was faster
   const auto store_id = claim_store_id(directory);
   if (!store_id) return fail(store_id.error());
-  if (!is_there(key_file)) {
-    if (auto made = Sealer::create(key_file); !made) return made;
-  }
-  const auto sealer = Sealer::load(key_file);
+  auto sealer = first_sealer(key_file, *store_id);
   if (!sealer) return fail(sealer.error());
   return create_database(path, *store_id, *sealer, now);
 }

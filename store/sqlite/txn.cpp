@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "store/sqlite/rows.h"
+#include "store/sqlite/sealed_column.h"
 
 namespace authdb::sqlite {
 namespace {
@@ -366,6 +367,16 @@ void SqliteTxn::set_state(const ProviderState& state, const Sealed& extra) {
                    .text(nlohmann::json(state.suppressed_sources).dump())
                    .blob(extra);
              });
+}
+
+void SqliteTxn::set_meta(std::string_view key, const Sealed& value) {
+  change_one(connection_, "UPDATE meta SET value = ?2 WHERE key = ?1",
+             [&](Binder& b) { b.text(key).blob(value); });
+}
+
+void SqliteTxn::set_cell(const SealedCell& cell) {
+  change_one(connection_, sql_of(cell.column).update,
+             [&](Binder& b) { b.integer(cell.row).blob(cell.cell); });
 }
 
 void SqliteTxn::add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) {

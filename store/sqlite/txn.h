@@ -55,6 +55,8 @@ class SqliteTxn final : public Reads<Txn> {
   void unbind(const std::string& profile, std::int64_t credential) override;
   void set_state(const ProviderState& state, const Sealed& extra) override;
   void add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) override;
+  void set_meta(std::string_view key, const Sealed& value) override;
+  void set_cell(const SealedCell& cell) override;
   void commit() override;
 
  private:

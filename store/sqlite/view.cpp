@@ -2,11 +2,12 @@
 
 #include <sqlite3.h>
 
-#include <array>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "store/sqlite/backend.h"
 #include "store/sqlite/rows.h"
+#include "store/sqlite/sealed_column.h"
 
 namespace authdb::sqlite {
 namespace {
@@ -122,16 +123,6 @@ std::vector<std::string> read_words(const std::string& array) {
   return words;
 }
 
-struct SealedColumn {
-  std::string_view table;
-  std::string_view column;
-};
-constexpr std::array kSealedColumns = {
-    SealedColumn{"credential", "extra"},        SealedColumn{"token_set", "access_token"},
-    SealedColumn{"token_set", "refresh_token"}, SealedColumn{"agent_key", "secret"},
-    SealedColumn{"provider_state", "extra"},    SealedColumn{"import_receipt", "unknown"},
-};
-
 // What a query may do: read anything that is not sealed.
 int authorize(void* refused, int action, const char* first, const char* second, const char*,
               const char*) {
@@ -212,12 +203,6 @@ bool has_second_statement(sqlite3* handle, const std::string& sql) {
 }
 
 }  // namespace
-
-bool is_sealed_column(std::string_view table, std::string_view column) {
-  return std::any_of(kSealedColumns.begin(), kSealedColumns.end(), [&](const SealedColumn& sealed) {
-    return sealed.table == table && sealed.column == column;
-  });
-}
 
 template <typename Base>
 std::vector<Credential> Reads<Base>::list(const Filter& filter) {
@@ -432,6 +417,41 @@ Sealed Reads<Base>::meta(std::string_view key) {
              connection_, "SELECT value FROM meta WHERE key = ?1", [&](Binder& b) { b.text(key); },
              [](RowReader& row) { return row.blob(); })
       .value_or(Sealed());
+}
+
+template <typename Base>
+std::vector<SealedCell> Reads<Base>::cells_of_other_keys(SealedColumn column, const KeyId& key,
+                                                         std::int64_t after, int limit) {
+  const SealedColumnSql& sql = sql_of(column);
+  return rows<SealedCell>(
+      connection_, sql.select,
+      [&](Binder& b) { b.blob(Sealed(key.begin(), key.end())).integer(after).integer(limit); },
+      [&](RowReader& row) {
+        SealedCell cell;
+        cell.column = column;
+        cell.row = row.integer();
+        cell.owner = row.text();
+        cell.generation = row.integer();
+        cell.cell = row.blob();
+        cell.place = std::string(sql.table) + "." + std::string(sql.column);
+        return cell;
+      });
+}
+
+template <typename Base>
+std::map<KeyId, std::int64_t> Reads<Base>::cells_by_key() {
+  std::map<KeyId, std::int64_t> counts;
+  for (const SealedColumn column : kSealedColumns) {
+    rows<int>(connection_, sql_of(column).count, kNothing, [&](RowReader& row) {
+      const Sealed bytes = row.blob();
+      KeyId id{};
+      std::copy_n(bytes.begin(), std::min(bytes.size(), id.size()), id.begin());
+      counts[id] += row.integer();
+      return 0;
+    });
+  }
+  if (const auto id = key_of(meta("key_check"))) ++counts[*id];
+  return counts;
 }
 
 template <typename Base>

@@ -30,6 +30,9 @@ class Reads : public Base {
                                             std::string_view format) override;
   LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) override;
   Sealed meta(std::string_view key) override;
+  std::vector<SealedCell> cells_of_other_keys(SealedColumn column, const KeyId& key,
+                                              std::int64_t after, int limit) override;
+  std::map<KeyId, std::int64_t> cells_by_key() override;
   QueryRows query(const std::string& sql) override;
 
  protected:

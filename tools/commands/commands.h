@@ -7,5 +7,6 @@ namespace authdb::cli {
 
 extern const Command kAdd, kExport, kList, kLog, kLogin, kLogout, kMigrate, kMint, kPriority,
     kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken;
+extern const Command kKey;
 
 }  // namespace authdb::cli
