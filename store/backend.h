@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -109,6 +110,15 @@ struct SealedReceipt {
   Sealed unknown;
 };
 
+// What merging a backup did.
+struct Merged {
+  std::int64_t credentials = 0;  // that the backup knows
+  std::int64_t back = 0;         // among them: were gone or removed here
+  std::int64_t newer = 0;        // among them: have newer tokens here
+  std::int64_t held = 0;         // put on hold=uncertain
+  std::vector<Uid> moved;        // whose tokens are the backup's now, in uid order
+};
+
 // Reads. Each call sees one consistent state of the database.
 class View {
  public:
@@ -188,6 +198,9 @@ class Txn : public View {
   // Puts another seal around the same secret: `cell` is what stands there, with its new bytes.
   virtual void set_cell(const SealedCell& cell) = 0;
 
+  // Merges the backup that begin_merge() was given, by the rules of restore() in store/backup.h.
+  virtual Merged merge_backup(Instant at) = 0;
+
   virtual void commit() = 0;  // if this throws, only a fresh read can tell whether it happened
 };
 
@@ -199,6 +212,11 @@ class Backend {
   virtual std::unique_ptr<Txn> begin_write(Milliseconds wait) = 0;
   // As begin_write, but the commit is not synced: for counters.
   virtual std::unique_ptr<Txn> begin_careless(Milliseconds wait) = 0;
+  // As begin_write, with a backup at hand.
+  virtual std::unique_ptr<Txn> begin_merge(const std::filesystem::path& backup,
+                                           Milliseconds wait) = 0;
+  // Writes a copy to a new file.
+  virtual void back_up(const std::filesystem::path& file) = 0;
   virtual const std::string& store_id() const = 0;
 };
 

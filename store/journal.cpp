@@ -240,9 +240,8 @@ Error busy_error(const fs::path& path, const Uid& uid, Milliseconds waited) {
 
 Error damaged(const fs::path& path, std::string_view why) {
   return {Errc::refused, "the journal " + path.string() + " " + std::string(why),
-          "It has been kept as it is, and its token is not sent. Put the right file back; or log "
-          "in and "
-          "add that grant as a new credential with `authdb add PROVIDER --grant --label NAME`."};
+          "It has been kept as it is, and its token is not sent. Put the right file back; or let "
+          "`authdb doctor --repair` set it aside, and log in again."};
 }
 
 }  // namespace

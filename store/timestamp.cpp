@@ -193,4 +193,10 @@ std::string format_iso(Instant at) {
   return text + "Z";
 }
 
+std::string format_compact(Instant at) {
+  std::string text = format_iso(std::chrono::floor<std::chrono::seconds>(at));
+  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
+  return text;
+}
+
 }  // namespace authdb

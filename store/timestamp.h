@@ -40,5 +40,7 @@ std::optional<Milliseconds> parse_lifetime(const nlohmann::json& value);
 
 // `2026-04-14T08:12:31.402Z`; milliseconds only where there are any.
 std::string format_iso(Instant at);
+// The same for file names: `20260414T081231Z`.
+std::string format_compact(Instant at);
 
 }  // namespace authdb

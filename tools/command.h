@@ -103,7 +103,8 @@ int dispatch(std::vector<std::string> words, Context& context);
 // Prints an error's two lines, and returns its exit status.
 int report(Context& context, const Error& error);
 
-// Opens the store of this invocation, ready to rotate.
+// The store of this invocation, ready to rotate.
+StoreOptions store_options(Context& context);
 Result<Store> open_store(Context& context, OpenMode mode);
 
 }  // namespace authdb::cli

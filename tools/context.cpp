@@ -42,7 +42,7 @@ void Context::warn(std::string_view text) {
   if (!globals.quiet) err << "authdb: warning: " << text << '\n';
 }
 
-Result<Store> open_store(Context& context, OpenMode mode) {
+StoreOptions store_options(Context& context) {
   StoreOptions options;
   options.clock = context.clock;
   options.endpoint_for = oauth::endpoints(context.bearer_parts(), context.clock);
@@ -55,7 +55,11 @@ Result<Store> open_store(Context& context, OpenMode mode) {
   }
   if (auto key = context.env("AUTHDB_KEY_FILE"); key && !key->empty()) options.key_file = *key;
 
-  auto store = Store::open(std::move(options), mode);
+  return options;
+}
+
+Result<Store> open_store(Context& context, OpenMode mode) {
+  auto store = Store::open(store_options(context), mode);
   if (!store && store.error().code == Errc::not_found) {
     auto error = std::move(store).error();
     error.hint =

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "store/file_lock.h"
+#include "store/sqlite/backup_file.h"
 #include "store/sqlite/connection.h"
+#include "store/sqlite/merge.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/txn.h"
 #include "store/sqlite/view.h"
@@ -188,7 +190,7 @@ void check_content(Connection& connection, const StoreFiles& files) {
 class SqliteBackend final : public Backend {
  public:
   SqliteBackend(const StoreFiles& files, Access access, Clock clock)
-      : pool_(files, access, std::move(clock)) {
+      : clock_(clock), pool_(files, access, std::move(clock)) {
     const Lease connection = pool_.borrow();
     try {
       check_content(*connection, files);
@@ -200,12 +202,26 @@ class SqliteBackend final : public Backend {
   std::unique_ptr<View> view() override { return std::make_unique<SqliteView>(pool_.borrow()); }
   std::unique_ptr<Txn> begin_write(Milliseconds wait) override { return begin(wait, false); }
   std::unique_ptr<Txn> begin_careless(Milliseconds wait) override { return begin(wait, true); }
+  std::unique_ptr<Txn> begin_merge(const std::filesystem::path& backup,
+                                   Milliseconds wait) override {
+    FileLock gate = take_gate(wait);
+    Lease connection = pool_.borrow();
+    connection.get_deleter().poisoned = true;  // closed afterwards, and the backup with it
+    attach_backup(*connection, backup);
+    return std::make_unique<SqliteTxn>(std::move(connection), std::move(gate), false);
+  }
+  void back_up(const std::filesystem::path& file) override {
+    const Lease connection = pool_.borrow();
+    if (auto written = write_backup(*connection, file, clock_); !written) {
+      throw BackendError{written.error()};
+    }
+  }
   const std::string& store_id() const override { return pool_.files().store_id; }
 
  private:
   // SQLite's busy handler sleeps and is unfair: with 64 writers some are never served. The kernel
   // queues those who wait for the gate and wakes one at a time.
-  std::unique_ptr<Txn> begin(Milliseconds wait, bool careless) {
+  FileLock take_gate(Milliseconds wait) {
     const auto path = pool_.files().directory / "gate";
     auto gate = FileLock::acquire(path, wait);
     if (!gate) throw BackendError{gate.error()};
@@ -215,9 +231,14 @@ class SqliteBackend final : public Backend {
                               std::to_string(wait.count() / 1000) + " s",
                           "Nothing was changed. A stopped process may hold it: `fuser` names it."}};
     }
-    return std::make_unique<SqliteTxn>(pool_.borrow(), std::move(**gate), careless);
+    return std::move(**gate);
+  }
+  std::unique_ptr<Txn> begin(Milliseconds wait, bool careless) {
+    FileLock gate = take_gate(wait);
+    return std::make_unique<SqliteTxn>(pool_.borrow(), std::move(gate), careless);
   }
 
+  Clock clock_;
   ConnectionPool pool_;
 };
 

@@ -30,7 +30,7 @@ Error explain(int code, const std::string& text) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {Errc::refused, "the database is damaged, or no SQLite database" + tail,
-              "Keep the file as it is and restore a backup."};
+              "Keep the file; `authdb restore FILE` makes it anew from a backup and the journals."};
     case SQLITE_CONSTRAINT:
       return {Errc::refused, "that would break a rule of the store" + tail,
               "Nothing was changed. A token that is current or retired cannot be added again."};

@@ -267,8 +267,8 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
       return fail(Errc::refused,
                   files.database.string() + " is missing, but its journals are still in " +
                       files.directory.string(),
-                  "They hold the newest tokens. Put auth.db back from a backup; a new store beside "
-                  "them would lose them.");
+                  "They hold the newest tokens, and a new store beside them would lose them. "
+                  "`authdb restore FILE` makes auth.db anew from a backup and from them.");
     }
     if (is_there(beside(files.database, "-wal"))) {
       return fail(
@@ -287,6 +287,27 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
   if (!id) return fail(id.error());
   files.store_id = std::move(*id);
   return files;
+}
+
+Result<StoreFiles> files_to_restore(const fs::path& path, const std::string& store_id) {
+  if (sodium_init() < 0) return fail(Errc::unexpected, "libsodium cannot be initialised");
+  StoreFiles files{resolved_path(path), {}, store_id};
+  files.directory = beside(files.database, ".d");
+  if (is_there(files.database)) {
+    if (auto ok = check_existing(files.database); !ok) return fail(ok.error());
+  } else if (auto ok = prepare_directory(files.database, files.directory); !ok) {
+    return fail(ok.error());
+  } else if (!is_there(files.directory / "store")) {
+    const auto made = create_durable(files.directory / "store", Secret::copy_of(store_id + "\n"));
+    if (!made) return fail(made.error());
+  }
+  const auto id = read_store_id(files.directory);
+  if (!id) return fail(id.error());
+  if (*id == store_id) return files;
+  return fail(Errc::refused,
+              "the backup is of store " + store_id + ", and " + files.directory.string() +
+                  " is of store " + *id,
+              "Name the store it belongs to with --store. Nothing has been changed.");
 }
 
 }  // namespace authdb::sqlite

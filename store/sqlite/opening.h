@@ -26,4 +26,9 @@ struct StoreFiles {
 Result<StoreFiles> open_files(const std::filesystem::path& path,
                               const std::filesystem::path& key_file, OpenMode mode, Instant now);
 
+// The files of a store whose database may be missing or damaged: what `restore` begins with.
+// `store_id` is the backup's. refused if other files are there than that store's; auth.db.d is made
+// if there is nothing at all.
+Result<StoreFiles> files_to_restore(const std::filesystem::path& path, const std::string& store_id);
+
 }  // namespace authdb::sqlite

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "store/sqlite/merge.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sealed_column.h"
 
@@ -394,5 +395,7 @@ void SqliteTxn::add_receipt(const ImportReceipt& receipt, const Sealed& unknown,
                    .at(at);
              });
 }
+
+Merged SqliteTxn::merge_backup(Instant at) { return merge_attached(connection_, at); }
 
 }  // namespace authdb::sqlite

@@ -57,6 +57,7 @@ class SqliteTxn final : public Reads<Txn> {
   void add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) override;
   void set_meta(std::string_view key, const Sealed& value) override;
   void set_cell(const SealedCell& cell) override;
+  Merged merge_backup(Instant at) override;
   void commit() override;
 
  private:

@@ -1,0 +1,21 @@
+// What the journals know and the database does not: after a crash, or where a database was put
+// back. Private to store/; any process does the same for one credential when it takes its lock.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "store/store.h"
+
+namespace authdb {
+
+struct Adoption {
+  std::int64_t adopted = 0;  // credentials that moved
+  std::vector<Error> left;   // what single journals refused
+};
+
+// Takes every journal's lock in turn and recovers. A journal of a credential that the database does
+// not know brings it back, bound to no profile.
+Adoption adopt_journals(Store& store);
+
+}  // namespace authdb

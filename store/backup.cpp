@@ -1,0 +1,142 @@
+#include "store/backup.h"
+
+#include <algorithm>
+#include <map>
+
+#include "store/adoption.h"
+#include "store/engine.h"
+#include "store/journal.h"
+#include "store/locked.h"
+#include "store/sqlite/backup_file.h"
+
+namespace authdb {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kTries = 3;  // a credential may be removed or added while we look for the locks
+
+// Cells that could not be opened would be lost tokens: the old key file has to come first.
+void require_keys(View& backup, const StoreOptions& options) {
+  const auto keys = value_or_throw(read_keys(options.key_file));
+  for (const auto& [id, cells] : backup.cells_by_key()) {
+    const auto has = [&, wanted = id](const SealKey& key) { return key.id == wanted; };
+    if (std::any_of(keys.begin(), keys.end(), has)) continue;
+    throw BackendError{{Errc::refused,
+                        "the backup is sealed with key " + hex(id) + ", which is not in " +
+                            options.key_file.string(),
+                        "Add the line of that key from the key file of then, at the end. Nothing "
+                        "has been changed."}};
+  }
+}
+
+// The locks under which tokens move, by uid: two that meet wait in the same order.
+using Locks = std::map<Uid, std::optional<Journal>>;
+
+Locks take_locks(Engine& engine, const std::vector<Uid>& uids, View& backup) {
+  Locks locks;
+  for (const Uid& uid : uids) {
+    const auto stored = backup.load(uid);
+    auto& lock = locks[uid];
+    if (!stored || stored->row.identity.auth_type == AuthType::api_key) continue;
+    lock = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
+                                           engine.options.lock_wait, engine.self()));
+  }
+  return locks;
+}
+
+bool all_locked(const std::vector<Uid>& uids, const Locks& locks) {
+  return std::all_of(uids.begin(), uids.end(),
+                     [&](const Uid& uid) { return locks.find(uid) != locks.end(); });
+}
+
+// Committed already: nothing that fails here may make it look undone.
+void tell_journals(const Store& store, Locks& locks) {
+  Engine& engine = store.engine();
+  for (auto& [uid, journal] : locks) {
+    if (!journal) continue;
+    const auto told = Engine::guarded([&, &uid = uid, &journal = journal] {
+      Held held = engine.load(*engine.backend->view(), uid);
+      Locked locked{store, engine, std::move(*journal), std::move(held)};
+      journal_the_row(locked, std::nullopt);
+    });
+    if (!told) engine.log(LogLevel::warning, told.error().message);
+  }
+}
+
+// The first merge finds out whose tokens would move and is rolled back; the last one has their
+// locks.
+Merged merge(const Store& store, View& backup, const fs::path& file) {
+  Engine& engine = store.engine();
+  std::vector<Uid> moving;
+  for (int i = 0; i < kTries; ++i) {
+    Locks locks = take_locks(engine, moving, backup);
+    Merged merged;
+    {
+      const auto txn = engine.backend->begin_merge(file, engine.options.lock_wait);
+      engine.follow_keys(*txn);
+      require_keys(backup, engine.options);  // no prune can come between now
+      merged = txn->merge_backup(engine.now());
+      if (all_locked(merged.moved, locks)) txn->commit();
+    }
+    if (all_locked(merged.moved, locks)) {
+      tell_journals(store, locks);
+      return merged;
+    }
+    moving = merged.moved;
+  }
+  throw BackendError{{Errc::busy, "the store changed each time the restore looked at it",
+                      "Nothing was changed. Try again when the gateways are quieter."}};
+}
+
+std::string text_of(const Sealed& bytes) { return {bytes.begin(), bytes.end()}; }
+
+}  // namespace
+
+Result<BackedUp> back_up(const Store& store, const fs::path& file) {
+  return Engine::guarded([&] {
+    const fs::path path = fs::absolute(file);
+    store.engine().backend->back_up(path);
+    BackedUp done{path, 0, static_cast<std::int64_t>(fs::file_size(path))};
+    done.credentials = static_cast<std::int64_t>(value_or_throw(store.list({})).size());
+    return done;
+  });
+}
+
+Result<Restored> restore(StoreOptions options, const fs::path& file) {
+  if (options.path.empty()) options.path = default_store_path();
+  if (options.key_file.empty()) options.key_file = default_key_path();
+  std::error_code error;
+  if (!fs::exists(file, error)) {
+    return fail(Errc::not_found, "there is no file " + file.string(),
+                "`authdb backup FILE` makes one.");
+  }
+  return Engine::guarded([&] {
+    const fs::path path = fs::canonical(file);
+    const auto backup = sqlite::open_backup(path, options.clock);
+    require_keys(*backup, options);
+    const auto files =
+        value_or_throw(sqlite::files_to_restore(options.path, text_of(backup->meta("store_id"))));
+    Restored done;
+    done.rebuilt = value_or_throw(sqlite::needs_rebuilding(files, options.clock));
+    if (done.rebuilt) {
+      auto rebuilt = value_or_throw(sqlite::rebuild_from(
+          path, files, Journal::all(files.directory), options.clock, options.lock_wait));
+      done.set_aside = std::move(rebuilt.set_aside);
+      done.held = rebuilt.held;
+    }
+    Store store = value_or_throw(Store::open(options, OpenMode::use));
+    (void)store.engine().keys();
+    Adoption adoption = adopt_journals(store);
+    const Merged merged = merge(store, *backup, path);
+    done.credentials = merged.credentials;
+    done.back = merged.back;
+    done.newer = merged.newer;
+    done.held += merged.held;
+    done.adopted = adoption.adopted;
+    done.left = std::move(adoption.left);
+    return done;
+  });
+}
+
+}  // namespace authdb

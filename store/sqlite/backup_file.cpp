@@ -1,0 +1,242 @@
+#include "store/sqlite/backup_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "store/file_lock.h"
+#include "store/files.h"
+#include "store/sqlite/connection.h"
+#include "store/sqlite/view.h"
+#include "store/timestamp.h"
+
+namespace authdb::sqlite {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path beside(const fs::path& path, std::string_view suffix) {
+  return path.string() + std::string(suffix);
+}
+
+bool is_there(const fs::path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
+void remove_all(const fs::path& database) {
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    ::unlink(beside(database, suffix).c_str());
+  }
+}
+
+// A file that is in the making is gone when this is, unless it was released.
+class Unfinished {
+ public:
+  explicit Unfinished(fs::path path) : path_(std::move(path)) { remove_all(path_); }
+  ~Unfinished() { remove_all(path_); }
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+std::string first_text(SQLite::Database& db, const char* sql) {
+  SQLite::Statement statement(db, sql);
+  return statement.executeStep() ? statement.getColumn(0).getString() : "";
+}
+
+// What is wrong with a database that can be opened at all; empty: nothing.
+std::string trouble(SQLite::Database& db) {
+  if (first_text(db, "PRAGMA page_count") == "0") return "it is empty";
+  const std::string check = first_text(db, "PRAGMA quick_check(1)");
+  return check == "ok" ? "" : check;
+}
+
+// A copy without a log, private from its first byte, and synced.
+Result<void> copy_database(SQLite::Database& from, const fs::path& to) {
+  Fd file(::open(to.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) return fail(file_error("cannot create", to, errno));
+  file = Fd();  // closed before SQLite opens it
+  SQLite::Statement vacuum(from, "VACUUM INTO ?1");
+  vacuum.bind(1, to.string());
+  vacuum.exec();
+  file = Fd(::open(to.c_str(), O_RDWR | O_CLOEXEC));
+  if (!file || ::fsync(file.get()) != 0) return fail(file_error("cannot sync", to, errno));
+  return {};
+}
+
+Error exists_already(const fs::path& file) {
+  return {Errc::usage, "there is a file already: " + file.string(),
+          "Name another one; a backup replaces nothing."};
+}
+
+// The name is taken only if it is free, on any file system.
+Result<void> give_name(const fs::path& from, const fs::path& to) {
+  constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE
+  if (::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), kNoReplace) == 0 ||
+      ((errno == EINVAL || errno == ENOSYS) && ::link(from.c_str(), to.c_str()) == 0)) {
+    return sync_directory(to.parent_path());
+  }
+  if (errno == EEXIST) return fail(exists_already(to));
+  return fail(file_error("cannot create", to, errno));
+}
+
+class BackupView final : public Reads<View> {
+ public:
+  BackupView(std::unique_ptr<ClockVfs> vfs, std::unique_ptr<Connection> connection)
+      : Reads<View>(*connection), vfs_(std::move(vfs)), owned_(std::move(connection)) {}
+
+ private:
+  std::unique_ptr<ClockVfs> vfs_;
+  std::unique_ptr<Connection> owned_;
+};
+
+void check_backup(Connection& connection, const fs::path& file) {
+  SQLite::Database& db = connection.database();
+  if (const std::string wrong = trouble(db); !wrong.empty()) {
+    throw BackendError{{Errc::refused, "the backup " + file.string() + " is damaged: " + wrong,
+                        "Use another one. Nothing has been changed."}};
+  }
+  if (first_text(db, "PRAGMA application_id") != std::to_string(kApplicationId)) {
+    throw BackendError{{Errc::refused, file.string() + " is no backup of an authdb store",
+                        "`authdb backup FILE` makes one."}};
+  }
+  const int major = std::stoi(first_text(db, "PRAGMA user_version"));
+  if (major <= kSchemaMajor) return;
+  throw BackendError{{Errc::refused,
+                      "the backup " + file.string() + " was written by a newer authdb (schema " +
+                          std::to_string(major) + ", this one knows " +
+                          std::to_string(kSchemaMajor) + ")",
+                      "Use the newer authdb. Nothing has been changed."}};
+}
+
+// Why the database cannot be used; empty: it can. Throws on anything but damage.
+std::string damage(const fs::path& database, const ClockVfs& vfs) {
+  try {
+    Connection connection(database, Access::read, vfs);
+    std::string wrong = trouble(connection.database());
+    if (!wrong.empty()) return wrong;
+    if (first_text(connection.database(), "PRAGMA application_id") ==
+        std::to_string(kApplicationId)) {
+      return {};
+    }
+    throw BackendError{{Errc::refused, database.string() + " is not an authdb store",
+                        "It is some other SQLite database; name the right file with --store."}};
+  } catch (const SQLite::Exception& error) {
+    const int code = error.getErrorCode() & 0xff;
+    if (code == 11 || code == 26) return error.what();  // SQLITE_CORRUPT, SQLITE_NOTADB
+    throw_backend_error(error, "opening " + database.string());
+  } catch (const BackendError& error) {
+    if (error.error.message.find("damaged") == std::string::npos) throw;
+    return error.error.message;
+  }
+}
+
+// The copy as auth.db will be: what is unknown held, with a log, and whole in the one file. The
+// number of grants that were put on hold.
+std::int64_t finish_database(const fs::path& path, const std::vector<Uid>& journalled) {
+  SQLite::Database db(path.string(), SQLite::OPEN_READWRITE);
+  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+  db.exec("CREATE TEMP TABLE journalled (uid TEXT PRIMARY KEY)");
+  SQLite::Transaction txn(db);
+  SQLite::Statement insert(db, "INSERT INTO journalled VALUES (?1)");
+  for (const Uid& uid : journalled) {
+    insert.bind(1, uid);
+    insert.exec();
+    insert.reset();
+  }
+  const int held = db.exec(
+      "UPDATE token_set SET hold = 'uncertain' WHERE hold IS NULL AND refresh_hash IS NOT NULL "
+      "AND credential NOT IN (SELECT c.id FROM credential c JOIN journalled j ON j.uid = c.uid)");
+  txn.commit();
+  db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  return held;
+}
+
+// Its log goes with it: beside the new database it would be replayed into it.
+Result<fs::path> set_aside(const fs::path& database, Instant now) {
+  if (!is_there(database) && !is_there(beside(database, "-wal"))) return fs::path();
+  const fs::path aside = beside(database, ".damaged-" + format_compact(now));
+  for (const char* suffix : {"", "-wal"}) {
+    if (::rename(beside(database, suffix).c_str(), beside(aside, suffix).c_str()) != 0 &&
+        errno != ENOENT) {
+      return fail(file_error("cannot rename", beside(database, suffix), errno));
+    }
+  }
+  ::unlink(beside(database, "-shm").c_str());
+  return aside;
+}
+
+}  // namespace
+
+Result<void> write_backup(Connection& connection, const fs::path& file, Clock clock) {
+  if (is_there(file)) return fail(exists_already(file));
+  const Unfinished unfinished(beside(file, ".new"));
+  try {
+    if (auto copied = copy_database(connection.database(), unfinished.path()); !copied) {
+      return copied;
+    }
+    (void)open_backup(unfinished.path(), std::move(clock));  // a backup that cannot be read is none
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "writing the backup " + file.string());
+  }
+  return give_name(unfinished.path(), file);
+}
+
+std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
+  auto vfs = std::make_unique<ClockVfs>(std::move(clock));
+  try {
+    auto connection = std::make_unique<Connection>(file, Access::read, *vfs);
+    check_backup(*connection, file);
+    return std::make_unique<BackupView>(std::move(vfs), std::move(connection));
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "opening the backup " + file.string());
+  }
+}
+
+Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock) {
+  if (!is_there(files.database)) return true;
+  if (auto checked = check_private(files.database); !checked) return fail(checked.error());
+  const ClockVfs vfs(std::move(clock));
+  return !damage(files.database, vfs).empty();
+}
+
+Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,
+                             const std::vector<Uid>& journalled, Clock clock, Milliseconds wait) {
+  const auto gate = FileLock::acquire(files.directory / "gate", wait);
+  if (!gate) return fail(gate.error());
+  if (!*gate) {
+    return fail(Errc::busy, "another process is writing to the store", "Nothing was changed.");
+  }
+  const Unfinished unfinished(beside(files.database, ".new"));
+  const Instant now = clock();
+  const ClockVfs vfs(std::move(clock));
+  Rebuilt rebuilt;
+  try {
+    Connection from(backup, Access::read, vfs);
+    if (auto copied = copy_database(from.database(), unfinished.path()); !copied) {
+      return fail(copied.error());
+    }
+    rebuilt.held = finish_database(unfinished.path(), journalled);
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "copying the backup");
+  }
+  auto aside = set_aside(files.database, now);
+  if (!aside) return fail(aside.error());
+  rebuilt.set_aside = std::move(*aside);
+  if (::rename(unfinished.path().c_str(), files.database.c_str()) != 0) {
+    return fail(file_error("cannot create", files.database, errno));
+  }
+  if (auto synced = sync_directory(files.database.parent_path()); !synced) {
+    return fail(synced.error());
+  }
+  return rebuilt;
+}
+
+}  // namespace authdb::sqlite

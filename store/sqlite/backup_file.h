@@ -1,0 +1,40 @@
+// Backup files: writing one, looking into one, merging one back, and taking one as the database.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "store/backend.h"
+#include "store/clock.h"
+#include "store/sqlite/opening.h"
+
+namespace authdb::sqlite {
+
+class Connection;
+
+// Copies what the connection sees into a new file, compacted; checked, synced and named only when
+// it is whole. refused if `file` exists.
+Result<void> write_backup(Connection& connection, const std::filesystem::path& file, Clock clock);
+
+// Opens a backup to read; throws BackendError: damaged, no authdb store, newer. The pool and the
+// retired tokens in it are read like a store's.
+std::unique_ptr<View> open_backup(const std::filesystem::path& file, Clock clock);
+
+// True if auth.db is missing, or no SQLite database that could be read through: `why` says so.
+// Errors: refused, if it is another program's database, or one we may not touch.
+Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock);
+
+// What rebuild_from() did.
+struct Rebuilt {
+  std::filesystem::path set_aside;  // the damaged database, with its log; empty: there was none
+  std::int64_t held = 0;
+};
+
+// Takes a copy of the backup as auth.db, under the write gate. A grant whose journal is not among
+// `journalled` is put on hold: nobody can tell whether it was rotated since.
+Result<Rebuilt> rebuild_from(const std::filesystem::path& backup, const StoreFiles& files,
+                             const std::vector<Uid>& journalled, Clock clock, Milliseconds wait);
+
+}  // namespace authdb::sqlite
