@@ -19,9 +19,8 @@ void bring_back(Engine& engine, const Journal& journal, const Uid& uid) {
   }
   const auto txn = engine.begin_write();
   const auto id = txn->insert(uid, parcel->identity, {}, engine.now());
-  SealedTokens tokens =
-      engine.seal_grant(uid, parcel->identity, parcel->grant, Origin::rotation, settled->family,
-                        settled->generation, nullptr);
+  SealedTokens tokens = engine.seal_grant(uid, parcel->identity, parcel->grant, Origin::rotation,
+                                          settled->family, settled->generation, nullptr);
   if (tokens.refresh_hash && txn->retired(*tokens.refresh_hash)) return;
   txn->insert_tokens(id, tokens);
   for (const auto& [hash, generation] : journal.spent()) {

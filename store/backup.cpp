@@ -120,8 +120,8 @@ Result<Restored> restore(StoreOptions options, const fs::path& file) {
     Restored done;
     done.rebuilt = value_or_throw(sqlite::needs_rebuilding(files, options.clock));
     if (done.rebuilt) {
-      auto rebuilt = value_or_throw(sqlite::rebuild_from(
-          path, files, Journal::all(files.directory), options.clock, options.lock_wait));
+      auto rebuilt = value_or_throw(sqlite::rebuild_from(path, files, Journal::all(files.directory),
+                                                         options.clock, options.lock_wait));
       done.set_aside = std::move(rebuilt.set_aside);
       done.held = rebuilt.held;
     }

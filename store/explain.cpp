@@ -95,7 +95,9 @@ Error explain_uncertain(const Locked& locked, const LostAttempts& lost,
                         std::optional<Instant> next_replay) {
   Error error{Errc::try_later,
               "it is uncertain whether the refresh token of " + name_of(locked.held.row) +
-                  " is still good: " + lost_answer(lost, locked.engine.now()),
+                  " is still good: " +
+                  (lost.count > 0 ? lost_answer(lost, locked.engine.now())
+                                  : "its journal was lost, damaged or put back"),
               ""};
   error.hint = next_replay ? "It is sent again from " + format_iso(*next_replay) + " on."
                            : "It is not sent while its bearer still lives.";

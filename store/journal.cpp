@@ -292,11 +292,44 @@ Result<Journal> Journal::acquire(const fs::path& directory, const std::string& s
   return journal;
 }
 
+Result<Journal> Journal::look(const fs::path& directory, const std::string& store_id,
+                              const Uid& uid) {
+  const fs::path path = path_of(directory, uid);
+  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file && errno == ENOENT) return fail(Errc::not_found, "there is no journal of " + uid);
+  if (!file) return fail(file_error("cannot open", path, errno));
+  Journal journal(std::move(file));
+  journal.path_ = path;
+  if (auto loaded = journal.load(store_id, uid, path); !loaded) return fail(loaded.error());
+  return journal;
+}
+
+Result<fs::path> Journal::set_aside(const fs::path& directory, const std::string& store_id,
+                                    const Uid& uid, Milliseconds wait, const Holder& self,
+                                    const std::function<void()>& before_it_goes) {
+  const fs::path path = path_of(directory, uid);
+  auto lock = FileLock::acquire(path, wait);
+  if (!lock) return fail(lock.error());
+  if (!*lock) return fail(busy_error(path, uid, wait));
+  Journal journal(std::move(**lock));
+  journal.path_ = path;
+  if (journal.load(store_id, uid, path)) return fs::path();
+  before_it_goes();
+  const fs::path aside = path.string() + ".damaged-" + format_compact(self.since);
+  if (::link(path.c_str(), aside.c_str()) != 0 && errno != EEXIST) {
+    return fail(file_error("cannot keep", path, errno));
+  }
+  if (auto replaced = journal.replace(blank_journal(store_id, uid)); !replaced) {
+    return fail(replaced.error());
+  }
+  return aside;
+}
+
 Result<void> Journal::load(const std::string& store_id, const Uid& uid, const fs::path& path) {
   DiskHead head;
   struct stat st {};
-  if (::fstat(lock_.fd(), &st) != 0) return fail(file_error("cannot look at", path, errno));
-  if (!read_at(lock_.fd(), 0, head) || get_text(head.magic) != kMagic ||
+  if (::fstat(fd(), &st) != 0) return fail(file_error("cannot look at", path, errno));
+  if (!read_at(fd(), 0, head) || get_text(head.magic) != kMagic ||
       head.checksum != own_checksum(head)) {
     return fail(damaged(path, "is damaged"));
   }
@@ -310,7 +343,7 @@ Result<void> Journal::load(const std::string& store_id, const Uid& uid, const fs
 
 void Journal::load_slots() {
   for (int slot = 0; slot < 2; ++slot) {
-    auto found = read_slot(lock_.fd(), slot);
+    auto found = read_slot(fd(), slot);
     if (!found) continue;
     if (found->state == JournalState::settled && (!settled_ || settled_->number < found->number)) {
       settled_ = *found;
@@ -333,7 +366,7 @@ int Journal::slot_for(JournalState state) const {
 void Journal::load_mark(off_t file_size) {
   DiskMark disk;
   const bool cut = file_size < static_cast<off_t>(kFileSize);
-  if (!read_at(lock_.fd(), kMarkAt, disk)) {
+  if (!read_at(fd(), kMarkAt, disk)) {
     mark_ = JournalMark::damaged;
     return;
   }
@@ -354,8 +387,7 @@ void Journal::load_mark(off_t file_size) {
 
 void Journal::load_spent() {
   std::vector<DiskSpent> entries(kSpentEntries);
-  const ssize_t got =
-      ::pread(lock_.fd(), entries.data(), sizeof(DiskSpent) * kSpentEntries, kSpentAt);
+  const ssize_t got = ::pread(fd(), entries.data(), sizeof(DiskSpent) * kSpentEntries, kSpentAt);
   if (got != static_cast<ssize_t>(sizeof(DiskSpent) * kSpentEntries)) return;
   for (const DiskSpent& entry : entries) {
     if (entry.generation == 0 || entry.check != spent_check(entry)) continue;
@@ -369,20 +401,19 @@ void Journal::write_holder(const Holder& self) {
   disk.since = to_millis(self.since);
   put_text(disk.host, self.host);
   put_text(disk.process, self.process);
-  (void)write_all(lock_.fd(), as_text(bytes_of(disk)),
+  (void)write_all(fd(), as_text(bytes_of(disk)),
                   kHolderAt);  // only a courtesy to those who wait
 }
 
 Result<void> Journal::write_record(JournalRecord record, bool durable) {
-  if (!lock_.owned())
-    return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
+  if (!is_ours()) return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
   record.number = record_.number + 1;
   const DiskRecord disk = to_disk(record);
   const int slot = slot_for(record.state);
   const off_t at = payload_at(slot, record.payload.size());
-  int error = write_all(lock_.fd(), as_text(record.payload), at);
-  if (error == 0) error = write_all(lock_.fd(), as_text(bytes_of(disk)), slot_at(slot));
-  if (error == 0 && durable && ::fdatasync(lock_.fd()) != 0) error = errno;
+  int error = write_all(fd(), as_text(record.payload), at);
+  if (error == 0) error = write_all(fd(), as_text(bytes_of(disk)), slot_at(slot));
+  if (error == 0 && durable && ::fdatasync(fd()) != 0) error = errno;
   if (error != 0) return fail(file_error("cannot write", path_, error));
   if (record.state == JournalState::settled) {
     settled_ = record;
@@ -412,7 +443,7 @@ void Journal::write_settled(JournalRecord settled) {
 bool Journal::write_sent() {
   DiskMark disk{record_.number, static_cast<std::uint64_t>(JournalMark::sent), {}};
   disk.checksum = own_checksum(disk);
-  if (!lock_.owned() || write_all(lock_.fd(), as_text(bytes_of(disk)), kMarkAt) != 0) return false;
+  if (!is_ours() || write_all(fd(), as_text(bytes_of(disk)), kMarkAt) != 0) return false;
   mark_ = JournalMark::sent;
   return true;
 }
@@ -420,7 +451,7 @@ bool Journal::write_sent() {
 void Journal::write_resolved() {
   DiskMark disk{record_.number, static_cast<std::uint64_t>(JournalMark::resolved), {}};
   disk.checksum = own_checksum(disk);
-  if (lock_.owned()) (void)write_all(lock_.fd(), as_text(bytes_of(disk)), kMarkAt);
+  if (is_ours()) (void)write_all(fd(), as_text(bytes_of(disk)), kMarkAt);
   mark_ = JournalMark::resolved;
 }
 
@@ -428,21 +459,21 @@ void Journal::add_spent(const TokenHash& hash, std::int64_t generation) {
   DiskSpent entry{hash, static_cast<std::uint32_t>(generation), {}};
   entry.check = spent_check(entry);
   const auto place = static_cast<off_t>(static_cast<std::uint64_t>(generation) % kSpentEntries);
-  (void)write_all(lock_.fd(), as_text(bytes_of(entry)),
+  (void)write_all(fd(), as_text(bytes_of(entry)),
                   kSpentAt + place * static_cast<off_t>(sizeof(DiskSpent)));
   spent_.emplace_back(hash, generation);
 }
 
 Result<bool> Journal::reseal(const SealAnew& seal_anew) {
   struct stat st {};
-  if (::fstat(lock_.fd(), &st) != 0) return fail(file_error("cannot look at", path_, errno));
+  if (::fstat(fd(), &st) != 0) return fail(file_error("cannot look at", path_, errno));
   std::vector<char> image(static_cast<std::size_t>(st.st_size));
-  if (::pread(lock_.fd(), image.data(), image.size(), 0) != st.st_size) {
+  if (::pread(fd(), image.data(), image.size(), 0) != st.st_size) {
     return fail(file_error("cannot read", path_, EIO));
   }
   bool changed = false;
   for (int slot = 0; slot < 2; ++slot) {
-    const auto record = read_slot(lock_.fd(), slot);
+    const auto record = read_slot(fd(), slot);
     if (!record || record->payload.empty()) continue;
     const Sealed fresh = seal_anew(*record);
     if (fresh == record->payload) continue;
@@ -462,8 +493,7 @@ Result<bool> Journal::reseal(const SealAnew& seal_anew) {
 }
 
 Result<void> Journal::replace(const Secret& image) {
-  if (!lock_.owned())
-    return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
+  if (!is_ours()) return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
   const fs::path fresh = path_.string() + ".new";
   ::unlink(fresh.c_str());  // of a process that died here; nobody else is here
   const auto made = create_durable(fresh, image);
@@ -486,7 +516,7 @@ Result<void> Journal::replace(const Secret& image) {
 }
 
 Result<void> Journal::sync() {
-  if (::fsync(lock_.fd()) != 0) return fail(file_error("cannot sync", path_, errno));
+  if (::fsync(fd()) != 0) return fail(file_error("cannot sync", path_, errno));
   return sync_directory(path_.parent_path());
 }
 

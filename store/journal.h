@@ -91,6 +91,17 @@ class Journal {
                                  const std::string& store_id, const Uid& uid, Milliseconds wait,
                                  const Holder& self);
 
+  // What it says, without its lock: for those who only look, and may see it half written. It cannot
+  // be written through. refused as acquire(); not_found if there is none.
+  static Result<Journal> look(const std::filesystem::path& directory, const std::string& store_id,
+                              const Uid& uid);
+  // Takes the lock of a damaged or foreign journal, keeps the file as `<uid>.damaged-<time>` and
+  // puts a blank one in its place, calling `before_it_goes` in between. The new name, or empty if
+  // nothing was wrong with it.
+  static Result<std::filesystem::path> set_aside(const std::filesystem::path& directory,
+                                                 const std::string& store_id, const Uid& uid,
+                                                 Milliseconds wait, const Holder& self,
+                                                 const std::function<void()>& before_it_goes);
   // Every credential that has a journal there, in uid order.
   static std::vector<Uid> all(const std::filesystem::path& directory);
   // The keys that sealed a journal's payloads, read without its lock.
@@ -132,6 +143,9 @@ class Journal {
 
  private:
   explicit Journal(FileLock lock) : lock_(std::move(lock)) {}
+  explicit Journal(Fd looking) : looking_(std::move(looking)) {}
+  int fd() const { return lock_ ? lock_->fd() : looking_.get(); }
+  bool is_ours() const { return lock_ && lock_->owned(); }
   Result<void> load(const std::string& store_id, const Uid& uid, const std::filesystem::path& path);
   void load_slots();
   void load_mark(off_t file_size);
@@ -141,7 +155,8 @@ class Journal {
   Result<void> replace(const Secret& image);
   int slot_for(JournalState state) const;
 
-  FileLock lock_;
+  std::optional<FileLock> lock_;
+  Fd looking_;
   std::filesystem::path path_;
   JournalRecord record_;
   std::optional<JournalRecord> settled_;

@@ -145,6 +145,13 @@ KeyRotation reseal_all(Engine& engine) {
   return report;
 }
 
+std::optional<KeyRotation> finish(Engine& engine) {
+  if (!is_unfinished(engine)) return std::nullopt;
+  KeyRotation finished = reseal_all(engine);
+  finished.resumed = true;
+  return finished;
+}
+
 // ---- prune -------------------------------------------------------------------------------------
 
 using Named = std::map<KeyId, std::string>;  // why a key is needed
@@ -188,16 +195,23 @@ Result<KeyRotation> rotate_key(Store& store) {
   Engine& engine = store.engine();
   return Engine::guarded([&] {
     engine.require_writable();
-    if (is_unfinished(engine)) {
-      const KeyId before = engine.keys().active();
-      KeyRotation finished = reseal_all(engine);
-      finished.resumed = true;
+    const KeyId before = engine.keys().active();
+    if (auto finished = finish(engine)) {
       // What stays behind for ever, because it is damaged, must not stand in the way of a new key.
-      if (finished.cells + finished.journals > 0 || finished.key != hex(before)) return finished;
+      if (finished->cells + finished->journals > 0 || finished->key != hex(before)) {
+        return std::move(*finished);
+      }
     }
     value_or_throw(
         add_key(engine.options.key_file, engine.files.store_id, engine.options.lock_wait));
     return reseal_all(engine);
+  });
+}
+
+Result<std::optional<KeyRotation>> finish_rotation(Store& store) {
+  return Engine::guarded([&] {
+    store.engine().require_writable();
+    return finish(store.engine());
   });
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct KeyRotation {
 // leaves a store that works, and rotating again finishes. Errors: refused (no key, or a key file
 // that cannot be written), busy, try_later. What single credentials or cells refuse is in `left`.
 Result<KeyRotation> rotate_key(Store& store);
+
+// Finishes a rotation that was cut short, and draws no key. nullopt if there was none.
+Result<std::optional<KeyRotation>> finish_rotation(Store& store);
 
 struct KeptKey {
   std::string key;

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <set>
 
 #include "store/files.h"
 #include "store/locked.h"
+#include "store/uid.h"
 
 namespace authdb {
 namespace {
@@ -34,16 +36,29 @@ Secret as_secret(const std::vector<unsigned char>& bytes) {
 
 }  // namespace
 
-std::vector<fs::path> rescue_files(const std::string& store_id, const Uid& uid) {
+std::vector<fs::path> rescue_files(const std::string& store_id) {
   std::vector<fs::path> found;
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   // Ours, and the one a session has: who left the file may have had it, though we do not.
-  const fs::path usual = "/run/user/" + std::to_string(::geteuid());
-  for (const fs::path& directory : {fs::path(runtime == nullptr ? "" : runtime), usual}) {
-    const fs::path path = below(directory, store_id, uid);
-    if (!directory.is_absolute() || ::access(path.c_str(), F_OK) != 0) continue;
-    if (found.empty() || found.front() != path) found.push_back(path);
+  std::set<fs::path> directories{"/run/user/" + std::to_string(::geteuid())};
+  if (runtime != nullptr && *runtime == '/') directories.insert(runtime);
+  for (const fs::path& directory : directories) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(directory / "authdb", error)) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with(store_id + "-") && is_uid(name.substr(store_id.size() + 1))) {
+        found.push_back(entry.path());
+      }
+    }
   }
+  return found;
+}
+
+std::vector<fs::path> rescue_files(const std::string& store_id, const Uid& uid) {
+  std::vector<fs::path> found = rescue_files(store_id);
+  std::erase_if(found, [&](const fs::path& path) {
+    return path.filename() != fs::path(store_id + "-" + uid);
+  });
   return found;
 }
 

@@ -27,7 +27,7 @@ bool is_there(const fs::path& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
-void remove_all(const fs::path& database) {
+void remove_database(const fs::path& database) {
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
     ::unlink(beside(database, suffix).c_str());
   }
@@ -36,8 +36,8 @@ void remove_all(const fs::path& database) {
 // A file that is in the making is gone when this is, unless it was released.
 class Unfinished {
  public:
-  explicit Unfinished(fs::path path) : path_(std::move(path)) { remove_all(path_); }
-  ~Unfinished() { remove_all(path_); }
+  explicit Unfinished(fs::path path) : path_(std::move(path)) { remove_database(path_); }
+  ~Unfinished() { remove_database(path_); }
   Unfinished(const Unfinished&) = delete;
   Unfinished& operator=(const Unfinished&) = delete;
   const fs::path& path() const { return path_; }

@@ -38,6 +38,7 @@ TEST_F(LookingTest, NoVerbThatLooksChangesAByteOrSendsARequest) {
                                                                  {"sql", "SELECT * FROM pool"},
                                                                  {"sql", "SELECT * FROM rotation"},
                                                                  {"sql", "SELECT * FROM family"},
+                                                                 {"doctor"},
                                                                  {"providers"},
                                                                  {"providers", "acme"},
                                                                  {"profile", "list"}}) {

@@ -1,5 +1,6 @@
 // authdb backup: a copy of the database to keep.
 #include "store/backup.h"
+
 #include "tools/commands/commands.h"
 #include "tools/progress.h"
 #include "tools/render/json.h"

@@ -10,7 +10,7 @@ std::span<const Command* const> all_commands() {
       &kToken,   &kReport,  &kRefresh,  &kMint,      &kExport,  // use
       &kStatus,  &kList,    &kLog,      &kSql,                  // look
       &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,  // manage
-      &kKey,                                                    // upkeep
+      &kBackup,  &kRestore, &kKey,      &kDoctor,               // upkeep
   };
   return kCommands;
 }

@@ -1,8 +1,5 @@
 // authdb status: how fresh every credential is, and what needs a person.
-#include <algorithm>
-
-#include "migrate/migrate.h"
-#include "store/timestamp.h"
+#include "tools/attention.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
 #include "tools/render/duration.h"
@@ -33,8 +30,6 @@ Examples
   authdb status nous --json
   authdb status --check --quiet || notify-send 'a login is needed'
 )man";
-
-constexpr Seconds kSoon{86'400};
 
 struct Options {
   std::string provider;
@@ -70,84 +65,6 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-bool session_ends_soon(const NamedRow& row, Instant now) {
-  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
-  return ends && ends->at - now < kSoon;
-}
-
-std::string name(const NamedRow& row) {
-  return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
-                   row.text("label") + ")");
-}
-
-// Since when a grant is held, and which process left it so, as far as the ledger remembers.
-std::string held_since(const Store& store, const std::string& uid) {
-  const auto rows =
-      store.query("SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(uid) +
-                  " AND outcome = 'uncertain' ORDER BY julianday(at) DESC LIMIT 1");
-  if (!rows || rows->rows.empty()) return {};
-  const NamedRow row(*rows, 0);
-  return " since " + row.text("at") + ", when " + printable(row.text("process")) + " (pid " +
-         std::to_string(row.number("pid").value_or(0)) + ") sent its refresh token";
-}
-
-std::string explain_hold(const Store& store, const NamedRow& row) {
-  const auto target = row.text("provider") + " " + row.text("uid");
-  const auto hold = row.text("hold");
-  if (hold == "uncertain") {
-    return name(row) + " is uncertain" + held_since(store, row.text("uid")) +
-           " and no answer came. It is sent again when no bearer of it works any more; `authdb "
-           "refresh " +
-           target + " --replay` sends it now.";
-  }
-  if (hold == "conflict") {
-    return name(row) +
-           " is in conflict: its copies disagree about which pair is live. Decide with `authdb "
-           "migrate --prefer PATH`.";
-  }
-  return name(row) +
-         " is handed over: another tool spends its refresh token. `authdb migrate` "
-         "takes it back.";
-}
-
-// Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
-void add_second_spenders(const Store& store, std::vector<std::string>& warnings) {
-  const auto receipts = store.receipts();
-  if (!receipts || receipts->empty()) return;
-  migrate::MigrateOptions sources;
-  for (const auto& receipt : *receipts) {
-    std::error_code ignored;
-    const std::filesystem::path path(receipt.path);
-    const bool known =
-        std::find(sources.paths.begin(), sources.paths.end(), path) != sources.paths.end();
-    if (!known && std::filesystem::exists(path, ignored)) sources.paths.push_back(path);
-  }
-  if (sources.paths.empty()) return;
-  const auto documents = migrate::read_sources(sources);
-  if (!documents) return;
-  const auto plan = migrate::plan(*documents, &store, sources);
-  if (!plan) return;  // without the key there is nothing to compare with
-  for (const auto& warning : plan->warnings) {
-    if (warning.code == "second_spender") warnings.push_back(warning.message);
-  }
-}
-
-std::vector<std::string> collect_warnings(const Store& store, const QueryRows& rows, Instant now) {
-  std::vector<std::string> warnings;
-  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
-    const NamedRow row(rows, i);
-    if (row.truth("needs_login")) {
-      warnings.push_back(name(row) + " needs a login.");
-    } else if (session_ends_soon(row, now)) {
-      warnings.push_back("The session of " + name(row) + " ends at " + row.text("session_ends_at") +
-                         ", whatever is refreshed until then: log in again before.");
-    }
-    if (!row.text("hold").empty()) warnings.push_back(explain_hold(store, row));
-  }
-  add_second_spenders(store, warnings);
-  return warnings;
-}
-
 int verdict(const QueryRows& rows, Instant now) {
   int worst = kOk;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
@@ -173,10 +90,10 @@ void print(Context& context, const Store& store, const QueryRows& rows) {
   }
   freshness_table(rows).draw(context.out, context.colour());
   if (context.globals.quiet) return;
-  const auto warnings = collect_warnings(store, rows, context.clock());
-  if (!warnings.empty()) context.out << '\n';
-  for (const auto& warning : warnings) {
-    context.out << toned("!", Tone::caution, context.colour()) << ' ' << warning << '\n';
+  const auto findings = attention(store, rows, context.clock());
+  if (!findings.empty()) context.out << '\n';
+  for (const auto& finding : findings) {
+    context.out << toned("!", Tone::caution, context.colour()) << ' ' << finding.message << '\n';
   }
 }
 

@@ -1,0 +1,41 @@
+// The state of health of a store: what is unfinished, damaged, held or in the way, and the mending
+// of what can be mended without a guess.
+//
+// Looking (P6) takes no lock, sends nothing and changes nothing: it may see an attempt of another
+// process half way.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "store/store.h"
+
+namespace authdb {
+
+enum class Severity {
+  note,       // nothing to do
+  attention,  // works, and somebody should know
+  login,      // a person has to log in
+  damage,     // something is refused until it is mended
+};
+
+// One thing that was found. `code` is for programs: never rename.
+struct Finding {
+  std::string code;
+  Severity severity = Severity::note;
+  std::string message;
+  std::string hint;
+  bool repaired = false;
+};
+
+// Opening (permissions, owner, file system, pairing), the database's integrity, every journal and
+// rescue file, leftovers, and whether each key that is needed is there. Never an error: what keeps
+// it from looking is a finding.
+std::vector<Finding> examine(const StoreOptions& options);
+
+// Examines, does what is safe (settles journalled answers, adopts what a put-back database lacks,
+// finishes a key rotation, sets damaged journals aside and holds their credentials, removes
+// leftovers), and examines again: first what was mended, then what is left.
+std::vector<Finding> repair(const StoreOptions& options);
+
+}  // namespace authdb

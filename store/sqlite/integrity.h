@@ -1,0 +1,16 @@
+// What only the database file can say of its own state.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "store/clock.h"
+#include "store/sqlite/opening.h"
+
+namespace authdb::sqlite {
+
+// One line for each thing that is wrong: SQLite's quick check, rows without the row they refer to,
+// and current refresh tokens that are retired. Reads all of the file. Throws BackendError.
+std::vector<std::string> check_integrity(const StoreFiles& files, Clock clock);
+
+}  // namespace authdb::sqlite

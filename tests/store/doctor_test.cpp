@@ -1,0 +1,327 @@
+// What doctor finds, that looking changes nothing, and that repairing guesses nothing.
+#include "store/doctor.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store/engine.h"
+#include "store/journal.h"
+#include "store/key_rotation.h"
+#include "store/locked.h"
+#include "tests/store/store_fixture.h"
+
+namespace authdb::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class DoctorTest : public StoreTest {
+ protected:
+  void SetUp() override {
+    Store store = open();
+    uid_ = add_login(store);
+    rotate_to(2);
+  }
+  void rotate_to(int generation) {
+    Store store = open(OpenMode::use);
+    const std::string number = std::to_string(generation);
+    will(grants("refresh-a-" + number, "access-a-" + number));
+    const auto rotated = rotate(store, uid_, {.force = true});
+    ASSERT_TRUE(rotated) << rotated.error().message;
+  }
+
+  static std::vector<std::string> codes(const std::vector<Finding>& findings, bool repaired) {
+    std::vector<std::string> codes;
+    for (const Finding& finding : findings) {
+      if (finding.repaired == repaired) codes.push_back(finding.code);
+    }
+    return codes;
+  }
+  std::vector<std::string> found() { return codes(examine(options()), false); }
+  // What a repair mended; afterwards only `left` is left.
+  std::vector<std::string> mended(const std::vector<std::string>& left = {}) {
+    const auto findings = repair(options());
+    EXPECT_EQ(codes(findings, false), left);
+    return codes(findings, true);
+  }
+  std::map<std::string, std::string> bytes() {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(dir_.path())) {
+      const std::string name = entry.path().filename();
+      const bool of_sqlite = name.ends_with("-shm") || name.ends_with("-wal");
+      if (entry.is_regular_file() && !of_sqlite) files[entry.path()] = file_bytes(entry.path());
+    }
+    return files;
+  }
+  void damage_head() {
+    std::fstream(journal(uid_), std::ios::in | std::ios::out | std::ios::binary).put('X');
+  }
+  // A process that died where `reply` says.
+  void die_in_a_request(bool answered) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      StoreOptions doomed = options();
+      Store store = *Store::open(doomed, OpenMode::use);
+      auto& engine = store.engine();
+      auto taken = *Journal::acquire(engine.files.directory, engine.files.store_id, uid_,
+                                     Milliseconds(0), engine.self());
+      JournalRecord record;
+      record.family = 1;
+      record.generation = 2;
+      record.hash = hash("refresh-a-2");
+      record.pid = ::getpid();
+      record.boot_id = boot_id();
+      record.process = "doomed";
+      record.started_at = now();
+      (void)taken.write_intent(record);
+      (void)taken.write_sent();
+      if (answered) {
+        record.http_status = 200;
+        record.complete = 1;
+        record.payload = engine.seal(Secret::copy_of(grants("refresh-a-3", "access-a-3").body),
+                                     uid_, kAnswerColumn, 2);
+        (void)taken.write_answered(record);
+      }
+      ::kill(::getpid(), SIGKILL);
+    }
+    ::waitpid(child, nullptr, 0);
+  }
+  std::string keep_copy() {
+    {
+      Store store = open(OpenMode::use);
+      EXPECT_TRUE(store.add_profile("checkpoints at close"));
+    }
+    return file_bytes(database());
+  }
+  void put_back(const std::string& copy) {
+    for (const char* suffix : {"-wal", "-shm"}) fs::remove(database().string() + suffix);
+    std::ofstream(database(), std::ios::binary | std::ios::trunc) << copy;
+  }
+  std::string current() { return text(open(OpenMode::look).unseal(uid_)->refresh_token); }
+
+  Uid uid_;
+};
+
+TEST_F(DoctorTest, AHealthyStoreHasNothing) {
+  EXPECT_THAT(found(), IsEmpty());
+  EXPECT_THAT(mended(), IsEmpty());
+}
+
+TEST_F(DoctorTest, P6_LookingChangesNothingWhateverItFinds) {
+  die_in_a_request(true);
+  {
+    Store store = open(OpenMode::use);
+    ASSERT_TRUE(add_key(options().key_file, store.id(), Milliseconds(0)));
+  }
+  std::ofstream(journal(uid_).string() + ".new") << "leftover";
+  script_->sent.clear();
+  const auto before = bytes();
+
+  EXPECT_THAT(found(),
+              ElementsAre("answer_unsettled", "key_rotation_unfinished", "key_unused", "leftover"));
+
+  EXPECT_EQ(bytes(), before);
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
+TEST_F(DoctorTest, AnAnswerThatWaitsIsSettled) {
+  die_in_a_request(true);
+  ASSERT_THAT(found(), ElementsAre("answer_unsettled"));
+  script_->sent.clear();
+
+  EXPECT_THAT(mended(), ElementsAre("adopted"));
+
+  EXPECT_EQ(current(), "refresh-a-3");
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
+TEST_F(DoctorTest, ATokenThatWasSentAndNotAnsweredIsNamedWithItsProcess) {
+  die_in_a_request(false);
+
+  const auto findings = examine(options());
+
+  ASSERT_THAT(codes(findings, false), ElementsAre("sent_unanswered"));
+  EXPECT_THAT(findings[0].message, HasSubstr("(doomed)"));
+  script_->sent.clear();
+  EXPECT_THAT(mended(), IsEmpty());
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
+TEST_F(DoctorTest, P2_ADatabaseThatWasPutBackTakesItsJournalsTokens) {
+  const std::string copy = keep_copy();
+  rotate_to(3);
+  put_back(copy);
+  ASSERT_THAT(found(), ElementsAre("database_older"));
+
+  EXPECT_THAT(mended(), ElementsAre("adopted"));
+
+  EXPECT_EQ(current(), "refresh-a-3");
+}
+
+TEST_F(DoctorTest, ACredentialThatOnlyItsJournalKnowsIsBroughtBack) {
+  const std::string copy = keep_copy();
+  Uid later;
+  {
+    Store store = open(OpenMode::use);
+    later = add_login(store, "later");
+    will(grants("refresh-later-2", "access-later-2"));
+    ASSERT_TRUE(rotate(store, later, {.force = true}));
+  }
+  put_back(copy);
+  ASSERT_THAT(found(), ElementsAre("journal_alone"));
+
+  EXPECT_THAT(mended(), ElementsAre("adopted"));
+
+  EXPECT_EQ(text(open(OpenMode::look).unseal(later)->refresh_token), "refresh-later-2");
+}
+
+TEST_F(DoctorTest, AJournalOfThePastIsMentionedAndTheDatabaseCounts) {
+  const std::string older = file_bytes(journal(uid_));
+  rotate_to(3);
+  std::ofstream(journal(uid_), std::ios::binary | std::ios::trunc) << older;
+
+  EXPECT_THAT(found(), ElementsAre("journal_older"));
+
+  EXPECT_EQ(current(), "refresh-a-3");
+}
+
+TEST_F(DoctorTest, ADamagedJournalIsKeptItsCredentialHeldAndEverythingWorksAgain) {
+  damage_head();
+  const std::string damaged = file_bytes(journal(uid_));
+  ASSERT_THAT(found(), ElementsAre("journal_damaged"));
+  ASSERT_FALSE(open(OpenMode::use).remove(uid_));
+
+  const auto findings = repair(options());
+
+  EXPECT_THAT(codes(findings, true), ElementsAre("journal_damaged"));
+  EXPECT_THAT(codes(findings, false), ElementsAre("set_aside"));
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
+  std::string kept;
+  for (const auto& entry : fs::directory_iterator(journal(uid_).parent_path())) {
+    if (entry.path() != journal(uid_)) kept = file_bytes(entry.path());
+  }
+  EXPECT_EQ(kept, damaged);
+  will(grants("refresh-a-3", "access-a-3"));
+  Store store = open(OpenMode::use);
+  const auto replayed = rotate(store, uid_, {.force = true, .replay = true});
+  ASSERT_TRUE(replayed) << replayed.error().message;
+  EXPECT_TRUE(store.remove(uid_));
+}
+
+TEST_F(DoctorTest, P1_AfterADamagedJournalWasSetAsideALiveBearerIsServedAndNothingSent) {
+  damage_head();
+  (void)repair(options());
+  script_->sent.clear();
+  Store store = open(OpenMode::use);
+
+  const auto served = rotate(store, uid_, {});
+  const auto refused = rotate(store, uid_, {.force = true});
+
+  EXPECT_TRUE(served);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::try_later);
+  EXPECT_THAT(refused.error().message, HasSubstr("lost, damaged or put back"));
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
+TEST_F(DoctorTest, JournalsOfAnotherStoreOrCredentialAreKeptAndReported) {
+  Store store = open(OpenMode::use);
+  const Uid other = add_login(store, "b");
+  will(grants("refresh-b-2", "access-b-2"));
+  ASSERT_TRUE(rotate(store, other, {.force = true}));
+  const std::string before = file_bytes(journal(other));
+  std::ofstream(journal(uid_), std::ios::binary | std::ios::trunc) << before;
+
+  const auto findings = examine(options());
+
+  ASSERT_THAT(codes(findings, false), ElementsAre("journal_damaged"));
+  EXPECT_THAT(findings[0].message, HasSubstr("belongs to another credential"));
+  EXPECT_EQ(file_bytes(journal(uid_)), before);
+}
+
+// Whoever waited for the damaged file's lock must find the new one, not the one that was renamed.
+TEST_F(DoctorTest, AWaiterForADamagedJournalsLockGetsTheNewOne) {
+  damage_head();
+  (void)repair(options());
+  Store first = open(OpenMode::use);
+  Store second = open(OpenMode::use);
+
+  const auto locked = lock_credential(first, uid_, Milliseconds(0));
+  const auto refused = lock_credential(second, uid_, Milliseconds(0));
+
+  EXPECT_TRUE(locked);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::busy);
+}
+
+TEST_F(DoctorTest, OldLeftoversAreRemovedAndYoungOnesLeftAlone) {
+  const fs::path old = database().string() + ".new";
+  const fs::path young = journal(uid_).string() + ".new.1.1";
+  std::ofstream(old) << "half";
+  std::ofstream(young) << "half";
+  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(2));
+  ASSERT_THAT(found(), ElementsAre("leftover", "leftover"));
+
+  EXPECT_THAT(mended({"leftover"}), ElementsAre("leftover"));
+
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_TRUE(fs::exists(young));
+}
+
+TEST_F(DoctorTest, AnUnfinishedKeyRotationIsFinished) {
+  const auto key = add_key(options().key_file, open(OpenMode::look).id(), Milliseconds(0));
+  ASSERT_TRUE(key);
+  ASSERT_THAT(found(), Contains("key_rotation_unfinished"));
+
+  EXPECT_THAT(mended({"key_unused"}), ElementsAre("key_rotation_unfinished"));
+
+  EXPECT_EQ(open(OpenMode::look).engine().keys().active(), *key);
+  EXPECT_EQ(current(), "refresh-a-2");
+}
+
+TEST_F(DoctorTest, AMissingKeyIsDamage) {
+  Store store = open(OpenMode::use);
+  const std::string old_file = file_bytes(options().key_file);
+  ASSERT_TRUE(rotate_key(store));
+  std::ofstream(options().key_file, std::ios::trunc) << old_file;
+
+  const auto findings = examine(options());
+
+  ASSERT_THAT(codes(findings, false), ElementsAre("key"));
+  EXPECT_EQ(findings[0].severity, Severity::damage);
+  EXPECT_THAT(findings[0].message, HasSubstr("not in the file"));
+}
+
+TEST_F(DoctorTest, ARetiredTokenThatIsCurrentIsFound) {
+  const std::string command =
+      "sqlite3 '" + database().string() +
+      "' \"DROP TRIGGER retired_token_not_current; INSERT INTO retired_token SELECT refresh_hash, "
+      "credential, family, generation, 0, 'spent' FROM token_set\"";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+
+  const auto findings = examine(options());
+
+  ASSERT_THAT(codes(findings, false), ElementsAre("database"));
+  EXPECT_THAT(findings[0].message, HasSubstr("is retired"));
+}
+
+TEST_F(DoctorTest, WhatKeepsAStoreFromOpeningIsAFinding) {
+  ::chmod(database().c_str(), 0644);
+
+  const auto findings = examine(options());
+
+  ASSERT_THAT(codes(findings, false), ElementsAre("open"));
+  EXPECT_EQ(findings[0].severity, Severity::damage);
+  EXPECT_THAT(findings[0].hint, HasSubstr("chmod 600"));
+}
+
+}  // namespace
+}  // namespace authdb::test

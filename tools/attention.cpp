@@ -1,0 +1,107 @@
+#include "tools/attention.h"
+
+#include <algorithm>
+
+#include "migrate/migrate.h"
+#include "store/timestamp.h"
+#include "tools/render/text.h"
+#include "tools/sql_text.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr Seconds kSoon{86'400};
+
+std::string name(const NamedRow& row) {
+  return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
+                   row.text("label") + ")");
+}
+
+// Since when a grant is held, and which process left it so, as far as the ledger remembers.
+std::string held_since(const Store& store, const std::string& uid) {
+  const auto rows =
+      store.query("SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(uid) +
+                  " AND outcome = 'uncertain' ORDER BY julianday(at) DESC LIMIT 1");
+  if (!rows || rows->rows.empty()) return {};
+  const NamedRow row(*rows, 0);
+  return " since " + row.text("at") + ", when " + printable(row.text("process")) + " (pid " +
+         std::to_string(row.number("pid").value_or(0)) + ") sent its refresh token";
+}
+
+std::string explain_hold(const Store& store, const NamedRow& row) {
+  const auto target = row.text("provider") + " " + row.text("uid");
+  const auto hold = row.text("hold");
+  if (hold == "uncertain") {
+    const auto since = held_since(store, row.text("uid"));
+    return name(row) + " is uncertain" +
+           (since.empty() ? ": its journal was lost, damaged or put back"
+                          : since + " and no answer came") +
+           ". It is sent again when no bearer of it works any more; `authdb "
+           "refresh " +
+           target + " --replay` sends it now.";
+  }
+  if (hold == "conflict") {
+    return name(row) +
+           " is in conflict: its copies disagree about which pair is live. Decide with `authdb "
+           "migrate --prefer PATH`.";
+  }
+  return name(row) +
+         " is handed over: another tool spends its refresh token. `authdb migrate` "
+         "takes it back.";
+}
+
+// Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
+void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
+  const auto receipts = store.receipts();
+  if (!receipts || receipts->empty()) return;
+  migrate::MigrateOptions sources;
+  for (const auto& receipt : *receipts) {
+    std::error_code ignored;
+    const std::filesystem::path path(receipt.path);
+    const bool known =
+        std::find(sources.paths.begin(), sources.paths.end(), path) != sources.paths.end();
+    if (!known && std::filesystem::exists(path, ignored)) sources.paths.push_back(path);
+  }
+  if (sources.paths.empty()) return;
+  const auto documents = migrate::read_sources(sources);
+  if (!documents) return;
+  const auto plan = migrate::plan(*documents, &store, sources);
+  if (!plan) return;  // without the key there is nothing to compare with
+  for (const auto& warning : plan->warnings) {
+    if (warning.code == "second_spender") {
+      findings.push_back({warning.code, Severity::attention, warning.message, {}, false});
+    }
+  }
+}
+
+}  // namespace
+
+bool session_ends_soon(const NamedRow& row, Instant now) {
+  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
+  return ends && ends->at - now < kSoon;
+}
+
+std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now) {
+  std::vector<Finding> findings;
+  const auto find = [&](const char* code, Severity severity, std::string message) {
+    findings.push_back({code, severity, std::move(message), {}, false});
+  };
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    if (row.truth("needs_login")) {
+      find("needs_login", Severity::login, name(row) + " needs a login.");
+    } else if (session_ends_soon(row, now)) {
+      find("session_ends", Severity::attention,
+           "The session of " + name(row) + " ends at " + row.text("session_ends_at") +
+               ", whatever is refreshed until then: log in again before.");
+    }
+    const auto hold = row.text("hold");
+    if (hold.empty()) continue;
+    const bool ours = hold != "handed_over";  // which is as somebody wanted it
+    find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row));
+  }
+  add_second_spenders(store, findings);
+  return findings;
+}
+
+}  // namespace authdb::cli

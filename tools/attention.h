@@ -1,0 +1,19 @@
+// What of the credentials needs a person: what `status` warns of and `doctor` finds.
+#pragma once
+
+#include <vector>
+
+#include "store/doctor.h"
+#include "store/store.h"
+#include "tools/render/freshness.h"
+
+namespace authdb::cli {
+
+// Logins that are needed, sessions that end soon, grants that are held, and second spenders. `rows`
+// are of the view `freshness`.
+std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now);
+
+// True if the session ends within a day, whatever is refreshed until then.
+bool session_ends_soon(const NamedRow& row, Instant now);
+
+}  // namespace authdb::cli

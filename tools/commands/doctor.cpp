@@ -1,0 +1,129 @@
+// authdb doctor: what is wrong with the store, and the mending of it.
+#include "store/doctor.h"
+
+#include <algorithm>
+
+#include "tools/attention.h"
+#include "tools/commands/commands.h"
+#include "tools/render/json.h"
+#include "tools/render/text.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr std::string_view kManual =
+    R"man(Looks at everything that can go wrong with a store: permissions, owner and file
+system, the database's integrity, that no current refresh token is a retired
+one, every credential's journal, rescue files, leftovers, whether each seal key
+that is needed is there, what is held or needs a login, and whether another tool
+still holds a refresh token of ours. It says one line for each finding and one
+for what to do.
+
+Looking never touches the network, never spends a token and never changes the
+store. --repair does what needs no guess: settles answers that are in a journal,
+takes the newer tokens of journals where an older database was put back, brings
+back credentials that only their journals know, finishes a key rotation, and
+removes leftovers. A damaged journal is kept under another name; what it said is
+lost, so its credential is held as uncertain, never taken for unspent. Nothing
+is sent then either.
+
+Exit codes
+  0 nothing that needs you   3 no such store   4 something needs a login
+  5 something needs attention   7 something is damaged or refused
+
+Examples
+  authdb doctor
+  authdb doctor --repair --json
+)man";
+
+int rank(Severity severity) { return static_cast<int>(severity); }
+
+std::string_view word_of(Severity severity) {
+  switch (severity) {
+    case Severity::note:
+      return "note";
+    case Severity::attention:
+      return "attention";
+    case Severity::login:
+      return "login";
+    case Severity::damage:
+      return "damage";
+  }
+  return {};
+}
+
+int exit_status(const std::vector<Finding>& findings) {
+  int worst = rank(Severity::note);
+  for (const Finding& finding : findings) {
+    if (finding.code == "open" && finding.severity == Severity::note) {
+      return exit_code(Errc::not_found);
+    }
+    if (!finding.repaired) worst = std::max(worst, rank(finding.severity));
+  }
+  if (worst == rank(Severity::damage)) return exit_code(Errc::refused);
+  if (worst == rank(Severity::login)) return exit_code(Errc::login_needed);
+  return worst == rank(Severity::attention) ? exit_code(Errc::try_later) : kOk;
+}
+
+// What the credentials themselves need, where the store can be opened at all.
+void add_credentials(Context& context, std::vector<Finding>& findings) {
+  const auto store = open_store(context, OpenMode::look);
+  if (!store) return;  // found already
+  const auto rows = store->query("SELECT * FROM freshness ORDER BY provider, label, uid");
+  if (!rows) return;
+  auto found = attention(*store, *rows, context.clock());
+  std::move(found.begin(), found.end(), std::back_inserter(findings));
+}
+
+Json to_json(const std::vector<Finding>& findings) {
+  auto json = Json::array();
+  for (const Finding& finding : findings) {
+    json.push_back({{"code", finding.code},
+                    {"severity", word_of(finding.severity)},
+                    {"message", finding.message},
+                    {"hint", or_null(finding.hint)},
+                    {"repaired", finding.repaired}});
+  }
+  return json;
+}
+
+Tone tone_of(const Finding& finding) {
+  if (finding.repaired) return Tone::good;
+  if (finding.severity == Severity::note) return Tone::faint;
+  return finding.severity == Severity::attention ? Tone::caution : Tone::bad;
+}
+
+void print(Context& context, const std::vector<Finding>& findings) {
+  for (const Finding& finding : findings) {
+    const std::string what(finding.repaired ? "mended" : word_of(finding.severity));
+    context.out << toned(what, tone_of(finding), context.colour()) << ": "
+                << printable(finding.message) << '\n';
+    if (!finding.hint.empty()) context.out << "  " << printable(finding.hint) << '\n';
+  }
+  if (findings.empty()) context.out << "Nothing is wrong with the store\n";
+}
+
+Result<int> run(Context& context, bool mend) {
+  const StoreOptions options = store_options(context);
+  auto findings = mend ? repair(options) : examine(options);
+  add_credentials(context, findings);
+  if (context.globals.json) {
+    print_json(context.out, to_json(findings));
+  } else {
+    print(context, findings);
+  }
+  return exit_status(findings);
+}
+
+Run declare(Arguments& arguments) {
+  auto mend = std::make_shared<bool>(false);
+  arguments.flag("--repair", *mend, "mend what can be mended without a guess");
+  return [mend](Context& context) { return run(context, *mend); };
+}
+
+}  // namespace
+
+const Command kDoctor{"doctor", Group::keep, "what is wrong with the store, and the mending of it",
+                      kManual, declare};
+
+}  // namespace authdb::cli
