@@ -17,22 +17,24 @@ std::string name(const NamedRow& row) {
                    row.text("label") + ")");
 }
 
-// Since when a grant is held, and which process left it so, as far as the ledger remembers.
-std::string held_since(const Store& store, const std::string& uid) {
-  const auto rows =
-      store.query("SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(uid) +
-                  " AND outcome = 'uncertain' ORDER BY julianday(at) DESC LIMIT 1");
-  if (!rows || rows->rows.empty()) return {};
-  const NamedRow row(*rows, 0);
-  return " since " + row.text("at") + ", when " + printable(row.text("process")) + " (pid " +
-         std::to_string(row.number("pid").value_or(0)) + ") sent its refresh token";
+std::string held_since(const Store& store, const NamedRow& credential) {
+  const QueryRows lost = lost_answers(store, credential);
+  if (lost.rows.empty()) return {};
+  const NamedRow first(lost, 0);
+  std::string text = " since " + first.text("at") + ", when " + printable(first.text("process")) +
+                     " (pid " + std::to_string(first.number("pid").value_or(0)) +
+                     ") sent its refresh token";
+  if (lost.rows.size() > 1) {
+    text += ", one of " + std::to_string(lost.rows.size()) + " times,";
+  }
+  return text;
 }
 
 std::string explain_hold(const Store& store, const NamedRow& row) {
   const auto target = row.text("provider") + " " + row.text("uid");
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
-    const auto since = held_since(store, row.text("uid"));
+    const auto since = held_since(store, row);
     return name(row) + " is uncertain" +
            (since.empty() ? ": its journal was lost, damaged or put back"
                           : since + " and no answer came") +
@@ -75,6 +77,14 @@ void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
 }
 
 }  // namespace
+
+QueryRows lost_answers(const Store& store, const NamedRow& credential) {
+  auto rows = store.query(
+      "SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(credential.text("uid")) +
+      " AND outcome = 'uncertain' AND kind = 'refresh' AND from_generation = " +
+      std::to_string(credential.number("generation").value_or(0)) + " ORDER BY julianday(at)");
+  return rows ? *std::move(rows) : QueryRows{};
+}
 
 bool session_ends_soon(const NamedRow& row, Instant now) {
   const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);

@@ -13,6 +13,10 @@ namespace authdb::cli {
 // are of the view `freshness`.
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now);
 
+// The attempts with an uncertain grant's present token whose answers never came, oldest first:
+// `at`, `process`, `pid`. No row if the ledger has forgotten.
+QueryRows lost_answers(const Store& store, const NamedRow& credential);
+
 // True if the session ends within a day, whatever is refreshed until then.
 bool session_ends_soon(const NamedRow& row, Instant now);
 

@@ -65,6 +65,20 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
+// The same for programs: `freshness` has no room for it.
+void add_lost_answers(Json& array, const Store& store, const QueryRows& rows) {
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    if (row.text("hold") != "uncertain") continue;
+    const QueryRows lost = lost_answers(store, row);
+    if (lost.rows.empty()) continue;
+    const NamedRow first(lost, 0);
+    array[i]["hold_since"] = first.text("at");
+    array[i]["hold_process"] = first.text("process");
+    array[i]["hold_pid"] = first.number("pid").value_or(0);
+  }
+}
+
 int verdict(const QueryRows& rows, Instant now) {
   int worst = kOk;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
@@ -81,7 +95,9 @@ int verdict(const QueryRows& rows, Instant now) {
 
 void print(Context& context, const Store& store, const QueryRows& rows) {
   if (context.globals.json) {
-    print_json(context.out, freshness_json(rows));
+    auto array = freshness_json(rows);
+    add_lost_answers(array, store, rows);
+    print_json(context.out, array);
     return;
   }
   if (rows.rows.empty()) {
