@@ -94,6 +94,8 @@ class CommandTest : public testing::Test {
   std::shared_ptr<oauth::HttpTransport> wire_;  // instead of http_, where a test wants the real one
   Milliseconds lock_wait_ = StoreOptions{}.lock_wait;
   bool out_is_terminal_ = false;
+  bool err_is_terminal_ = false;
+  std::function<bool(const std::string& url)> browse_;
   std::function<Result<Secret>(std::string_view)> ask_;
 };
 
