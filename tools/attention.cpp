@@ -10,13 +10,6 @@
 namespace authdb::cli {
 namespace {
 
-constexpr Seconds kSoon{86'400};
-
-std::string name(const NamedRow& row) {
-  return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
-                   row.text("label") + ")");
-}
-
 std::string held_since(const Store& store, const NamedRow& credential) {
   const QueryRows lost = lost_answers(store, credential);
   if (lost.rows.empty()) return {};
@@ -35,7 +28,7 @@ std::string explain_hold(const Store& store, const NamedRow& row) {
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
     const auto since = held_since(store, row);
-    return name(row) + " is uncertain" +
+    return name_of(row) + " is uncertain" +
            (since.empty() ? ": its journal was lost, damaged or put back"
                           : since + " and no answer came") +
            ". It is sent again when no bearer of it works any more; `authdb "
@@ -43,11 +36,11 @@ std::string explain_hold(const Store& store, const NamedRow& row) {
            target + " --replay` sends it now.";
   }
   if (hold == "conflict") {
-    return name(row) +
+    return name_of(row) +
            " is in conflict: its copies disagree about which pair is live. Decide with `authdb "
            "migrate --prefer PATH`.";
   }
-  return name(row) +
+  return name_of(row) +
          " is handed over: another tool spends its refresh token. `authdb migrate` "
          "takes it back.";
 }
@@ -86,11 +79,6 @@ QueryRows lost_answers(const Store& store, const NamedRow& credential) {
   return rows ? *std::move(rows) : QueryRows{};
 }
 
-bool session_ends_soon(const NamedRow& row, Instant now) {
-  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
-  return ends && ends->at - now < kSoon;
-}
-
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now) {
   std::vector<Finding> findings;
   const auto find = [&](const char* code, Severity severity, std::string message) {
@@ -98,12 +86,10 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
   };
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
-    if (row.truth("needs_login")) {
-      find("needs_login", Severity::login, name(row) + " needs a login.");
-    } else if (session_ends_soon(row, now)) {
-      find("session_ends", Severity::attention,
-           "The session of " + name(row) + " ends at " + row.text("session_ends_at") +
-               ", whatever is refreshed until then: log in again before.");
+    if (auto warning = login_warning(row, now); !warning.empty()) {
+      const bool needed = row.truth("needs_login");
+      find(needed ? "needs_login" : "session_ends", needed ? Severity::login : Severity::attention,
+           std::move(warning));
     }
     const auto hold = row.text("hold");
     if (hold.empty()) continue;

@@ -17,7 +17,4 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
 // `at`, `process`, `pid`. No row if the ledger has forgotten.
 QueryRows lost_answers(const Store& store, const NamedRow& credential);
 
-// True if the session ends within a day, whatever is refreshed until then.
-bool session_ends_soon(const NamedRow& row, Instant now);
-
 }  // namespace authdb::cli

@@ -6,11 +6,11 @@ namespace authdb::cli {
 
 std::span<const Command* const> all_commands() {
   static constexpr std::array kCommands{
-      &kLogin,   &kMigrate, &kAdd,      &kProviders,            // setup
-      &kToken,   &kReport,  &kRefresh,  &kMint,      &kExport,  // use
-      &kStatus,  &kList,    &kLog,      &kSql,                  // look
-      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,  // manage
-      &kBackup,  &kRestore, &kKey,      &kDoctor,               // upkeep
+      &kLogin,   &kMigrate, &kAdd,      &kProviders,                         // setup
+      &kToken,   &kReport,  &kRefresh,  &kMint,      &kExport, &kKeepFresh,  // use
+      &kStatus,  &kList,    &kLog,      &kSql,                               // look
+      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,               // manage
+      &kBackup,  &kRestore, &kKey,      &kDoctor,                            // upkeep
   };
   return kCommands;
 }
