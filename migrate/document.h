@@ -28,8 +28,9 @@ struct Row {
   // Set where the file names a secret that is kept elsewhere: what it said the secret's fingerprint
   // is.
   std::string secret_fingerprint;
-  Secret extra;     // JSON object: every field not modelled above; empty: none
-  Secret original;  // JSON object: the place as the file has it, masked (imprint.h)
+  bool insecure_tls = false;  // the file wants its servers not to be verified
+  Secret extra;               // JSON object: every field not modelled above; empty: none
+  Secret original;            // JSON object: the place as the file has it, masked (imprint.h)
 };
 
 // A place that could not be read, and why. The rows beside it are not affected.
