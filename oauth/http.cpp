@@ -1,6 +1,7 @@
 #include "oauth/http.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -109,6 +110,8 @@ class CurlTransport final : public HttpTransport {
       answer.failure = "not a usable URL";
     } else if (splits_lines(request)) {
       answer.failure = "a header value has a line break in it";
+    } else if (!request.ca_file.empty() && ::access(request.ca_file.c_str(), R_OK) != 0) {
+      answer.failure = "cannot read the CA file " + request.ca_file;
     } else if (const Module& module = http_module(); module.perform == nullptr) {
       answer.failure = "cannot load the HTTP module: " + module.problem;
     } else {

@@ -6,7 +6,8 @@
 namespace authdb::cli {
 
 extern const Command kAdd, kExport, kKeepFresh, kList, kLog, kLogin, kLogout, kMigrate, kMint,
-    kPriority, kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken;
+    kPriority, kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken,
+    kUndo;
 extern const Command kBackup, kDoctor, kKey, kRestore;
 
 }  // namespace authdb::cli
