@@ -144,6 +144,8 @@ class View {
   // The receipt of the file of that profile and format that was read last.
   virtual std::optional<SealedReceipt> last_receipt(std::string_view profile,
                                                     std::string_view format) = 0;
+  virtual std::vector<Projection> projections() = 0;
+  virtual std::vector<std::string> projections_behind() = 0;
   virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
   virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
   // Up to `limit` cells of the column behind row `after` that other keys than `key` sealed, by row.
@@ -204,6 +206,8 @@ class Txn : public View {
 
   // Merges the backup that begin_merge() was given, by the rules of restore() in store/backup.h.
   virtual Merged merge_backup(Instant at) = 0;
+  virtual void put_projection(const Projection& projection) = 0;
+  virtual void drop_projection(const std::string& path) = 0;
 
   virtual void commit() = 0;  // if this throws, only a fresh read can tell whether it happened
 };

@@ -81,15 +81,6 @@ Result<void> write_new(const char* temporary, const fs::path& path, const Secret
 
 }  // namespace
 
-Result<void> replace_durable(const fs::path& path, const Secret& content) {
-  const TemporaryName temporary(temporary_name(path));
-  if (auto made = write_new(temporary.c_str(), path, content); !made) return made;
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    return fail(file_error("cannot replace", path, errno));
-  }
-  return sync_directory(path.parent_path());
-}
-
 Result<bool> create_durable(const fs::path& path, const Secret& content) {
   const TemporaryName temporary(temporary_name(path));
   if (auto made = write_new(temporary.c_str(), path, content); !made) return fail(made.error());
@@ -99,6 +90,20 @@ Result<bool> create_durable(const fs::path& path, const Secret& content) {
   }
   if (auto synced = sync_directory(path.parent_path()); !synced) return fail(synced.error());
   return true;
+}
+
+Result<void> replace_durable(const fs::path& path, const Secret& content) {
+  struct stat old {};
+  if (::lstat(path.c_str(), &old) != 0) return fail(file_error("cannot look at", path, errno));
+  const TemporaryName fresh(path.string() + ".authdb-new");
+  if (auto made = write_new(fresh.c_str(), path, content); !made) return made;
+  const bool same_owner = old.st_uid == ::geteuid() && old.st_gid == ::getegid();
+  if ((!same_owner && ::lchown(fresh.c_str(), old.st_uid, old.st_gid) != 0) ||
+      ::chmod(fresh.c_str(), old.st_mode & 07777) != 0 ||
+      ::rename(fresh.c_str(), path.c_str()) != 0) {
+    return fail(file_error("cannot replace", path, errno));
+  }
+  return sync_directory(path.parent_path());
 }
 
 Result<void> sync_directory(const fs::path& directory) {

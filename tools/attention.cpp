@@ -63,7 +63,7 @@ void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
   const auto plan = migrate::plan(*documents, &store, sources);
   if (!plan) return;  // without the key there is nothing to compare with
   for (const auto& warning : plan->warnings) {
-    if (warning.code == "second_spender") {
+    if (warning.code == "second_spender" || warning.code == "logged_in_again") {
       findings.push_back({warning.code, Severity::attention, warning.message, {}, false});
     }
   }

@@ -58,7 +58,12 @@ class SqliteTxn final : public Reads<Txn> {
   void set_meta(std::string_view key, const Sealed& value) override;
   void set_cell(const SealedCell& cell) override;
   Merged merge_backup(Instant at) override;
+  void put_projection(const Projection& projection) override;
+  void drop_projection(const std::string& path) override;
   void commit() override;
+
+  // Brings the schema to minor version `minor`, whose step is `sql`. Does nothing if it is there.
+  void bring_schema_to(int minor, const char* sql);
 
  private:
   void prune_ledger(std::int64_t credential, Instant now);
