@@ -23,6 +23,7 @@ struct Settled {
   const Credential* existing = nullptr;
   Decision decision;
   std::optional<TokenHash> current;  // the refresh token that the store will hold and may send
+  bool logged_in_again = false;      // by the tool whose file this store supplies
   bool bind = true;                  // the profiles that had a copy get the credential
 };
 

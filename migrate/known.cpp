@@ -54,6 +54,10 @@ Result<Known> read_known(const Store* store) {
   if (!receipts) return fail(std::move(receipts.error()));
   known.receipts = std::move(*receipts);
 
+  auto projections = store->projections();
+  if (!projections) return fail(std::move(projections.error()));
+  known.projections = std::move(*projections);
+
   known.retired = [store](const TokenHash& hash) { return store->retired(hash); };
   known.state = [store](const std::string& profile, const std::string& provider) {
     return store->provider_state(profile, provider);
@@ -97,6 +101,17 @@ KnownIndex::KnownIndex(const Known& known) {
     for (const std::string& profile : profiles->second) {
       slot_[slot_key(id, profile, true)].push_back(&row);
       slot_[slot_key(id, profile, false)].push_back(&row);
+    }
+  }
+  add_projected(known);
+}
+
+void KnownIndex::add_projected(const Known& known) {
+  for (const Projection& projection : known.projections) {
+    for (const ProjectedToken& token : projection.tokens) {
+      const Credential* row = by_uid(token.credential);
+      if (row == nullptr || token.fingerprint == row->access_fingerprint) continue;
+      secret_[key({row->identity.provider, token.fingerprint})].push_back(row);
     }
   }
 }

@@ -19,6 +19,7 @@ struct Known {
   std::unordered_map<Uid, std::set<std::string>> profiles_of;
   std::set<std::string> profiles;
   std::vector<ImportReceipt> receipts;
+  std::vector<Projection> projections;
   // Fingerprint of the secret that a credential without tokens refers to.
   std::unordered_map<Uid, std::string> referred;
   // Asked one by one; absent where there is no store.
@@ -49,6 +50,8 @@ class KnownIndex {
  private:
   using Map = std::unordered_map<std::string, std::vector<const Credential*>>;
   static const Credential* only(const Map& map, const std::string& key);
+  // Access tokens that projections still show.
+  void add_projected(const Known& known);
 
   std::unordered_map<Uid, const Credential*> uids_;
   Map refresh_;

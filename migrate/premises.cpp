@@ -32,6 +32,18 @@ std::vector<bool> preferred_among(const std::vector<Document>& documents,
   return preferred;
 }
 
+std::vector<bool> projected_among(const std::vector<Document>& documents, const Known& known) {
+  std::unordered_set<std::string> paths;
+  for (const Projection& projection : known.projections) paths.insert(projection.path);
+  std::vector<bool> projected(documents.size());
+  std::error_code error;
+  for (std::size_t d = 0; d < documents.size(); ++d) {
+    const std::string path = fs::weakly_canonical(documents[d].path, error).string();
+    projected[d] = paths.count(path) != 0;
+  }
+  return projected;
+}
+
 std::vector<bool> read_before_among(const std::vector<Document>& documents, const Known& known) {
   const auto key = [](const std::string& path, const std::string& sha, const std::string& who) {
     return path + '\0' + sha + '\0' + who;
@@ -55,6 +67,7 @@ Premises::Premises(const std::vector<Document>& read, const Known& stored,
       index(stored),
       copies(copies_of(read, options.include_env)),
       preferred(preferred_among(read, options)),
+      projected(projected_among(read, stored)),
       read_before(read_before_among(read, stored)) {}
 
 bool Premises::any_preferred(const std::vector<std::size_t>& family) const {

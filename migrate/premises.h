@@ -26,6 +26,9 @@ struct Premises {
   bool is_preferred(std::size_t copy) const { return preferred[copies[copy].document]; }
   bool was_read_before(std::size_t copy) const { return read_before[copies[copy].document]; }
 
+  // True if this store took the refresh tokens out of that copy's file.
+  bool is_projected(std::size_t copy) const { return projected[copies[copy].document]; }
+
   bool any_preferred(const std::vector<std::size_t>& family) const;
   bool all_references(const std::vector<std::size_t>& family) const;
 
@@ -39,6 +42,7 @@ struct Premises {
   const KnownIndex index;
   const std::vector<Copy> copies;
   std::vector<bool> preferred;    // by document: --prefer names it
+  std::vector<bool> projected;    // by document: this store supplies it
   std::vector<bool> read_before;  // by document: these bytes are in a receipt
 };
 

@@ -84,7 +84,18 @@ void warn_of_second_spenders(const Premises& premises, Draft& draft) {
         {"second_spender",
          shared.key() +
              " still holds refresh tokens that this store holds as well: " + shared.mapped() +
-             ". Let only authdb refresh them: do not run the old tool's gateway on that file."});
+             ". Let only authdb refresh them: `authdb migrate --cutover` takes them out of it."});
+  }
+}
+
+void warn_of_logins(Draft& draft) {
+  for (const Settled& settled : draft.families) {
+    if (!settled.logged_in_again) continue;
+    draft.plan.warnings.push_back(
+        {"logged_in_again", settled.decision.provider + " " + settled.decision.label + ": " +
+                                settled.decision.reason +
+                                ", and refreshes that login itself. `authdb migrate "
+                                "--cutover` takes it over"});
   }
 }
 
@@ -102,6 +113,7 @@ void report(const Premises& premises, Draft& draft) {
     plan.change.receipts.push_back(receipt(document, plan.sources[d]));
   }
   warn_of_second_spenders(premises, draft);
+  warn_of_logins(draft);
   for (const Settled& settled : draft.families) {
     ++plan.credentials;
     if (is_grant(premises, settled)) ++plan.families;

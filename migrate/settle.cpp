@@ -165,7 +165,10 @@ class Settlement {
     const bool preferred =
         std::any_of(candidates.begin(), candidates.end(), [](auto& p) { return p.preferred; });
 
-    if (!preferred && own && held) {
+    if (!preferred && std::any_of(candidates.begin(), candidates.end(),
+                                  [&](const Pair& pair) { return is_new_login(pair); })) {
+      log_in(candidates);
+    } else if (!preferred && own && held) {
       keep_own(candidates, *held);
     } else if (!preferred && existing.hold == Hold::handed_over) {
       take_back(candidates, held);
@@ -173,6 +176,32 @@ class Settlement {
       rival(candidates, held, preferred);
     }
     draft_.finish(settled_);
+  }
+
+  // This store left no refresh token in that file, and does not know the one that is there.
+  bool is_new_login(const Pair& pair) const {
+    return pair.refresh && !pair.held && !pair.retired &&
+           std::any_of(pair.copies.begin(), pair.copies.end(),
+                       [&](auto i) { return premises_.is_projected(i); });
+  }
+
+  // Its tool was the last to see the server, whatever the times say.
+  void log_in(const std::vector<Pair>& candidates) {
+    std::vector<Pair> logins;
+    for (const Pair& pair : candidates) {
+      if (is_new_login(pair)) {
+        logins.push_back(pair);
+      } else {
+        draft_.set(pair, Fate::stale);
+        draft_.presume_spent(settled_, pair);
+      }
+    }
+    const Choice choice = choose(logins);
+    const Pair& winner = logins[choice.winner];
+    draft_.adopt(settled_, winner, "the tool of " + winner.holder + " logged in again by itself");
+    draft_.change_of(settled_).new_family = true;
+    settled_.logged_in_again = true;
+    lose_or_hold(logins, choice);
   }
 
   // What the store has is one candidate among the others.

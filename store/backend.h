@@ -105,6 +105,8 @@ class View {
   // The receipt of the file of that profile and format that was read last.
   virtual std::optional<SealedReceipt> last_receipt(std::string_view profile,
                                                     std::string_view format) = 0;
+  virtual std::vector<Projection> projections() = 0;
+  virtual std::vector<std::string> projections_behind() = 0;
   virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
   virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
   virtual QueryRows query(const std::string& sql) = 0;
@@ -153,6 +155,9 @@ class Txn : public View {
   virtual void unbind(const std::string& profile, std::int64_t credential) = 0;
   virtual void set_state(const ProviderState& state, const Sealed& extra) = 0;
   virtual void add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) = 0;
+
+  virtual void put_projection(const Projection& projection) = 0;
+  virtual void drop_projection(const std::string& path) = 0;
 
   virtual void commit() = 0;  // if this throws, only a fresh read can tell whether it happened
 };

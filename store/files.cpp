@@ -83,6 +83,26 @@ Result<bool> create_durable(const fs::path& path, const Secret& content) {
   return true;
 }
 
+Result<void> replace_durable(const fs::path& path, const Secret& content) {
+  struct stat old {};
+  if (::lstat(path.c_str(), &old) != 0) return fail(file_error("cannot look at", path, errno));
+  const fs::path fresh = path.string() + ".authdb-new";
+  ::unlink(fresh.c_str());  // of a process that died here
+  const Fd file(::open(fresh.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) return fail(file_error("cannot create", fresh, errno));
+  int error = write_all(file.get(), content.reveal(), 0);
+  const bool same_owner = old.st_uid == ::geteuid() && old.st_gid == ::getegid();
+  if (error == 0 && !same_owner && ::fchown(file.get(), old.st_uid, old.st_gid) != 0) error = errno;
+  if (error == 0 && ::fchmod(file.get(), old.st_mode & 07777) != 0) error = errno;
+  if (error == 0 && ::fsync(file.get()) != 0) error = errno;
+  if (error == 0 && ::rename(fresh.c_str(), path.c_str()) != 0) error = errno;
+  if (error != 0) {
+    ::unlink(fresh.c_str());
+    return fail(file_error("cannot replace", path, error));
+  }
+  return sync_directory(path.parent_path());
+}
+
 Result<void> sync_directory(const fs::path& directory) {
   const char* const name = directory.empty() ? "." : directory.c_str();
   const Fd dir(::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -39,6 +39,11 @@ int write_all(int fd, std::string_view bytes, off_t offset);
 // another name, synced, linked into place. False if `path` exists already.
 Result<bool> create_durable(const std::filesystem::path& path, const Secret& content);
 
+// Replaces the content of the file `path` (no link) as a whole, durably: killed at any point it is
+// the old or the new one. Owner and mode stay. The new content is written beside it first, as
+// `<path>.authdb-new`; call it under a lock that excludes others who replace this file.
+Result<void> replace_durable(const std::filesystem::path& path, const Secret& content);
+
 Result<void> sync_directory(const std::filesystem::path& directory);
 
 // mkdir -p with mode 0700 for what it makes.

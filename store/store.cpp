@@ -207,6 +207,14 @@ Result<Secret> Store::last_unknown(std::string_view profile, std::string_view fo
   });
 }
 
+Result<std::vector<Projection>> Store::projections() const {
+  return Engine::guarded([&] { return engine_->backend->view()->projections(); });
+}
+
+Result<std::vector<std::string>> Store::projections_behind() const {
+  return Engine::guarded([&] { return engine_->backend->view()->projections_behind(); });
+}
+
 Result<QueryRows> Store::query(const std::string& sql) const {
   return Engine::guarded([&] { return engine_->backend->view()->query(sql); });
 }
@@ -350,6 +358,14 @@ Result<void> Store::set_strategy(const std::string& profile, const std::string& 
     state.strategy = strategy;
     txn.set_state(state, {});
   });
+}
+
+Result<void> Store::put_projection(const Projection& projection) {
+  return write(*engine_, [&](Txn& txn) { txn.put_projection(projection); });
+}
+
+Result<void> Store::drop_projection(const std::string& path) {
+  return write(*engine_, [&](Txn& txn) { txn.drop_projection(path); });
 }
 
 }  // namespace authdb

@@ -25,6 +25,7 @@
 #include "store/clock.h"
 #include "store/credential.h"
 #include "store/pool.h"
+#include "store/projection.h"
 #include "store/result.h"
 #include "store/token_endpoint.h"
 
@@ -126,6 +127,10 @@ class Store {
   // What the file of that profile and format that was read last had beside credentials: JSON, or
   // empty. Opens a seal.
   Result<Secret> last_unknown(std::string_view profile, std::string_view format) const;
+  // By path.
+  Result<std::vector<Projection>> projections() const;
+  // The paths of those that show another access token than their credential has now.
+  Result<std::vector<std::string>> projections_behind() const;
   // Any SELECT; one that writes, or reads a sealed column, is refused (usage).
   Result<QueryRows> query(const std::string& sql) const;
 
@@ -168,6 +173,11 @@ class Store {
   Result<void> set_place(const std::string& profile, const Uid& uid, std::int64_t place);
   Result<void> set_strategy(const std::string& profile, const std::string& provider,
                             Strategy strategy);
+
+  // Registers what a file has been, or is about to be, given; in place of what was registered.
+  // not_found if a credential is not there.
+  Result<void> put_projection(const Projection& projection);
+  Result<void> drop_projection(const std::string& path);
 
   Instant now() const;
   const std::filesystem::path& path() const;

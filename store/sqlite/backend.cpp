@@ -10,6 +10,7 @@
 #include "store/file_lock.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/rows.h"
+#include "store/sqlite/schema_sql.h"
 #include "store/sqlite/txn.h"
 #include "store/sqlite/view.h"
 
@@ -148,6 +149,8 @@ void ConnectionReturn::operator()(Connection* connection) const {
 
 namespace {
 
+constexpr Milliseconds kBringUpWait{30'000};
+
 class SqliteView final : public Reads<View> {
  public:
   explicit SqliteView(Lease connection) : Reads<View>(*connection), owned_(std::move(connection)) {}
@@ -158,6 +161,11 @@ class SqliteView final : public Reads<View> {
 
 std::int64_t pragma(Connection& connection, const char* sql) {
   Borrowed statement = connection.statement(sql);
+  return statement->executeStep() ? statement->getColumn(0).getInt64() : 0;
+}
+
+std::int64_t schema_minor(Connection& connection) {
+  Borrowed statement = connection.statement("SELECT value FROM meta WHERE key = 'schema_minor'");
   return statement->executeStep() ? statement->getColumn(0).getInt64() : 0;
 }
 
@@ -189,12 +197,15 @@ class SqliteBackend final : public Backend {
  public:
   SqliteBackend(const StoreFiles& files, Access access, Clock clock)
       : pool_(files, access, std::move(clock)) {
-    const Lease connection = pool_.borrow();
+    std::int64_t minor = 0;
     try {
+      const Lease connection = pool_.borrow();
       check_content(*connection, files);
+      minor = schema_minor(*connection);
     } catch (const SQLite::Exception& error) {
       throw_backend_error(error, "opening " + files.database.string());
     }
+    if (access == Access::write && minor < kSchemaMinor) bring_up(minor);
   }
 
   std::unique_ptr<View> view() override { return std::make_unique<SqliteView>(pool_.borrow()); }
@@ -203,9 +214,28 @@ class SqliteBackend final : public Backend {
   const std::string& store_id() const override { return pool_.files().store_id; }
 
  private:
+  // Older programs keep working with what a minor step adds, and this one does without it: where it
+  // cannot be had (a full disk) that is no reason to refuse a token.
+  void bring_up(std::int64_t minor) {
+    try {
+      for (auto next = static_cast<int>(minor) + 1; next <= kSchemaMinor; ++next) {
+        auto gate = take_gate(kBringUpWait);
+        SqliteTxn txn(pool_.borrow(), std::move(gate), false);
+        txn.bring_schema_to(next, kSchemaSteps.at(static_cast<std::size_t>(next)));
+        txn.commit();
+      }
+    } catch (const BackendError&) {
+    }
+  }
+
   // SQLite's busy handler sleeps and is unfair: with 64 writers some are never served. The kernel
   // queues those who wait for the gate and wakes one at a time.
   std::unique_ptr<Txn> begin(Milliseconds wait, bool careless) {
+    auto gate = take_gate(wait);
+    return std::make_unique<SqliteTxn>(pool_.borrow(), std::move(gate), careless);
+  }
+
+  FileLock take_gate(Milliseconds wait) {
     const auto path = pool_.files().directory / "gate";
     auto gate = FileLock::acquire(path, wait);
     if (!gate) throw BackendError{gate.error()};
@@ -215,7 +245,7 @@ class SqliteBackend final : public Backend {
                               std::to_string(wait.count() / 1000) + " s",
                           "Nothing was changed. A stopped process may hold it: `fuser` names it."}};
     }
-    return std::make_unique<SqliteTxn>(pool_.borrow(), std::move(**gate), careless);
+    return std::move(**gate);
   }
 
   ConnectionPool pool_;

@@ -164,7 +164,7 @@ void write_meta(SQLite::Database& db, const std::string& store_id, const Sealer&
   const Sealed check = sealer.seal(Secret::copy_of("authdb"), {store_id, "", "meta.key_check", 0});
   put("store_id", [&] { insert.bind(2, store_id); });
   put("schema_version", [&] { insert.bind(2, kSchemaMajor); });
-  put("schema_minor", [&] { insert.bind(2, 0); });
+  put("schema_minor", [&] { insert.bind(2, kSchemaMinor); });
   put("key_id", [&] { insert.bind(2, key.data(), static_cast<int>(key.size())); });
   put("key_check", [&] { insert.bind(2, check.data(), static_cast<int>(check.size())); });
   put("created_at", [&] { insert.bind(2, to_millis(now)); });
@@ -178,7 +178,7 @@ void build_database(const fs::path& path, const std::string& store_id, const Sea
     SQLite::Transaction txn(db);
     db.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
     db.exec("PRAGMA user_version = " + std::to_string(kSchemaMajor));
-    db.exec(kSchemaSql);
+    for (const char* step : kSchemaSteps) db.exec(step);
     write_meta(db, store_id, sealer, now);
     txn.commit();
     // All of it into the one file that gets its name: closing would try, and not say if it failed.

@@ -1,4 +1,4 @@
--- Schema version 1. Stored: never change a step that has been released; append the next one.
+-- Schema version 1, step 0. Stored: never change a step that has been released; append the next one.
 -- Times are INTEGER Unix milliseconds UTC, in columns that end in _at; NULL is unknown.
 -- `sealed` in a comment: 0x01, key id, nonce and XChaCha20-Poly1305 ciphertext (store/seal.h).
 -- docs/schema.md says what every column means.

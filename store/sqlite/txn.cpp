@@ -384,4 +384,44 @@ void SqliteTxn::add_receipt(const ImportReceipt& receipt, const Sealed& unknown,
              });
 }
 
+void SqliteTxn::put_projection(const Projection& projection) {
+  const auto bind_path = [&](Binder& b) { b.text(projection.path); };
+  change(connection_,
+         "INSERT INTO projection (path, format, profile, written_at) VALUES (?, ?, ?, ?) "
+         "ON CONFLICT (path) DO UPDATE SET format = excluded.format, profile = excluded.profile, "
+         "written_at = excluded.written_at",
+         [&](Binder& b) {
+           b.text(projection.path)
+               .text(projection.format)
+               .text(projection.profile)
+               .at(projection.written_at);
+         });
+  change(connection_, "DELETE FROM projected_token WHERE path = ?", bind_path);
+  for (const ProjectedToken& token : projection.tokens) {
+    change_one(
+        connection_,
+        "INSERT INTO projected_token (path, place, fingerprint, credential) "
+        "SELECT ?1, ?2, ?3, id FROM credential WHERE uid = ?4",
+        [&](Binder& b) {
+          b.text(projection.path).text(token.place).text(token.fingerprint).text(token.credential);
+        });
+  }
+}
+
+void SqliteTxn::drop_projection(const std::string& path) {
+  change(connection_, "DELETE FROM projection WHERE path = ?", [&](Binder& b) { b.text(path); });
+}
+
+void SqliteTxn::bring_schema_to(int minor, const char* sql) {
+  try {
+    Borrowed read = connection_.statement("SELECT value FROM meta WHERE key = 'schema_minor'");
+    if (read->executeStep() && read->getColumn(0).getInt() >= minor) return;
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "reading the schema's version");
+  }
+  exec(connection_, sql, "bringing the schema up to date");
+  change(connection_, "UPDATE meta SET value = ? WHERE key = 'schema_minor'",
+         [&](Binder& b) { b.integer(minor); });
+}
+
 }  // namespace authdb::sqlite

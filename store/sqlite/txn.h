@@ -55,7 +55,12 @@ class SqliteTxn final : public Reads<Txn> {
   void unbind(const std::string& profile, std::int64_t credential) override;
   void set_state(const ProviderState& state, const Sealed& extra) override;
   void add_receipt(const ImportReceipt& receipt, const Sealed& unknown, Instant at) override;
+  void put_projection(const Projection& projection) override;
+  void drop_projection(const std::string& path) override;
   void commit() override;
+
+  // Brings the schema to minor version `minor`, whose step is `sql`. Does nothing if it is there.
+  void bring_schema_to(int minor, const char* sql);
 
  private:
   void prune_ledger(std::int64_t credential, Instant now);

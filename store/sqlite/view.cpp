@@ -427,6 +427,55 @@ LostAttempts Reads<Base>::lost_attempts(std::int64_t credential, const TokenHash
 }
 
 template <typename Base>
+bool Reads<Base>::has_table(const char* name) {
+  return !rows<std::int64_t>(
+              connection_, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+              [&](Binder& b) { b.text(name); }, [](RowReader& row) { return row.integer(); })
+              .empty();
+}
+
+template <typename Base>
+std::vector<Projection> Reads<Base>::projections() {
+  if (!has_table("projection")) return {};
+  auto all = rows<Projection>(
+      connection_, "SELECT path, format, profile, written_at FROM projection ORDER BY path",
+      kNothing, [](RowReader& row) {
+        Projection one;
+        one.path = row.text();
+        one.format = row.text();
+        one.profile = row.text();
+        one.written_at = row.at().value_or(Instant{});
+        return one;
+      });
+  for (Projection& one : all) {
+    one.tokens = rows<ProjectedToken>(
+        connection_,
+        "SELECT c.uid, p.place, p.fingerprint FROM projected_token p JOIN credential c "
+        "ON c.id = p.credential WHERE p.path = ?1 ORDER BY p.place, p.fingerprint",
+        [&](Binder& b) { b.text(one.path); },
+        [](RowReader& row) {
+          ProjectedToken token;
+          token.credential = row.text();
+          token.place = row.text();
+          token.fingerprint = row.text();
+          return token;
+        });
+  }
+  return all;
+}
+
+template <typename Base>
+std::vector<std::string> Reads<Base>::projections_behind() {
+  if (!has_table("projection")) return {};
+  return rows<std::string>(
+      connection_,
+      "SELECT DISTINCT p.path FROM projected_token p JOIN token_set t ON t.credential = "
+      "p.credential JOIN credential c ON c.id = p.credential WHERE c.removed_at IS NULL AND "
+      "t.access_fingerprint IS NOT NULL AND t.access_fingerprint <> p.fingerprint ORDER BY p.path",
+      kNothing, kText);
+}
+
+template <typename Base>
 Sealed Reads<Base>::meta(std::string_view key) {
   return first_row<Sealed>(
              connection_, "SELECT value FROM meta WHERE key = ?1", [&](Binder& b) { b.text(key); },

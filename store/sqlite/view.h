@@ -29,10 +29,15 @@ class Reads : public Base {
   std::optional<SealedReceipt> last_receipt(std::string_view profile,
                                             std::string_view format) override;
   LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) override;
+  std::vector<Projection> projections() override;
+  std::vector<std::string> projections_behind() override;
   Sealed meta(std::string_view key) override;
   QueryRows query(const std::string& sql) override;
 
  protected:
+  // A store of an older schema that is only looked at lacks the tables of later steps.
+  bool has_table(const char* name);
+
   Connection& connection_;
 };
 

@@ -9,6 +9,7 @@
 #include "store/words.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/json.h"
 #include "tools/render/number.h"
 #include "tools/render/text.h"
@@ -340,6 +341,7 @@ Result<int> run(Context& context, const Options& options) {
     }
   }
 
+  update_projections(context, *store);
   const auto entry = find_target(context, *store, profile, provider, placed->uid);
   if (!entry) return fail(entry.error());
   print(context, *placed, *entry);

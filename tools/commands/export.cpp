@@ -1,7 +1,9 @@
 // authdb export: a profile's credentials as another tool's file.
 #include "migrate/export.h"
 
+#include "migrate/hand_over.h"
 #include "tools/commands/commands.h"
+#include "tools/render/json.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {
@@ -28,23 +30,30 @@ FORMAT is one of
 Where a tool refuses a file without a refresh token, `held-by-authdb` stands in
 its place.
 
+--hand-over is the way back: the tool's own file gets the live pair, and from then
+on the tool refreshes it and authdb does not (hold=handed_over). -o names that
+file; without it it is every file that was cut over for the profile, or that it
+was imported from. `authdb migrate` takes it back.
+
 With -o the file is written with mode 0600, complete or not at all. A symbolic
 link, or a file of another user, is not replaced.
 
 Exit codes
   0 done   2 usage   3 no such store or profile, or nothing that such a file could hold
-  5 disk full   6 busy   7 refused
+  5 disk full, or a grant in it is uncertain   6 busy   7 refused
 
 Examples
   authdb export --profile atlas -o ~/.hermes/profiles/atlas/auth.json
   authdb export --format codex | jq .tokens.account_id
   authdb export --reveal-refresh -o /media/safe/auth.json
+  authdb export --hand-over --profile atlas
 )man";
 
 struct Options {
   std::optional<std::string> format;
   std::optional<std::string> output;
   bool reveal_refresh = false;
+  bool hand_over = false;
 };
 
 constexpr std::string_view kSecondSpender =
@@ -68,7 +77,60 @@ Result<migrate::ExportRequest> request_of(const Context& context, const Options&
   return request;
 }
 
+constexpr Milliseconds kToolWait{25'000};  // Hermes holds its lock while it refreshes, 20 s at most
+
+Result<std::vector<std::filesystem::path>> files_to_hand_over(const Context& context,
+                                                              const Store& store,
+                                                              const Options& options) {
+  if (options.output) return std::vector<std::filesystem::path>{*options.output};
+  const auto profile = context.profile();
+  auto files = migrate::files_of_profile(store, profile);
+  if (files && files->empty()) {
+    return fail(Errc::not_found, "no file of profile " + in_quotes(profile) + " is known",
+                "Name the tool's file with -o.");
+  }
+  return files;
+}
+
+Json handed_over_json(const migrate::HandedOver& done) {
+  auto credentials = Json::array();
+  for (const auto& row : done.credentials) credentials.push_back(row.uid);
+  return {{"path", done.path.string()}, {"credentials", std::move(credentials)}};
+}
+
+// One file after the other: each is whole, whatever becomes of the next.
+Result<int> hand_over(Context& context, const Options& options) {
+  if (options.reveal_refresh || options.format) {
+    return fail(Errc::usage,
+                "--hand-over writes the tool's own file: --format and "
+                "--reveal-refresh have no say there");
+  }
+  auto store = open_store(context, OpenMode::use);
+  if (!store) return fail(store.error());
+  const auto files = files_to_hand_over(context, *store, options);
+  if (!files) return fail(files.error());
+  auto json = Json::array();
+  std::optional<Error> nothing;
+  for (const auto& file : *files) {
+    const auto done = migrate::hand_over(*store, file, kToolWait);
+    if (!done && done.error().code == Errc::not_found && !options.output) {
+      nothing = done.error();  // a source without a login, API keys for instance
+      continue;
+    }
+    if (!done) return fail(done.error());
+    for (const auto& warning : done->warnings) context.warn(printable(warning));
+    json.push_back(handed_over_json(*done));
+    if (context.globals.json) continue;
+    context.out << "Handed over " << counted(std::ssize(done->credentials), "login") << " to "
+                << printable(file.string()) << "; `authdb migrate` takes them back\n";
+  }
+  if (json.empty()) return fail(*nothing);
+  if (context.globals.json) print_json(context.out, json);
+  return kOk;
+}
+
 Result<int> run(Context& context, const Options& options) {
+  if (options.hand_over) return hand_over(context, options);
   const auto request = request_of(context, options);
   if (!request) return fail(request.error());
   // Settling what another process left behind is a change.
@@ -94,6 +156,8 @@ Run declare(Arguments& arguments) {
   arguments.option("-o,--output", "FILE", options->output, "write there, mode 0600, in one step");
   arguments.flag("--reveal-refresh", options->reveal_refresh,
                  "with refresh tokens: a copy for backup, and a second spender");
+  arguments.flag("--hand-over", options->hand_over,
+                 "let the tool refresh again: it gets the live pair, and authdb stops");
   return [options](Context& context) { return run(context, *options); };
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "migrate/cutover.h"
 #include "tools/commands/commands.h"
 #include "tools/progress.h"
 #include "tools/render/json.h"
@@ -25,6 +26,14 @@ be decided the grant is kept with hold=conflict until you say --prefer PATH.
 As long as a file keeps a refresh token that the store holds too, two programs
 may spend it: that is warned of as second_spender.
 
+--cutover ends it. Under the tools' own locks everything is imported, then each
+file is kept as <name>.migrated-<time> and replaced by one that has access tokens
+only. authdb keeps those fresh from then on (`authdb keep-fresh --project`), so
+that unmodified tools go on working while only authdb spends. It is refused as
+long as programs have files open in those directories, because they remember the
+old tokens; --running does it all the same, and says what to restart. `authdb
+export --hand-over` is the way back.
+
 Exit codes
   0 done   2 usage   3 nothing to import   6 busy   7 refused, or every source failed
   8 some sources failed, the others are imported
@@ -34,11 +43,14 @@ Examples
   authdb migrate
   authdb migrate ~/.hermes ~/.codex/auth.json
   authdb migrate --prefer ~/.hermes/profiles/forge/auth.json
+  authdb migrate --cutover
 )man";
 
 struct Options {
   std::vector<std::string> paths;
   bool dry_run = false;
+  bool cutover = false;
+  bool running = false;
   std::optional<std::string> prefer;
   bool include_env = false;
 };
@@ -159,11 +171,86 @@ void print_plan(Context& context, const migrate::Plan& plan, bool dry_run) {
   }
 }
 
+// What `run` and `cut_over` have in common: results, complaints, and the verdict.
+int conclude(Context& context, const migrate::Plan& plan, Json json, bool dry_run) {
+  const auto failed = failures(plan);
+  const bool nothing = failed == std::ssize(plan.sources);
+  if (context.globals.json) {
+    print_json(context.out, json);
+  } else if (!nothing) {
+    print_plan(context, plan, dry_run);
+  }
+  for (const auto& source : plan.sources) {
+    if (source.failure) report(context, *source.failure);
+  }
+  for (const auto& warning : plan.warnings) context.warn(warning.code + ": " + warning.message);
+  if (nothing) return exit_code(Errc::refused);
+  return failed > 0 ? exit_code(Errc::partly) : kOk;
+}
+
+Json cutover_json(const migrate::CutOver& done) {
+  auto files = Json::array();
+  for (const auto& file : done.files) {
+    files.push_back({{"path", file.path.string()},
+                     {"profile", file.profile},
+                     {"kept", or_null(file.kept.string())},
+                     {"left_alone", file.left_alone}});
+  }
+  auto restart = Json::array();
+  for (const auto& process : done.running) {
+    restart.push_back({{"pid", process.pid}, {"process", process.name}, {"file", process.file}});
+  }
+  return {{"files", std::move(files)}, {"restart", std::move(restart)}};
+}
+
+void print_cutover(Context& context, const migrate::CutOver& done) {
+  for (const auto& file : done.files) {
+    if (!file.kept.empty()) {
+      context.out << "Replaced " << printable(file.path.string()) << "; as it was it is kept in "
+                  << printable(file.kept.filename().string()) << '\n';
+    }
+    for (const auto& why : file.left_alone) {
+      context.warn(printable(file.path.string()) + ": " + printable(why));
+    }
+  }
+  for (const auto& process : done.running) {
+    context.out << "Restart " << printable(process.name) << " (pid " << process.pid
+                << "): it remembers what was in these files\n";
+  }
+  context.note("Run `authdb keep-fresh --project`: it keeps the access tokens in them alive.");
+}
+
+Result<int> cut_over(Context& context, const migrate::CutOverOptions& options) {
+  auto done = [&]() -> Result<migrate::CutOver> {
+    const Progress progress(context, "Importing");
+    auto store = open_store(context, OpenMode::create);
+    if (!store) return fail(store.error());
+    return migrate::cut_over(*store, options);
+  }();
+  if (!done) return fail(std::move(done).error());
+  // What was a second spender at the time of the import is none any more.
+  std::erase_if(done->plan.warnings, [&](const auto& warning) {
+    return std::any_of(done->files.begin(), done->files.end(), [&](const auto& file) {
+      return file.left_alone.empty() && warning.message.starts_with(file.path.string());
+    });
+  });
+  auto json = plan_json(done->plan, false);
+  json["cutover"] = cutover_json(*done);
+  const int status = conclude(context, done->plan, std::move(json), false);
+  if (!context.globals.json) print_cutover(context, *done);
+  return status;
+}
+
 Result<int> run(Context& context, const Options& options) {
   migrate::MigrateOptions request;
   request.paths.assign(options.paths.begin(), options.paths.end());
   if (options.prefer) request.prefer = *options.prefer;
   request.include_env = options.include_env;
+  if (options.running && !options.cutover)
+    return fail(Errc::usage, "--running goes with --cutover");
+  if (options.cutover && !options.dry_run) {
+    return cut_over(context, {std::move(request), options.running});
+  }
 
   auto plan = [&]() -> Result<migrate::Plan> {
     const Progress progress(context, options.dry_run ? "Planning" : "Importing");
@@ -173,26 +260,16 @@ Result<int> run(Context& context, const Options& options) {
                            : import(context, *documents, request);
   }();
   if (!plan) return fail(std::move(plan).error());
-
-  const auto failed = failures(*plan);
-  const bool nothing = failed == std::ssize(plan->sources);
-  if (context.globals.json) {
-    print_json(context.out, plan_json(*plan, options.dry_run));
-  } else if (!nothing) {
-    print_plan(context, *plan, options.dry_run);
-  }
-  for (const auto& source : plan->sources) {
-    if (source.failure) report(context, *source.failure);
-  }
-  for (const auto& warning : plan->warnings) context.warn(warning.code + ": " + warning.message);
-  if (nothing) return exit_code(Errc::refused);
-  return failed > 0 ? exit_code(Errc::partly) : kOk;
+  return conclude(context, *plan, plan_json(*plan, options.dry_run), options.dry_run);
 }
 
 Run declare(Arguments& arguments) {
   auto options = std::make_shared<Options>();
   arguments.rest("PATH", options->paths, "files, or Hermes roots; else the well-known places");
   arguments.flag("--dry-run", options->dry_run, "show what would be done, and do nothing");
+  arguments.flag("--cutover", options->cutover,
+                 "then take the refresh tokens out of the files, so that only authdb spends");
+  arguments.flag("--running", options->running, "cut over although programs use the files");
   arguments.option("--prefer", "PATH", options->prefer,
                    "the file whose pair is the live one, whatever the times say");
   arguments.flag("--include-env", options->include_env,

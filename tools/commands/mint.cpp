@@ -1,6 +1,7 @@
 // authdb mint: a new agent key now.
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/bearer.h"
 #include "tools/render/duration.h"
 #include "tools/render/text.h"
@@ -33,7 +34,7 @@ bool can_mint(const Credential& credential) {
 }
 
 Result<int> run(Context& context, const Options& options) {
-  const auto store = open_store(context, OpenMode::use);
+  auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
   const auto profile = context.profile();
   const auto entry =
@@ -49,6 +50,7 @@ Result<int> run(Context& context, const Options& options) {
   if (!bearer) return fail(bearer.error());
 
   for (const auto& warning : bearer->warnings) context.warn(warning);
+  update_projections(context, *store);
   if (context.globals.json) {
     print_bearer_json(context.out, *bearer, context.clock(), Reveal::no);
     return kOk;

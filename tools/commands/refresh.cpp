@@ -2,6 +2,7 @@
 #include "store/words.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/bearer.h"
 #include "tools/render/duration.h"
 #include "tools/render/text.h"
@@ -64,7 +65,7 @@ std::string sentence(const PoolEntry& entry, const Credential& after, const oaut
 }
 
 Result<int> run(Context& context, const Options& options) {
-  const auto store = open_store(context, OpenMode::use);
+  auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
   const auto profile = context.profile();
   const auto entry =
@@ -80,6 +81,7 @@ Result<int> run(Context& context, const Options& options) {
   if (!bearer) return fail(bearer.error());
 
   for (const auto& warning : bearer->warnings) context.warn(warning);
+  update_projections(context, *store);
   if (context.globals.json) {
     print_bearer_json(context.out, *bearer, context.clock(), Reveal::no);
     return kOk;

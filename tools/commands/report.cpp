@@ -5,6 +5,7 @@
 #include "store/words.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/duration.h"
 #include "tools/render/json.h"
 #include "tools/render/number.h"
@@ -138,6 +139,7 @@ Result<int> run(Context& context, const Options& options) {
   const auto end = oauth::BearerSource(*store, context.bearer_parts())
                        .report(uid, by_bearer ? options.target : "", *report);
   if (!end) return fail(end.error());
+  if (*end == oauth::Reported::renewed) update_projections(context, *store);
   const auto after = store->find(uid);
   if (!after) return fail(after.error());
   print(context, *entry, *report, *end, *after);

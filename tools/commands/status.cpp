@@ -128,7 +128,8 @@ void add_second_spenders(const Store& store, std::vector<std::string>& warnings)
   const auto plan = migrate::plan(*documents, &store, sources);
   if (!plan) return;  // without the key there is nothing to compare with
   for (const auto& warning : plan->warnings) {
-    if (warning.code == "second_spender") warnings.push_back(warning.message);
+    const bool theirs = warning.code == "second_spender" || warning.code == "logged_in_again";
+    if (theirs) warnings.push_back(warning.message);
   }
 }
 

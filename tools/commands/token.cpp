@@ -3,6 +3,7 @@
 
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/bearer.h"
 #include "tools/render/duration.h"
 #include "tools/render/json.h"
@@ -126,7 +127,7 @@ Result<int> run(Context& context, const Options& options) {
   if (!rejected) return fail(rejected.error());
   request.rejected = *std::move(rejected);
 
-  const auto store = open_store(context, OpenMode::use);
+  auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
   if (options.credential) {
     const auto entry =
@@ -145,6 +146,10 @@ Result<int> run(Context& context, const Options& options) {
   }
   for (const auto& warning : bearer->warnings) context.warn(warning);
   print(context, *bearer, *format);
+  if (bearer->action != Action::cached) {
+    context.out.flush();  // the caller has its token before a tool's lock is waited for
+    update_projections(context, *store);
+  }
   return kOk;
 }
 

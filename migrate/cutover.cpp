@@ -1,0 +1,205 @@
+#include "migrate/cutover.h"
+
+#include <array>
+#include <ctime>
+#include <set>
+
+#include "migrate/json_text.h"
+#include "migrate/projection.h"
+#include "migrate/source_file.h"
+#include "migrate/tool_lock.h"
+#include "store/files.h"
+#include "store/words.h"
+
+namespace authdb::migrate {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kReadings = 4;
+
+std::vector<ToolFile> tool_files(const std::vector<Document>& documents) {
+  std::vector<ToolFile> files;
+  for (const Document& document : documents) {
+    if (!document.failure) files.push_back({document.path, document.format});
+  }
+  return files;
+}
+
+std::vector<Running> users_of(const std::vector<Document>& documents) {
+  std::set<fs::path> directories;
+  for (const Document& document : documents) {
+    if (!document.failure) directories.insert(real_path(document.path).parent_path());
+  }
+  return running_in({directories.begin(), directories.end()});
+}
+
+tl::unexpected<Error> still_running(const std::vector<Running>& running) {
+  std::string list;
+  for (const Running& process : running) {
+    list += (list.empty() ? "" : ", ") + process.name + " (pid " + std::to_string(process.pid) +
+            ", " + process.file + ")";
+  }
+  return fail(Errc::refused, "programs have these files open, and remember the tokens: " + list,
+              "Stop them and cut over again; or use --running, and restart them right after.");
+}
+
+// `20260412T132000Z`
+std::string stamp(Instant at) {
+  const std::time_t seconds = to_millis(at) / 1000;
+  std::tm utc{};
+  ::gmtime_r(&seconds, &utc);
+  std::array<char, 32> text{};
+  std::strftime(text.data(), text.size(), "%Y%m%dT%H%M%SZ", &utc);
+  return text.data();
+}
+
+// Never over something that is there.
+Result<fs::path> keep(const fs::path& path, const Secret& bytes, Instant now) {
+  const std::string name = path.string() + ".migrated-" + stamp(now);
+  for (int n = 1;; ++n) {
+    const fs::path kept = n == 1 ? name : name + "-" + std::to_string(n);
+    const auto made = create_durable(kept, bytes);
+    if (!made) return fail(made.error());
+    if (*made) return kept;
+  }
+}
+
+// One file on its way to a projection.
+class Cutting {
+ public:
+  Cutting(Store& store, const Document& document)
+      : store_(store), document_(document), path_(real_path(document.path)) {
+    done_.path = document.path;
+    done_.profile = document.profile;
+  }
+
+  // nullopt: the file is not the one that was imported.
+  Result<std::optional<CutFile>> run() {
+    const auto bytes = read_source(path_);
+    if (!bytes) return fail(bytes.error());
+    if (bytes->sha256 != document_.sha256) return std::optional<CutFile>();
+    auto tree = parse_json(bytes->text.reveal(), path_.string());
+    if (!tree) return fail(std::move(tree.error()));
+    auto projected = project(*tree);
+    if (!projected) return fail(std::move(projected.error()));
+    if (spent_by_us_ > 0) {
+      auto kept = keep(path_, bytes->text, store_.now());
+      if (!kept) return fail(std::move(kept.error()));
+      done_.kept = std::move(*kept);
+    }
+    if (auto written = write(std::move(*tree)); !written) return fail(std::move(written.error()));
+    return std::optional(std::move(done_));
+  }
+
+ private:
+  // Takes the refresh tokens that the store has taken over out of the tree.
+  Result<void> project(json& tree) {
+    auto all = store_.projections();
+    if (!all) return fail(std::move(all.error()));
+    for (Projection& one : *all) {
+      if (one.path == path_.string()) before_ = std::move(one.tokens);
+    }
+    const auto owners = Owners::of(store_, before_);
+    if (!owners) return fail(owners.error());
+    for (Slot& slot : slots_of(tree, document_.format)) {
+      if (auto done = project(slot, *owners); !done) return done;
+    }
+    return {};
+  }
+
+  Result<void> project(Slot& slot, const Owners& owners) {
+    const bool has_refresh_token = !slot.refresh_token().empty();
+    const auto owner = owners.of_slot(slot);
+    if (!owner) return fail(owner.error());
+    if (*owner == nullptr) {
+      if (has_refresh_token) leave_alone(slot, "the store has not taken its refresh token");
+      return {};
+    }
+    const Credential& row = **owner;
+    if (row.hold == Hold::conflict || row.hold == Hold::handed_over) {
+      if (has_refresh_token) leave_alone(slot, "hold=" + std::string(word(row.hold)));
+      return {};
+    }
+    const auto held = store_.unseal(row.uid);
+    if (!held) return fail(held.error());
+    if (held->access_token.empty()) {
+      if (has_refresh_token) leave_alone(slot, "there is no access token to put there");
+      return {};
+    }
+    spent_by_us_ += has_refresh_token ? 1 : 0;
+    slot.put(*held, false);
+    tokens_.push_back({row.uid, slot.place(), row.access_fingerprint});
+    return {};
+  }
+
+  void leave_alone(const Slot& slot, const std::string& why) {
+    done_.left_alone.push_back((slot.place().empty() ? slot.provider() : slot.place()) +
+                               " keeps its refresh token: " + why);
+  }
+
+  // A file without a grant of ours stays as it is, and is none of the store's business.
+  Result<void> write(json&& tree) {
+    Projection projection{path_.string(), document_.format, document_.profile, {}, tokens_};
+    if (tokens_.empty()) {
+      wipe_strings(tree);
+      return before_.empty() ? Result<void>() : store_.drop_projection(path_.string());
+    }
+    return write_projection(store_, std::move(projection), before_, file_text(std::move(tree)));
+  }
+
+  Store& store_;
+  const Document& document_;
+  fs::path path_;
+  CutFile done_;
+  int spent_by_us_ = 0;
+  std::vector<ProjectedToken> before_;
+  std::vector<ProjectedToken> tokens_;
+};
+
+// False: some file has changed since it was imported, and is still as its tool left it.
+Result<bool> cut_files(Store& store, const std::vector<Document>& documents,
+                       std::vector<CutFile>& files) {
+  bool all = true;
+  std::set<fs::path> seen;
+  for (const Document& document : documents) {
+    if (document.failure || !seen.insert(real_path(document.path)).second) continue;
+    auto file = Cutting(store, document).run();
+    if (!file) return fail(std::move(file.error()));
+    if (!*file) {
+      all = false;
+    } else if (!(*file)->kept.empty() || !(*file)->left_alone.empty()) {
+      files.push_back(std::move(**file));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<CutOver> cut_over(Store& store, const CutOverOptions& options) {
+  auto documents = read_sources(options.migrate);
+  if (!documents) return fail(std::move(documents.error()));
+  CutOver done;
+  done.running = users_of(*documents);
+  if (!done.running.empty() && !options.although_running) return still_running(done.running);
+  const auto locks = lock_tools(tool_files(*documents), options.wait);
+  if (!locks) return fail(locks.error());
+
+  // Not every tool takes its own lock, so what was imported may be old already.
+  for (int reading = 0; reading < kReadings; ++reading) {
+    documents = read_sources(options.migrate);
+    if (!documents) return fail(std::move(documents.error()));
+    auto plan = apply(store, *documents, options.migrate);
+    if (!plan) return fail(std::move(plan.error()));
+    done.plan = std::move(*plan);
+    const auto all = cut_files(store, *documents, done.files);
+    if (!all) return fail(all.error());
+    if (*all) return done;
+  }
+  return fail(Errc::busy, "a source changed each time it was read",
+              "What was read is imported; stop the program that writes it and cut over again.");
+}
+
+}  // namespace authdb::migrate

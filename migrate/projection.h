@@ -1,0 +1,68 @@
+// Projections: files of other tools that hold access tokens of this store and no refresh token, so
+// that unmodified tools keep working while only authdb spends. cutover.h makes them; each rotation
+// brings them up to date.
+//
+// A file is only ever replaced as a whole, durably, under its tool's own lock; its mode, owner and
+// links stay, and so does whatever the tool has written beside the tokens. What is written is
+// registered in the store first: killed at any point, a file is the old or the new one and known.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "migrate/slots.h"
+#include "store/store.h"
+
+namespace authdb::migrate {
+
+// How long before its end a projected token is replaced: so early that its tool never finds it
+// within its own skew, even if one round is missed.
+Seconds projection_lead(std::string_view format, std::string_view provider);
+
+// What became of one file.
+struct Projected {
+  std::string path;
+  bool written = false;
+  std::string warning;  // for a person; empty: none
+};
+
+// Rewrites the files that show another access token than the store has now. A failure with one
+// file is its warning. Cheap if none is behind: one query.
+Result<std::vector<Projected>> project(Store& store, Milliseconds wait);
+// As project(), and looks into every registered file for what its tool did there: a token that was
+// given up is put back, a login of its own is warned of.
+Result<std::vector<Projected>> project_all(Store& store, Milliseconds wait);
+
+// The credentials that projections show and that should be refreshed now, whatever the store itself
+// would say: for `keep-fresh --project`. In the order of their ends.
+Result<std::vector<Uid>> due_for_projection(const Store& store);
+
+// ---- For cutover.cpp and hand_over.cpp ---------------------------------------------------------
+
+// The whole file from a tree, which is wiped.
+Secret file_text(nlohmann::json&& tree);
+
+// The credential whose grant a slot shows, by what the store knows of tokens: current, retired, or
+// projected at `path`. Refers to the store.
+class Owners {
+ public:
+  static Result<Owners> of(const Store& store, const std::vector<ProjectedToken>& projected);
+  // nullptr: not ours, or removed since. Errors as of the store.
+  Result<const Credential*> of_slot(const Slot& slot) const;
+
+ private:
+  explicit Owners(const Store& store) : store_(store) {}
+  const Credential* at(const Uid& uid) const;
+
+  Store store_;
+  std::vector<Credential> credentials_;
+  std::unordered_map<std::string, std::size_t> by_token_;  // fingerprint of either token
+  std::unordered_map<Uid, std::size_t> by_uid_;
+};
+
+// Registers `before` and `after`, replaces the file, and registers `after` alone.
+Result<void> write_projection(Store& store, Projection projection,
+                              const std::vector<ProjectedToken>& before, const Secret& text);
+
+}  // namespace authdb::migrate

@@ -1,0 +1,83 @@
+#include "migrate/tool_lock.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "store/files.h"
+
+namespace authdb::migrate {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<fs::path> beside(const fs::path& path, std::string_view format) {
+  fs::path with_suffix = path;
+  with_suffix.replace_extension(".lock");
+  if (format == "hermes-anthropic") return {path.parent_path() / "auth.lock", with_suffix};
+  if (format.starts_with("hermes") || format == "claude") return {with_suffix};
+  return {path.parent_path() / ("." + path.filename().string() + ".authdb-lock")};
+}
+
+Result<FileLock> take(const fs::path& path, Milliseconds wait) {
+  // FileLock opens what is there. Made as its tool would make it, and never emptied.
+  const Fd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!made) return fail(file_error("cannot open the lock", path, errno));
+  auto lock = FileLock::acquire(path, wait);
+  if (!lock) return fail(std::move(lock.error()));
+  if (!*lock) {
+    return fail(
+        Errc::busy,
+        path.string() + " was not free within " + std::to_string(wait.count() / 1000) + " s",
+        "The tool that owns it is at work. Nothing was changed; try again.");
+  }
+  return std::move(**lock);
+}
+
+// A fleet of a thousand profiles has more locks than a process may usually open files.
+void allow_many_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+fs::path real_path(const fs::path& path) {
+  std::error_code error;
+  fs::path real = fs::canonical(path, error);
+  return error ? path : real;
+}
+
+std::vector<fs::path> lock_files_of(const ToolFile& file) {
+  auto locks = beside(file.path, file.format);
+  for (auto& lock : beside(real_path(file.path), file.format)) {
+    if (std::find(locks.begin(), locks.end(), lock) == locks.end()) locks.push_back(lock);
+  }
+  return locks;
+}
+
+Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Milliseconds wait) {
+  std::vector<std::pair<bool, fs::path>> wanted;
+  for (const ToolFile& file : files) {
+    for (const auto& lock : lock_files_of(file)) {
+      wanted.emplace_back(file.format == "hermes-shared-nous",
+                          real_path(lock.parent_path()) / lock.filename());
+    }
+  }
+  std::sort(wanted.begin(), wanted.end());
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+  if (wanted.size() > 500) allow_many_files();
+  std::vector<FileLock> held;
+  for (const auto& [shared, path] : wanted) {
+    auto lock = take(path, wait);
+    if (!lock) return fail(std::move(lock.error()));
+    held.push_back(std::move(*lock));
+  }
+  return held;
+}
+
+}  // namespace authdb::migrate

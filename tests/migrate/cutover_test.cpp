@@ -1,0 +1,615 @@
+// From the files of a tool to projections, and back again.
+#include "migrate/cutover.h"
+
+#include <sodium.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <thread>
+
+#include "migrate/hand_over.h"
+#include "migrate/projection.h"
+#include "migrate/tool_lock.h"
+#include "store/rotation.h"
+#include "tests/migrate/hermes_rules.h"
+#include "tests/migrate/killed.h"
+#include "tests/migrate/support.h"
+#include "tests/store/store_fixture.h"
+
+namespace authdb::migrate {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+using namespace authdb::migrate::testing;
+
+constexpr Milliseconds kWait{5000};
+
+std::string base64url(const std::string& text) {
+  std::string out(sodium_base64_encoded_len(text.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING),
+                  '\0');
+  sodium_bin2base64(out.data(), out.size(), reinterpret_cast<const unsigned char*>(text.data()),
+                    text.size(), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+  out.resize(out.size() - 1);
+  return out;
+}
+
+std::string jwt(Instant ends, const std::string& id) {
+  const json claims{{"exp", to_millis(ends) / 1000}, {"scope", "inference:invoke"}, {"jti", id}};
+  return base64url(R"({"alg":"none"})") + "." + base64url(claims.dump()) + ".c2ln";
+}
+
+class CutoverTest : public test::StoreTest {
+ protected:
+  // A provider's block and the pool row that Hermes seeds from it.
+  json nous_home(const std::string& refresh, Era era = Era::e3) const {
+    const Instant ends = now() + Seconds(3600);
+    json block{{"portal_base_url", "https://portal.nousresearch.com"},
+               {"client_id", "hermes-cli"},
+               {"scope", era == Era::e3 ? "inference:invoke" : "inference:mint_agent_key"},
+               {"access_token", era == Era::e3 ? jwt(ends, refresh) : "opaque-" + refresh},
+               {"refresh_token", refresh},
+               {"obtained_at", format_iso(now())},
+               {"expires_at", format_iso(ends)},
+               {"expires_in", 3600},
+               {"of_tomorrow", {{"kept", true}}}};
+    if (era == Era::e3) {
+      block["agent_key"] = block["access_token"];
+      block["agent_key_expires_at"] = block["expires_at"];
+    }
+    json row = block;
+    row["id"] = "a1b2c3";
+    row["label"] = "ada@example.org";
+    row["auth_type"] = "oauth";
+    row["source"] = "device_code";
+    row["priority"] = 0;
+    row["last_status"] = nullptr;
+    json tree = pool("nous", {row, key_row("d4e5f6", "sk-static-key")});
+    tree["providers"]["nous"] = block;
+    tree["active_provider"] = "nous";
+    return tree;
+  }
+  fs::path root(const json& tree) { return home_.write_json("auth.json", tree); }
+  fs::path file() const { return home_.path() / "auth.json"; }
+  static json tree(const fs::path& path) { return json::parse(contents(path)); }
+  json tree() const { return tree(file()); }
+
+  CutOverOptions options_for(bool running = false) const {
+    return {from({home_.path()}), running, kWait};
+  }
+  CutOver cut(Store& store) {
+    auto done = cut_over(store, options_for());
+    EXPECT_TRUE(done) << (done ? "" : done.error().message);
+    return done ? std::move(*done) : CutOver();
+  }
+  Plan migrate(Store& store) {
+    const auto documents = read_sources(from({home_.path()}));
+    auto applied = apply(store, *documents, from({home_.path()}));
+    EXPECT_TRUE(applied) << (applied ? "" : applied.error().message);
+    return applied ? std::move(*applied) : Plan();
+  }
+  static Credential nous(const Store& store) {
+    const auto rows = store.list({"nous", "", false});
+    for (const auto& row : *rows) {
+      if (row.identity.auth_type == AuthType::oauth) return row;
+    }
+    return {};
+  }
+  static std::string refresh_token(const Store& store) {
+    return text(store.unseal(nous(store).uid)->refresh_token);
+  }
+  void refresh(Store& store, const Uid& uid, Seconds life = Seconds(3600)) {
+    const std::string n = std::to_string(++refreshed_);
+    will(test::grants("successor-" + n, jwt(now() + life, n), static_cast<int>(life.count())));
+    const auto rotated = rotate(store, uid, {.force = true});
+    ASSERT_TRUE(rotated) << rotated.error().message;
+  }
+  // What `keep-fresh --project` does in one round.
+  void keep_fresh(Store& store) {
+    const auto due = due_for_projection(store);
+    ASSERT_TRUE(due);
+    for (const Uid& uid : *due) refresh(store, uid);
+    const auto done = project(store, kWait);
+    ASSERT_TRUE(done) << done.error().message;
+    for (const auto& one : *done) EXPECT_EQ(one.warning, "");
+  }
+  std::vector<fs::path> kept() const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::recursive_directory_iterator(home_.path())) {
+      const auto name = entry.path().filename().string();
+      if (name.find(".migrated-") != std::string::npos) found.push_back(entry.path());
+    }
+    return found;
+  }
+
+  TempDir home_;
+  int refreshed_ = 0;
+};
+
+TEST_F(CutoverTest, TakesTheRefreshTokensOutAndKeepsTheFileAsItWas) {
+  const std::string before = contents(root(nous_home("rt-1")));
+  fs::permissions(file(), fs::perms(0640));
+  Store store = open();
+
+  const CutOver done = cut(store);
+
+  ASSERT_THAT(done.files, SizeIs(1));
+  EXPECT_THAT(done.files[0].left_alone, IsEmpty());
+  EXPECT_EQ(contents(done.files[0].kept), before);
+  EXPECT_EQ(fs::status(done.files[0].kept).permissions(), fs::perms(0600));
+  EXPECT_EQ(fs::status(file()).permissions(), fs::perms(0640));
+  EXPECT_THAT(contents(file()), Not(HasSubstr("rt-1")));
+  EXPECT_EQ(refresh_token(store), "rt-1");
+  const json after = tree();
+  for (const json& place : {after["providers"]["nous"], after["credential_pool"]["nous"][0]}) {
+    EXPECT_EQ(place["access_token"], json::parse(before)["providers"]["nous"]["access_token"]);
+    EXPECT_EQ(place["refresh_token"], nullptr);
+    EXPECT_EQ(place["of_tomorrow"]["kept"], true);
+  }
+  EXPECT_EQ(after["credential_pool"]["nous"][1]["access_token"], "sk-static-key");
+  EXPECT_THAT(*store.projections(), SizeIs(1));
+}
+
+TEST_F(CutoverTest, AgainItChangesNothing) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  const std::string once = contents(file());
+
+  const CutOver again = cut(store);
+
+  EXPECT_THAT(again.files, IsEmpty());
+  EXPECT_EQ(contents(file()), once);
+  EXPECT_THAT(kept(), SizeIs(1));
+  EXPECT_EQ(nous(store).generation, 1);
+}
+
+TEST_F(CutoverTest, ALinkStaysALinkAndBothLocksAreTaken) {
+  fs::create_directories(home_.path() / "elsewhere");
+  const auto real = home_.write_json("elsewhere/tokens.json", nous_home("rt-1"));
+  fs::create_symlink(real, file());
+  Store store = open();
+
+  cut(store);
+
+  EXPECT_TRUE(fs::is_symlink(file()));
+  EXPECT_THAT(contents(real), Not(HasSubstr("rt-1")));
+  EXPECT_THAT(
+      lock_files_of({file(), "hermes"}),
+      ElementsAre(home_.path() / "auth.lock", fs::canonical(real).replace_extension(".lock")));
+}
+
+TEST_F(CutoverTest, WaitsForTheToolsOwnLockAndChangesNothingWithoutIt) {
+  const std::string before = contents(root(nous_home("rt-1")));
+  const Fd held(::open((home_.path() / "auth.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::flock(held.get(), LOCK_EX), 0);
+  Store store = open();
+  CutOverOptions options = options_for(/*running=*/true);
+  options.wait = Milliseconds(20);
+
+  const auto done = cut_over(store, options);
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::busy);
+  EXPECT_THAT(done.error().message, HasSubstr("auth.lock"));
+  EXPECT_EQ(contents(file()), before);
+  EXPECT_THAT(*store.list({}), IsEmpty());
+}
+
+TEST_F(CutoverTest, IsRefusedWhileAProgramHasFilesOpenThere) {
+  const std::string before = contents(root(nous_home("rt-1")));
+  home_.write("logs/gateway.log", "");
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t gateway = ::fork();
+  if (gateway == 0) {
+    (void)::open((home_.path() / "logs/gateway.log").c_str(), O_RDONLY);
+    (void)!::write(ready[1], "x", 1);
+    ::pause();
+    ::_exit(0);
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  Store store = open();
+
+  const auto refused = cut_over(store, options_for());
+  const std::string after_refusal = contents(file());
+  const auto done = cut_over(store, options_for(/*running=*/true));
+  ::kill(gateway, SIGKILL);
+  ::waitpid(gateway, nullptr, 0);
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::refused);
+  EXPECT_THAT(refused.error().message,
+              AllOf(HasSubstr(std::to_string(gateway)), HasSubstr("gateway.log")));
+  EXPECT_EQ(after_refusal, before);
+  ASSERT_TRUE(done) << done.error().message;
+  ASSERT_THAT(done->running, SizeIs(1));
+  EXPECT_EQ(done->running[0].pid, gateway);
+  EXPECT_THAT(contents(file()), Not(HasSubstr("rt-1")));
+}
+
+TEST_F(CutoverTest, AFileThatChangesAfterTheImportIsReadAgainAndNotLost) {
+  root(nous_home("rt-1"));
+  auto made = options();
+  bool armed = false;
+  // Whoever takes no lock may rotate while we import: each reading of the clock is a moment of it.
+  made.clock = [this, &armed] {
+    if (std::exchange(armed, false)) {
+      advance(Seconds(60));
+      root(nous_home("rt-2"));
+    }
+    return now();
+  };
+  Store store = *Store::open(made, OpenMode::create);
+
+  armed = true;
+  cut(store);
+
+  ASSERT_FALSE(armed);
+  EXPECT_THAT(contents(file()), Not(HasSubstr("rt-")));
+  EXPECT_EQ(refresh_token(store), "rt-2");
+}
+
+TEST_F(CutoverTest, WhatTheStoreDidNotTakeStaysWhereItIs) {
+  json home = nous_home("rt-1");
+  home["credential_pool"]["nous"][0].erase("last_status");
+  json conflicting = grant_row("c0ffee", "rt-x");
+  json rival = grant_row("c0ffee", "rt-y");
+  root(pool("openai-codex", {conflicting}));
+  home_.write_json("profiles/atlas/auth.json", pool("openai-codex", {rival}));
+  Store store = open();
+
+  const CutOver done = cut(store);
+
+  ASSERT_THAT(done.plan.conflicts, SizeIs(1));
+  EXPECT_THAT(contents(file()) + contents(home_.path() / "profiles/atlas/auth.json"),
+              AllOf(HasSubstr("rt-x"), HasSubstr("rt-y")));
+  ASSERT_FALSE(done.files.empty());
+  for (const auto& one : done.files) EXPECT_THAT(one.left_alone, Not(IsEmpty()));
+}
+
+TEST_F(CutoverTest, AllThatShareAGrantGetItsOneLivingAccessToken) {
+  home_.copy_sample("01_root_old_v011.json", "auth.json");
+  home_.copy_sample("02_profile_atlas_cloned_old.json", "profiles/atlas/auth.json");
+  home_.copy_sample("03_profile_forge_forked_newer_old.json", "profiles/forge/auth.json");
+  Store store = open();
+
+  cut(store);
+
+  const auto at_id = [&](const fs::path& path) {
+    const json home = tree(home_.path() / path);
+    for (const json& row : home["credential_pool"]["nous"]) {
+      if (row.value("id", "") == "a1b2c3") return row["access_token"].get<std::string>();
+    }
+    return std::string();
+  };
+  EXPECT_EQ(at_id("auth.json"), at_id("profiles/forge/auth.json"));
+  EXPECT_EQ(at_id("profiles/atlas/auth.json"), at_id("profiles/forge/auth.json"));
+  EXPECT_NE(at_id("auth.json"), "");
+}
+
+// ---- Living with it
+// ------------------------------------------------------------------------------
+
+TEST_F(CutoverTest, AnUnmodifiedHermesNeverWantsToRefreshWhileTheFilesAreKeptFresh) {
+  for (const Era era : {Era::e1, Era::e3}) {
+    root(nous_home("rt-" + std::to_string(static_cast<int>(era)), era));
+    Store store = open();
+    cut(store);
+    for (int minute = 0; minute < 6 * 60; ++minute) {
+      keep_fresh(store);
+      const json seen = tree();
+      for (const json& place : {seen["providers"]["nous"], seen["credential_pool"]["nous"][0]}) {
+        const std::string would = nous_would(place, era, now());
+        ASSERT_TRUE(would.empty() || would == "mint with the access token") << minute << would;
+        ASSERT_FALSE(would_prune(place, now()));
+      }
+      advance(Seconds(60));
+    }
+    EXPECT_GE(refreshed_, 5);
+    fs::remove_all(database().parent_path());
+  }
+}
+
+TEST_F(CutoverTest, WithoutKeepingFreshHermesWouldGiveTheLoginUp) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+
+  advance(Seconds(3600));
+
+  EXPECT_THAT(nous_would(tree()["providers"]["nous"], Era::e3, now()), HasSubstr("quarantine"));
+}
+
+TEST_F(CutoverTest, CodexAndClaudeAndTheAnthropicFileAreKeptFreshToo) {
+  const Instant ends = now() + Seconds(3600);
+  const auto codex = home_.write_json("codex/auth.json", {{"OPENAI_API_KEY", nullptr},
+                                                          {"tokens",
+                                                           {{"access_token", jwt(ends, "codex")},
+                                                            {"refresh_token", "rt-codex"},
+                                                            {"id_token", "x.y.z"},
+                                                            {"account_id", "acct"}}},
+                                                          {"last_refresh", format_iso(now())}});
+  const json claude_grant{{"accessToken", "sk-ant-oat-1"},
+                          {"refreshToken", "rt-claude"},
+                          {"expiresAt", to_millis(ends)},
+                          {"scopes", {"user:inference"}}};
+  const auto claude =
+      home_.write_json("claude/.credentials.json", {{"claudeAiOauth", claude_grant}});
+  const auto own =
+      home_.write_json("hermes/.anthropic_oauth.json", {{"accessToken", "sk-ant-oat-2"},
+                                                        {"refreshToken", "rt-own"},
+                                                        {"expiresAt", to_millis(ends)}});
+  Store store = open();
+  const auto done = cut_over(store, {from({codex, claude, own}), false, kWait});
+  ASSERT_TRUE(done) << done.error().message;
+  ASSERT_THAT(done->files, SizeIs(3));
+
+  for (int minute = 0; minute < 3 * 60; ++minute) {
+    keep_fresh(store);
+    ASSERT_EQ(codex_would(tree(codex)["tokens"], now()), "");
+    ASSERT_EQ(anthropic_would(tree(claude)["claudeAiOauth"], "expiresAt", "refreshToken", now()),
+              "");
+    ASSERT_EQ(anthropic_would(tree(own), "expiresAt", "refreshToken", now()), "");
+    advance(Seconds(60));
+  }
+
+  for (const auto& path : {codex, claude, own}) EXPECT_THAT(contents(path), Not(HasSubstr("rt-")));
+  EXPECT_EQ(tree(codex)["tokens"]["account_id"], "acct");
+}
+
+TEST_F(CutoverTest, LeadsByTwiceTheToolsSkewAndAMinute) {
+  for (const char* provider : {"nous", "openai-codex", "anthropic", "qwen-oauth", "spotify"}) {
+    EXPECT_GE(projection_lead("hermes", provider), Seconds(2 * 120 + 60)) << provider;
+  }
+  EXPECT_GE(projection_lead("hermes", "xai-oauth"), Seconds(2 * 3600 + 60));
+  EXPECT_GE(projection_lead("hermes", "minimax-oauth"), Seconds(2 * 60 + 60));
+}
+
+TEST_F(CutoverTest, WhatTheToolWritesBesideTheTokensStays) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  json changed = tree();
+  changed["credential_pool"]["nous"][0]["last_status"] = "exhausted";
+  changed["credential_pool"]["nous"][0]["last_error_code"] = 429;
+  changed["credential_pool"]["openrouter"] = json::array({key_row("new", "sk-new")});
+  root(changed);
+
+  refresh(store, nous(store).uid);
+  ASSERT_TRUE(project(store, kWait));
+
+  const json after = tree();
+  EXPECT_EQ(after["credential_pool"]["nous"][0]["last_status"], "exhausted");
+  EXPECT_EQ(after["credential_pool"]["openrouter"][0]["access_token"], "sk-new");
+  EXPECT_EQ(after["providers"]["nous"]["access_token"],
+            text(store.unseal(nous(store).uid)->access_token));
+}
+
+TEST_F(CutoverTest, ATokenThatTheToolGaveUpIsPutBack) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  json quarantined = tree();
+  for (const char* key : {"access_token", "refresh_token", "agent_key"}) {
+    quarantined["providers"]["nous"].erase(key);
+  }
+  quarantined["providers"]["nous"]["last_auth_error"] = {{"code", "invalid_grant"}};
+  quarantined["credential_pool"]["nous"].erase(0);
+  root(quarantined);
+
+  ASSERT_TRUE(project_all(store, kWait));
+
+  const json block = tree()["providers"]["nous"];
+  EXPECT_EQ(nous_would(block, Era::e3, now()), "");
+  EXPECT_FALSE(block.contains("last_auth_error"));
+}
+
+TEST_F(CutoverTest, MigratingAProjectionChangesNothingFreshOrStale) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  for (const bool stale : {false, true}) {
+    if (stale) refresh(store, nous(store).uid);
+    const auto generation = nous(store).generation;
+
+    const Plan plan = migrate(store);
+
+    EXPECT_THAT(plan.conflicts, IsEmpty());
+    EXPECT_THAT(plan.warnings, IsEmpty());
+    EXPECT_EQ(nous(store).generation, generation);
+    EXPECT_EQ(nous(store).hold, Hold::none);
+    EXPECT_EQ(store.list({})->size(), 2u);
+  }
+}
+
+TEST_F(CutoverTest, ALoginOfTheToolsOwnIsNoticedAndAdopted) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  const Uid uid = nous(store).uid;
+  refresh(store, uid);
+  ASSERT_TRUE(project(store, kWait));
+  root(nous_home("rt-new-login"));  // as old as the first by all its times
+
+  const auto noticed = project_all(store, kWait);
+  EXPECT_THAT(noticed->at(0).warning, HasSubstr("logged in by itself"));
+  EXPECT_THAT(contents(file()), HasSubstr("rt-new-login")) << "never overwritten";
+
+  const Plan plan = migrate(store);
+  EXPECT_EQ(plan.warnings.back().code, "logged_in_again");
+  EXPECT_EQ(nous(store).uid, uid);
+  EXPECT_EQ(nous(store).family, 2);
+  EXPECT_EQ(refresh_token(store), "rt-new-login");
+
+  cut(store);
+  EXPECT_THAT(contents(file()), Not(HasSubstr("rt-new-login")));
+  EXPECT_THAT(*due_for_projection(store), IsEmpty());
+}
+
+TEST_F(CutoverTest, AnOldCopyPutBackIsNoLogin) {
+  const std::string old = contents(root(nous_home("rt-1")));
+  Store store = open();
+  cut(store);
+  refresh(store, nous(store).uid);
+  home_.write("auth.json", old);
+
+  migrate(store);
+
+  EXPECT_EQ(refresh_token(store), "successor-1") << "P2: tokens only move forward";
+  cut(store);
+  EXPECT_THAT(contents(file()), Not(HasSubstr("rt-1")));
+}
+
+// ---- The way back
+// --------------------------------------------------------------------------------
+
+TEST_F(CutoverTest, HandedOverTheToolHasTheLivePairAndTheStoreSpendsNothing) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  const Uid uid = nous(store).uid;
+  refresh(store, uid);
+
+  const auto done = hand_over(store, file(), kWait);
+
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_THAT(done->credentials, SizeIs(1));
+  const json after = tree();
+  EXPECT_EQ(after["providers"]["nous"]["refresh_token"], "successor-1");
+  EXPECT_EQ(after["credential_pool"]["nous"][0]["refresh_token"], "successor-1");
+  EXPECT_EQ(nous(store).hold, Hold::handed_over);
+  EXPECT_FALSE(rotate(store, uid, {.force = true}));
+  EXPECT_THAT(sent(), SizeIs(1));
+  EXPECT_THAT(*store.projections(), IsEmpty());
+}
+
+TEST_F(CutoverTest, TheNextMigrationTakesBackWhatTheToolMadeOfIt) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+  json refreshed = tree();
+  for (json* place : {&refreshed["providers"]["nous"], &refreshed["credential_pool"]["nous"][0]}) {
+    (*place)["refresh_token"] = "rt-of-the-tool";
+    (*place)["access_token"] = jwt(now() + Seconds(7200), "tool");
+  }
+  root(refreshed);
+  const auto generation = nous(store).generation;
+
+  migrate(store);
+
+  EXPECT_EQ(refresh_token(store), "rt-of-the-tool");
+  EXPECT_EQ(nous(store).hold, Hold::none);
+  EXPECT_EQ(nous(store).generation, generation + 1);
+}
+
+TEST_F(CutoverTest, HandedOverAndBackAgainTwiceWithoutARotationBetween) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  for (int round = 0; round < 2; ++round) {
+    cut(store);
+    EXPECT_EQ(nous(store).hold, Hold::none) << round;
+    ASSERT_TRUE(hand_over(store, file(), kWait));
+    ASSERT_TRUE(hand_over(store, file(), kWait)) << "repeatable";
+    EXPECT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1");
+    advance(Seconds(5));
+    migrate(store);
+    EXPECT_EQ(nous(store).hold, Hold::none) << round;
+  }
+}
+
+TEST_F(CutoverTest, AHandOverNamesTheOthersWhoUseTheLogin) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(store.add_profile("atlas"));
+  ASSERT_TRUE(store.bind("atlas", nous(store).uid));
+
+  const auto done = hand_over(store, file(), kWait);
+
+  EXPECT_THAT(done->warnings, ElementsAre(HasSubstr("atlas")));
+}
+
+TEST_F(CutoverTest, WhatIsUncertainOrNotOursIsNotHandedOver) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  will({.silence = true});
+  ASSERT_FALSE(rotate(store, nous(store).uid, {.force = true}));
+  const std::string before = contents(file());
+
+  EXPECT_EQ(hand_over(store, file(), kWait).error().code, Errc::try_later);
+  EXPECT_EQ(contents(file()), before);
+
+  const auto other = home_.write_json("other.json", pool("nous", {grant_row("x", "rt-unknown")}));
+  EXPECT_EQ(hand_over(store, other, kWait).error().code, Errc::not_found);
+}
+
+// ---- Killed anywhere
+// -----------------------------------------------------------------------------
+
+TEST_F(CutoverTest, KilledAnywhereEachFileIsTheOldOrTheNewAndNoTokenIsLost) {
+  const std::string before = nous_home("rt-1").dump(2);
+  int points = 0;
+  for (;; ++points) {
+    fs::remove_all(database().parent_path());
+    for (const auto& path : kept()) fs::remove(path);
+    home_.write("auth.json", before);
+    { Store made = open(); }
+    const bool killed = killed_before(points, [&] {
+      Store store = *Store::open(options(), OpenMode::use);
+      (void)cut_over(store, options_for());
+    });
+    const std::string found = contents(file());
+    const bool is_old = found == before;
+    if (!is_old) {
+      ASSERT_FALSE(json::parse(found, nullptr, false).is_discarded()) << points;
+      ASSERT_THAT(found, Not(HasSubstr("rt-1"))) << points;
+    }
+    Store store = open(OpenMode::use);
+    if (!is_old) {
+      ASSERT_EQ(refresh_token(store), "rt-1") << points;
+      ASSERT_THAT(*store.projections(), SizeIs(1)) << points;
+      ASSERT_FALSE(kept().empty()) << points;
+    }
+    cut(store);
+    ASSERT_THAT(contents(file()), Not(HasSubstr("rt-1"))) << points;
+    ASSERT_EQ(refresh_token(store), "rt-1") << points;
+    ASSERT_FALSE(fs::exists(file().string() + ".authdb-new")) << points;
+    if (!killed) break;
+  }
+  EXPECT_GT(points, 20) << "the sweep is empty";
+}
+
+TEST_F(CutoverTest, KilledInAHandOverAtMostOneSpendsAndItCanBeRepeated) {
+  int points = 0;
+  for (;; ++points) {
+    fs::remove_all(database().parent_path());
+    root(nous_home("rt-1"));
+    {
+      Store made = open();
+      cut(made);
+    }
+    const bool killed = killed_before(points, [&] {
+      Store store = *Store::open(options(), OpenMode::use);
+      (void)hand_over(store, file(), kWait);
+    });
+    const bool tool_spends = contents(file()).find("rt-1") != std::string::npos;
+    Store store = open(OpenMode::use);
+    const bool store_spends = nous(store).hold == Hold::none;
+    ASSERT_FALSE(tool_spends && store_spends) << points;
+    ASSERT_TRUE(hand_over(store, file(), kWait)) << points;
+    ASSERT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1") << points;
+    if (!killed) break;
+  }
+  EXPECT_GT(points, 8) << "the sweep is empty";
+}
+
+}  // namespace
+}  // namespace authdb::migrate

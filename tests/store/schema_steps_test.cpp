@@ -1,0 +1,140 @@
+// Minor schema steps: what an older program made is brought up by use and never by looking.
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "store_fixture.h"
+
+namespace authdb::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+class SchemaStepsTest : public StoreTest {
+ protected:
+  // A store that a program of schema minor 0 made, with a key, a login and two profiles.
+  void lay_out_minor_0() {
+    const fs::path frozen = fs::path(AUTHDB_TEST_DATA) / "stores" / "minor-0";
+    fs::create_directories(database().parent_path());
+    fs::create_directories(dir_.path() / "config");
+    fs::copy(frozen / "auth.db", database());
+    fs::copy(frozen / "auth.db.d", database().string() + ".d", fs::copy_options::recursive);
+    fs::copy(frozen / "seal.key", dir_.path() / "config" / "seal.key");
+    for (const auto& directory : {dir_.path() / "config", database().parent_path()}) {
+      fs::permissions(directory, fs::perms::owner_all);
+      for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+        fs::permissions(entry, entry.is_directory()
+                                   ? fs::perms::owner_all
+                                   : fs::perms::owner_read | fs::perms::owner_write);
+      }
+    }
+  }
+
+  static std::string minor(const Store& store) {
+    const auto rows = store.query("SELECT value FROM meta WHERE key = 'schema_minor'");
+    return rows ? std::to_string(std::get<std::int64_t>(rows->rows.at(0).at(0)))
+                : rows.error().message;
+  }
+  static std::vector<std::string> schema(const Store& store) {
+    const auto rows = store.query("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name");
+    std::vector<std::string> out;
+    for (const auto& row : rows->rows) out.push_back(std::get<std::string>(row.at(0)));
+    return out;
+  }
+};
+
+TEST_F(SchemaStepsTest, UseBringsAnOlderStoreUpAndLosesNothing) {
+  lay_out_minor_0();
+
+  Store store = open(OpenMode::use);
+
+  EXPECT_EQ(minor(store), "1");
+  const auto login = store.list({"nous", "", false});
+  ASSERT_EQ(login->size(), 1u);
+  EXPECT_EQ(text(store.unseal(login->front().uid)->refresh_token), "refresh-frozen-1");
+  EXPECT_THAT(*store.profiles(), ElementsAre("default", "atlas"));
+  EXPECT_THAT(*store.projections(), IsEmpty());
+}
+
+TEST_F(SchemaStepsTest, LookingLeavesAnOlderStoreAsItIsAndWorks) {
+  lay_out_minor_0();
+  const std::string before = file_bytes(database());
+
+  const Store store = open(OpenMode::look);
+
+  EXPECT_EQ(minor(store), "0");
+  EXPECT_THAT(*store.projections(), IsEmpty());
+  EXPECT_THAT(*store.projections_behind(), IsEmpty());
+  EXPECT_EQ(store.list({})->size(), 2u);
+  EXPECT_EQ(file_bytes(database()), before);
+}
+
+TEST_F(SchemaStepsTest, AStoreThatWasBroughtUpIsTheSameAsANewOne) {
+  lay_out_minor_0();
+  const auto brought_up = schema(open(OpenMode::use));
+  fs::remove_all(database().parent_path());
+
+  EXPECT_EQ(schema(open(OpenMode::create)), brought_up);
+}
+
+TEST_F(SchemaStepsTest, ManyThatOpenItAtOnceBringItUpOnce) {
+  lay_out_minor_0();
+  std::vector<pid_t> children;
+  for (int i = 0; i < 8; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const auto store = Store::open(options(), OpenMode::use);
+      ::_exit(store && minor(*store) == "1" ? 0 : 1);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+}
+
+TEST_F(SchemaStepsTest, AStoreOfALaterMinorVersionIsUsedAsItIs) {
+  { Store store = open(); }
+  ASSERT_EQ(::system(("sqlite3 " + database().string() +
+                      " \"UPDATE meta SET value = 99 WHERE key = 'schema_minor'; CREATE TABLE "
+                      "of_tomorrow (x)\"")
+                         .c_str()),
+            0);
+
+  Store store = open(OpenMode::use);
+
+  EXPECT_EQ(minor(store), "99");
+  const Uid uid = add_login(store);
+  will(grants("refresh-a-2", "access-a-2"));
+  EXPECT_TRUE(rotate(store, uid, {.force = true}));
+}
+
+TEST_F(SchemaStepsTest, AProjectionIsBehindFromARotationUntilItIsWritten) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  Projection projection{"/home/ada/.hermes/auth.json", "hermes", "default", now(), {}};
+  projection.tokens = {{uid, "/providers/nous", store.find(uid)->access_fingerprint}};
+  ASSERT_TRUE(store.put_projection(projection));
+  EXPECT_THAT(*store.projections_behind(), IsEmpty());
+
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+  EXPECT_THAT(*store.projections_behind(), ElementsAre(projection.path));
+
+  projection.tokens = {{uid, "/providers/nous", store.find(uid)->access_fingerprint}};
+  ASSERT_TRUE(store.put_projection(projection));
+  EXPECT_THAT(*store.projections_behind(), IsEmpty());
+  ASSERT_EQ(store.projections()->size(), 1u);
+  EXPECT_EQ(store.projections()->front().tokens, projection.tokens);
+
+  ASSERT_TRUE(store.drop_projection(projection.path));
+  EXPECT_THAT(*store.projections(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace authdb::test
