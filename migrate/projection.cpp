@@ -121,6 +121,15 @@ Result<std::vector<Projected>> project_those(Store& store, Milliseconds wait,
   return done;
 }
 
+std::optional<Instant> due_at(const Credential& row, Milliseconds lead) {
+  const bool sendable = row.refresh_hash && row.hold == Hold::none &&
+                        row.health.status != Status::dead && row.expires_at;
+  if (!sendable) return std::nullopt;
+  // A token that lives shorter than that would be refreshed on each round.
+  if (row.obtained_at) lead = std::min(lead, (*row.expires_at - *row.obtained_at) / 2);
+  return *row.expires_at - lead;
+}
+
 }  // namespace
 
 Seconds projection_lead(std::string_view format, std::string_view provider) {
@@ -138,30 +147,25 @@ Result<std::vector<Projected>> project_all(Store& store, Milliseconds wait) {
   return project_those(store, wait, nullptr);
 }
 
-Result<std::vector<Uid>> due_for_projection(const Store& store) {
+Result<std::vector<ProjectionDue>> projections_due(const Store& store) {
   const auto all = store.projections();
   if (!all) return fail(all.error());
-  std::unordered_map<Uid, Instant> due;
-  const Instant now = store.now();
+  std::unordered_map<Uid, Instant> soonest;
   for (const Projection& projection : *all) {
     for (const ProjectedToken& token : projection.tokens) {
-      if (due.count(token.credential) != 0) continue;
       const auto row = store.find(token.credential);
       if (!row && row.error().code == Errc::not_found) continue;
       if (!row) return fail(row.error());
-      if (!row->expires_at || !row->refresh_hash || row->hold == Hold::handed_over) continue;
-      Milliseconds lead = projection_lead(projection.format, row->identity.provider);
-      // A token that lives shorter than that would be refreshed on each round.
-      if (row->obtained_at) lead = std::min(lead, (*row->expires_at - *row->obtained_at) / 2);
-      if (*row->expires_at - lead <= now) due.emplace(token.credential, *row->expires_at);
+      const auto at = due_at(*row, projection_lead(projection.format, row->identity.provider));
+      if (!at) continue;
+      const auto [it, first] = soonest.emplace(row->uid, *at);
+      it->second = std::min(it->second, *at);
     }
   }
-  std::vector<std::pair<Instant, Uid>> ordered;
-  for (const auto& [uid, ends] : due) ordered.emplace_back(ends, uid);
-  std::sort(ordered.begin(), ordered.end());
-  std::vector<Uid> uids;
-  for (auto& [ends, uid] : ordered) uids.push_back(std::move(uid));
-  return uids;
+  std::vector<ProjectionDue> due;
+  for (const auto& [uid, at] : soonest) due.push_back({at, uid});
+  std::sort(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
+  return due;
 }
 
 Secret file_text(json&& tree) {

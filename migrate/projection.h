@@ -34,9 +34,13 @@ Result<std::vector<Projected>> project(Store& store, Milliseconds wait);
 // given up is put back, a login of its own is warned of.
 Result<std::vector<Projected>> project_all(Store& store, Milliseconds wait);
 
-// The credentials that projections show and that should be refreshed now, whatever the store itself
-// would say: for `keep-fresh --project`. In the order of their ends.
-Result<std::vector<Uid>> due_for_projection(const Store& store);
+// When the credentials that projections show are to be refreshed, whatever the store itself would
+// say: for `keep-fresh --project`. Soonest first; those that cannot be refreshed are left out.
+struct ProjectionDue {
+  Instant at;
+  Uid uid;
+};
+Result<std::vector<ProjectionDue>> projections_due(const Store& store);
 
 // ---- For cutover.cpp and hand_over.cpp ---------------------------------------------------------
 

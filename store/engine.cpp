@@ -203,7 +203,8 @@ std::optional<Instant> Engine::due_at(const Identity& identity, std::optional<In
   if (!expires_at || identity.auth_type == AuthType::api_key) return std::nullopt;
   const Instant due = *expires_at - policy(identity).skew;
   if (origin == Origin::import || !obtained_at) return due;
-  return std::max(due, *obtained_at + (*expires_at - *obtained_at) / 2);
+  const Instant half_life = *obtained_at + (*expires_at - *obtained_at) / 2;
+  return std::min(*expires_at, std::max(due, half_life));  // our clock may be ahead of the server's
 }
 
 Attempt Engine::new_attempt(AttemptKind kind, const std::string& profile) const {

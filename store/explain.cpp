@@ -88,6 +88,14 @@ std::string why_dead(const Locked& locked, const Judgement& judgement, const Los
          "; the server then said: " + said(judgement);
 }
 
+Error explain_dead(const Locked& locked) {
+  const Health& health = locked.held.row.health;
+  std::string message = "the login of " + name_of(locked.held.row) + " has ended";
+  if (health.status_at) message += " " + ago(*health.status_at, locked.engine.now());
+  if (!health.error_message.empty()) message += ": " + health.error_message;
+  return {Errc::login_needed, std::move(message), kLogInAgain};
+}
+
 Error explain_unspent(const Locked& locked, const Judgement& judgement,
                       const std::string& profile) {
   std::string hint = "Nothing was changed; the login is as good as before.";

@@ -10,6 +10,8 @@ namespace authdb {
 // A refresh that the server refused for good. Knows reuse, and whether it was our own lost answer.
 Error explain_rejected(const Locked& locked, const Judgement& judgement, const LostAttempts& lost,
                        const std::string& profile);
+// Another process has been told so since the caller looked.
+Error explain_dead(const Locked& locked);
 // A refresh that changed nothing and may be tried again.
 Error explain_unspent(const Locked& locked, const Judgement& judgement, const std::string& profile);
 // What the credential's health remembers of it, for those who ask later.

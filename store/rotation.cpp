@@ -88,7 +88,10 @@ std::optional<Error> never_to_be_sent(const Locked& locked) {
 
 std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateRequest& request) {
   const Credential& row = locked.held.row;
-  if (auto never = never_to_be_sent(locked)) {
+  auto never = never_to_be_sent(locked);
+  // Whoever waited for the lock while the server said no need not ask it again.
+  if (!never && !request.force && row.health.status == Status::dead) never = explain_dead(locked);
+  if (never) {
     // What cannot be renewed is good to its last second.
     const bool lives = access_token_lives(row, request.rejected, locked.engine.now());
     if (lives && !request.force) return as_it_stands(locked, Action::cached, never->message);

@@ -109,8 +109,8 @@ Result<void> check_file_system(const fs::path& directory) {
         Errc::refused,
         directory.string() + " is on " + std::string(refused.name) +
             ", where file locks cannot be relied on",
-        "Use --store (or AUTHDB_STORE) with a path on a local disk; or, if you have seen locks "
-        "work there, set AUTHDB_ALLOW_FILESYSTEM=1.");
+        "Use --store (or AUTHDB_STORE) with a path on a local disk; or, once `authdb-prove " +
+            directory.string() + "` has passed there, set AUTHDB_ALLOW_FILESYSTEM=1.");
   }
   return {};
 }

@@ -186,8 +186,7 @@ int main(int argc, char** argv) {
 
   Store store = must(Store::open(options(directory / "large"), authdb::OpenMode::use));
   const auto look = [&](const char* sql) { return [&store, sql] { must(store.query(sql)); }; };
-  const double summary = median_of(
-      5, look("SELECT provider, state, count(*) FROM freshness GROUP BY provider, state"));
+  const double summary = median_of(5, look("SELECT * FROM freshness_summary"));
   const double due =
       median_of(101, look("SELECT c.uid FROM token_set t JOIN credential c ON c.id = t.credential "
                           "WHERE t.refresh_at <= CAST(unixepoch('now') AS INTEGER) * 1000 "

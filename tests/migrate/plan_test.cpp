@@ -164,12 +164,12 @@ TEST_F(PlanTest, AFileIsWarnedOfOnceWithAllLoginsThatItShares) {
   const Plan plan = plan_root();
 
   ASSERT_THAT(plan.warnings, SizeIs(1));
-  EXPECT_EQ(plan.warnings[0].message,
-            (dir_.path() / "auth.json").string() +
-                " still holds refresh tokens that this store holds as well: anthropic a (" +
-                fingerprint(token_hash("r1")) + "), openai-codex b (" +
-                fingerprint(token_hash("r2")) +
-                "). Let only authdb refresh them: do not run the old tool's gateway on that file.");
+  EXPECT_EQ(
+      plan.warnings[0].message,
+      (dir_.path() / "auth.json").string() +
+          " still holds refresh tokens that this store holds as well: anthropic a (" +
+          fingerprint(token_hash("r1")) + "), openai-codex b (" + fingerprint(token_hash("r2")) +
+          "). Let only authdb refresh them: `authdb migrate --cutover` takes them out of it.");
 }
 
 TEST_F(PlanTest, WithoutTheNewestCopyTheNextOneLives) {

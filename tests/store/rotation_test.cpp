@@ -278,6 +278,22 @@ TEST_F(RotationTest, P5_ATerminalRefusalMarksTheCredentialDeadAndKeepsItsTokens)
   EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
 }
 
+TEST_F(RotationTest, WhoWaitedWhileTheServerSaidNoDoesNotAskAgain) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 400,
+        .body = R"({"error":"invalid_grant","error_description":"no longer valid"})"});
+  ASSERT_FALSE(rotate(store, uid, {}));
+
+  const auto late = rotate(store, uid, {});  // had chosen it before it was known to be dead
+
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::login_needed);
+  EXPECT_THAT(late.error().message, ::testing::HasSubstr("has ended"));
+  EXPECT_EQ(sent().size(), 1U);
+}
+
 TEST_F(RotationTest, ReuseOfATokenSentOnceIsExplainedAsAnOutsider) {
   Store store = open();
   const Uid uid = add_login(store);

@@ -196,5 +196,42 @@ TEST_F(ViewsTest, TheFamilyViewIsTheLineOfDescent) {
   EXPECT_EQ(rows->rows[1], (std::vector<Cell>{std::int64_t{2}, "current"}));
 }
 
+TEST_F(ViewsTest, TheSummaryCountsWhatFreshnessSays) {
+  Store store = open();
+  const auto with = [&](const std::string& name, std::optional<Seconds> ends, auto change) {
+    CredentialChange one = login(name, "access-" + name, "refresh-" + name, now() - Seconds(600));
+    one.grant->expires_at.reset();
+    if (ends) one.grant->expires_at = now() + *ends;
+    change(one);
+    return add(store, std::move(one));
+  };
+  const auto as_it_is = [](CredentialChange&) {};
+  with("fresh", Seconds(3600), as_it_is);
+  with("due", Seconds(60), as_it_is);
+  with("expired", Seconds(-60), as_it_is);
+  with("unknown", std::nullopt, as_it_is);
+  with("ahead", Seconds(-3600), as_it_is);  // obtained after its end: the clocks differ
+  with("other", Seconds(3600), [](auto& one) { one.identity->provider = "xai-oauth"; });
+  with("key", std::nullopt, [](auto& one) {
+    one.identity->auth_type = AuthType::api_key;
+    one.grant->refresh_token = Secret();
+  });
+  with("ending-key", Seconds(60), [](auto& one) {
+    one.identity->auth_type = AuthType::api_key;
+    one.grant->refresh_token = Secret();
+  });
+  ASSERT_TRUE(store.remove(with("removed", Seconds(3600), as_it_is)));
+
+  for (const Seconds later : {Seconds(0), Seconds(3540), Seconds(7200)}) {
+    advance(later);
+    const auto view = store.query(
+        "SELECT provider, state, count(*) FROM freshness GROUP BY provider, state ORDER BY 1, 2");
+    const auto summary = store.query("SELECT * FROM freshness_summary ORDER BY 1, 2");
+    ASSERT_TRUE(summary) << summary.error().message;
+    EXPECT_EQ(summary->rows, view->rows) << later.count();
+    EXPECT_GE(summary->rows.size(), 3u);
+  }
+}
+
 }  // namespace
 }  // namespace authdb::test

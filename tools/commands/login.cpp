@@ -8,6 +8,7 @@
 #include "oauth/url.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/duration.h"
 #include "tools/render/json.h"
 #include "tools/render/qr_code.h"
@@ -255,6 +256,7 @@ Result<int> log_in(Context& context, const Options& options) {
   const auto entry = find_target(context, *store, keep.profile, provider.id, kept->uid);
   if (!entry) return fail(entry.error());
   print(context, *kept, *entry);
+  update_projections(context, *store);
   return kOk;
 }
 

@@ -47,6 +47,8 @@ constexpr std::array kExamples{
     Example{"expires within the hour and cannot refresh itself",
             "SELECT provider, label, expires_at FROM freshness\n"
             "WHERE NOT refreshable AND expires_in_s BETWEEN 0 AND 3600;"},
+    Example{"how many of each state, also of a million",
+            "SELECT provider, state, credentials FROM freshness_summary;"},
     Example{"held, and since when",
             "SELECT f.provider, f.label, f.hold, max(r.at) AS since, r.process, r.pid\n"
             "FROM freshness f LEFT JOIN rotation r ON r.uid = f.uid AND r.outcome = 'uncertain'\n"

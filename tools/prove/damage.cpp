@@ -185,6 +185,14 @@ const char* name_of(JournalAt state) {
   return "settled";
 }
 
+void add_up(DamageResult& all, const DamageResult& some) {
+  all.cases += some.cases;
+  all.served += some.served;
+  all.uncertain += some.uncertain;
+  all.refused += some.refused;
+  all.violations.insert(all.violations.end(), some.violations.begin(), some.violations.end());
+}
+
 DamageResult damage_journal(JournalAt state, const fs::path& authdb, const fs::path& directory,
                             std::size_t stride) {
   return Damage(state, authdb, directory).all(stride);

@@ -23,6 +23,8 @@ struct DamageResult {
   std::vector<std::string> violations{};
 };
 
+void add_up(DamageResult& all, const DamageResult& some);
+
 // Every `stride`-th byte of what is used of the journal is changed; then the file is cut there.
 DamageResult damage_journal(JournalAt state, const std::filesystem::path& authdb,
                             const std::filesystem::path& directory, std::size_t stride = 1);

@@ -11,6 +11,8 @@ using nlohmann::json;
 
 constexpr const char* kInvoke = "inference:invoke";
 constexpr const char* kMint = "inference:mint_agent_key";
+constexpr std::size_t kMakingStore = 3;       // its many deaths are much alike
+constexpr std::size_t kPolling = 8;           // each waits a second for the device's turn
 constexpr std::int64_t kMarkAt = 1024;        // store/journal.h: the layout
 constexpr std::int64_t kRecordSize = 272;     // a record's header, written last
 constexpr std::int64_t kFirstSlotAt = 12288;  // records stand from here on
@@ -280,7 +282,10 @@ std::vector<Scenario> refreshing() {
 
 Scenario adding(const std::string& name, const std::string& about, bool store_exists) {
   const std::vector<std::string> words = {"add", "nous", "--grant", "--label", "work"};
-  Scenario scenario{.name = name, .about = about, .words = words};
+  Scenario scenario{.name = name,
+                    .about = about,
+                    .words = words,
+                    .sample = store_exists ? std::size_t{1} : kMakingStore};
   scenario.prepare = [store_exists](Scenario& s, Stage& stage, const Home& home) {
     if (store_exists) stage.must(home, {"add", "openrouter"}, "sk-or-v1-FAKE-0123456789");
     s.logins = {new_login(stage, kInvoke)};
@@ -293,9 +298,18 @@ std::vector<Scenario> arriving() {
   return {
       adding("first-login", "a login's grant added, and the store made for it", false),
       adding("login", "a login's grant added to a store", true),
+      {.name = "device-login",
+       .about = "a login by device code, of an account that is there already",
+       .words = {"login", "nous", "--no-browser", "--label", "work"},
+       .sample = kPolling,
+       .talks = true,
+       .portal = {.era = portal::Era::kBoth, .auto_approve_device = true},
+       .prepare = [](auto& s, auto& stage,
+                     const auto& home) { lay_out_login(s, stage, home, kInvoke); }},
       {.name = "first-migrate",
        .about = "an auth.json imported, and the store made for it",
        .words = {"migrate"},
+       .sample = kMakingStore,
        .prepare = lay_out_file},
       {.name = "migrate",
        .about = "a newer auth.json imported into the store",

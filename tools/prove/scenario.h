@@ -42,8 +42,10 @@ struct Death {
 struct Scenario {
   std::string name;
   std::string about;
-  std::vector<std::string> words{};        // the command that dies; {home} stands for its directory
+  std::vector<std::string> words{};        // the command that dies
   std::string input{};                     // what it gets on stdin
+  std::size_t sample = 1;                  // the short form dies at every so-many-th call
+  bool talks = false;                      // sends requests that are no refresh
   std::vector<Tokens> logins{};            // what the portal takes for live before each run
   std::string scope = "inference:invoke";  // theirs
   portal::Options portal{.era = portal::Era::kBoth};

@@ -31,7 +31,11 @@ void check_the_portal(Death& death, int posts_before) {
 }
 
 void judge(const Scenario& scenario, Death& death, int posts_before) {
-  check_the_portal(death, posts_before);
+  if (scenario.talks) {
+    death.expect(death.stage.portal_is_idle(), "a request does not end");
+  } else {
+    check_the_portal(death, posts_before);
+  }
   scenario.afterwards(death);
   for (auto& violation : check_store(death.home)) death.violated(violation);
 }
@@ -85,7 +89,7 @@ Home Rehearsal::fresh_home() {
 }
 
 SweepResult sweep(Scenario scenario, const std::filesystem::path& authdb,
-                  const std::filesystem::path& directory, const SweepOptions& options) {
+                  const std::filesystem::path& directory, std::size_t stride) {
   Rehearsal rehearsal(std::move(scenario), authdb, directory);
   SweepResult result{rehearsal.scenario().name};
   const Traced whole = trace(rehearsal.command(rehearsal.fresh_home()));
@@ -95,8 +99,7 @@ SweepResult sweep(Scenario scenario, const std::filesystem::path& authdb,
                                 std::to_string(whole.finished.code) + ", " + whole.finished.err);
     return result;
   }
-  for (std::size_t point = 1; point <= result.points; point += options.stride) {
-    if (options.progress) options.progress(point);
+  for (std::size_t point = 1; point <= result.points; point += stride) {
     if (!die(rehearsal, point, whole.calls, result)) {
       result.violations.push_back(result.scenario + ": there is no call " + std::to_string(point));
     }

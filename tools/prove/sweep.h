@@ -2,7 +2,6 @@
 // and so on until there is none left; after each death the next process is asked for the bearer.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,22 +12,17 @@ namespace authdb::prove {
 struct SweepResult {
   std::string scenario;
   std::size_t points = 0;  // counted in a run to the end
-  std::size_t kills = 0;   // that happened; equal to `points` if every point was reached
+  std::size_t kills = 0;   // that happened; one for each point, or each `stride`-th
   std::size_t recovered = 0;
   std::size_t replayed = 0;
   std::size_t lost = 0;  // as the crash table allows
   std::vector<std::string> violations{};
 };
 
-struct SweepOptions {
-  std::size_t stride = 1;  // 1: every point
-  std::function<void(std::size_t point)> progress{};
-};
-
-// Sweeps one scenario in a directory of its own under `directory`. A home in which something was
-// violated is kept there, and named in the violation.
+// Sweeps one scenario, dying at every `stride`-th call, in a directory of its own under
+// `directory`. A home in which something was violated is kept there, and named in the violation.
 SweepResult sweep(Scenario scenario, const std::filesystem::path& authdb,
-                  const std::filesystem::path& directory, const SweepOptions& options = {});
+                  const std::filesystem::path& directory, std::size_t stride = 1);
 
 // The scenario's command in a home made for one run; counts its calls.
 class Rehearsal {

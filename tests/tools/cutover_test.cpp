@@ -1,0 +1,118 @@
+// Cut over, live with it, go back: as a person runs it.
+#include "store/timestamp.h"
+#include "tests/tools/harness.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+class CutoverCommand : public CommandTest {
+ protected:
+  CutoverCommand() { lay_out("rt-of-hermes-1"); }
+
+  void lay_out(const std::string& refresh) {
+    const nlohmann::json row{{"id", "a1b2c3"},
+                             {"label", "work"},
+                             {"auth_type", "oauth"},
+                             {"source", "manual:device_code"},
+                             {"access_token", "at-of-" + refresh},
+                             {"refresh_token", refresh},
+                             {"expires_at", format_iso(now_ + Seconds{3600})}};
+    const nlohmann::json tree{{"version", 1},
+                              {"credential_pool", {{"qwen-oauth", nlohmann::json::array_t{row}}}}};
+    std::filesystem::create_directories(home());
+    write_file(file(), tree.dump(2));
+  }
+  std::filesystem::path home() const { return dir_ / "hermes"; }
+  std::filesystem::path file() const { return home() / "auth.json"; }
+  nlohmann::json row() const {
+    return nlohmann::json::parse(read_file(file()))["credential_pool"]["qwen-oauth"][0];
+  }
+  Ran cut_over() { return must({"migrate", "--cutover", home().string()}); }
+  void answer(const std::string& access) {
+    http_->answer(200, nlohmann::json{{"access_token", access},
+                                      {"refresh_token", "rt-after-" + access},
+                                      {"expires_in", 3600}}
+                           .dump());
+  }
+};
+
+TEST_F(CutoverCommand, SaysWhatWasReplacedAndWhereItIsKept) {
+  const auto json = must_json({"migrate", "--cutover", home().string()});
+
+  ASSERT_THAT(json["cutover"]["files"], SizeIs(1));
+  EXPECT_THAT(json["cutover"]["restart"], IsEmpty());
+  EXPECT_THAT(json["warnings"], IsEmpty()) << "nobody else spends any more";
+  const auto kept = json["cutover"]["files"][0]["kept"].get<std::string>();
+  EXPECT_EQ(
+      nlohmann::json::parse(read_file(kept))["credential_pool"]["qwen-oauth"][0]["refresh_token"],
+      "rt-of-hermes-1");
+  EXPECT_EQ(row()["refresh_token"], nullptr);
+}
+
+TEST_F(CutoverCommand, ARefreshReachesTheToolAndAFreshTokenWritesNothing) {
+  cut_over();
+  const auto before = std::filesystem::last_write_time(file());
+  EXPECT_EQ(must({"token", "qwen"}).out, "at-of-rt-of-hermes-1\n");
+  EXPECT_EQ(std::filesystem::last_write_time(file()), before);
+
+  now_ += Seconds{3590};
+  answer("at-refreshed-by-token");
+  EXPECT_EQ(must({"token", "qwen"}).out, "at-refreshed-by-token\n");
+  EXPECT_EQ(row()["access_token"], "at-refreshed-by-token");
+  EXPECT_EQ(row()["expires_at"], format_iso(now_ + Seconds{3600}));
+
+  answer("at-refreshed-by-force");
+  must({"refresh", "qwen"});
+  EXPECT_EQ(row()["access_token"], "at-refreshed-by-force");
+  EXPECT_THAT(read_file(file()), Not(HasSubstr("rt-after")));
+}
+
+TEST_F(CutoverCommand, ADryRunTouchesNothing) {
+  const auto before = read_file(file());
+  must({"migrate", "--cutover", "--dry-run", home().string()});
+  EXPECT_EQ(read_file(file()), before);
+  EXPECT_FALSE(std::filesystem::exists(store_path()));
+}
+
+TEST_F(CutoverCommand, RunningGoesWithCutoverOnly) {
+  EXPECT_EQ(run({"migrate", "--running", home().string()}).status, 2);
+}
+
+TEST_F(CutoverCommand, HandingOverIsTheWayBackAndMigrateTakesItBack) {
+  cut_over();
+  const auto json = must_json({"export", "--hand-over"});
+  ASSERT_THAT(json, SizeIs(1));
+  EXPECT_EQ(row()["refresh_token"], "rt-of-hermes-1");
+  EXPECT_THAT(must({"status"}).out, HasSubstr("handed over"));
+  now_ += Seconds{3700};
+  EXPECT_EQ(run({"token", "qwen"}).status, 5);
+  EXPECT_THAT(http_->urls(), IsEmpty());
+
+  lay_out("rt-of-hermes-2");
+  must({"migrate", home().string()});
+  EXPECT_EQ(must({"token", "qwen"}).out, "at-of-rt-of-hermes-2\n");
+}
+
+TEST_F(CutoverCommand, HandingOverNeedsAFileAndNoFormat) {
+  EXPECT_EQ(run({"export", "--hand-over"}).status, 3) << "there is no store yet";
+  cut_over();
+  EXPECT_EQ(run({"export", "--hand-over", "--format", "hermes"}).status, 2);
+  EXPECT_EQ(run({"export", "--hand-over", "-o", (home() / "absent.json").string()}).status, 3);
+  EXPECT_EQ(run({"export", "--hand-over", "--profile", "nobody"}).status, 3);
+}
+
+TEST_F(CutoverCommand, StatusWarnsOfALoginThatTheToolMadeItself) {
+  cut_over();
+  lay_out("rt-of-a-new-login");
+  EXPECT_THAT(must({"status"}).out,
+              AllOf(HasSubstr("logged in again by itself"), HasSubstr("migrate --cutover")));
+}
+
+}  // namespace
+}  // namespace authdb::cli
