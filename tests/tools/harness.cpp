@@ -81,6 +81,9 @@ Ran CommandTest::run(std::vector<std::string> words, std::string_view input) {
   context.http = http_;
   context.providers_dir = dir_ / "providers.d";
   context.out_is_terminal = out_is_terminal_;
+  context.err_is_terminal = err_is_terminal_;
+  context.wait = [this](Milliseconds span) { now_ += span; };
+  context.browse = browse_;
   context.ask = ask_;
   Ran ran;
   ran.status = dispatch(std::move(words), context);

@@ -92,6 +92,8 @@ class CommandTest : public testing::Test {
   std::map<std::string, std::string> env_;
   std::shared_ptr<ScriptedTransport> http_ = std::make_shared<ScriptedTransport>();
   bool out_is_terminal_ = false;
+  bool err_is_terminal_ = false;
+  std::function<bool(const std::string& url)> browse_;
   std::function<Result<Secret>(std::string_view)> ask_;
 };
 

@@ -1,0 +1,396 @@
+// authdb login: what people and programs are shown, and the real executable against the simulator.
+#include <pty.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <qrcodegen/qrcodegen.hpp>
+#include <sstream>
+
+#include "tests/portal/process.h"
+#include "tests/tools/harness.h"
+#include "tools/portal/portal.h"
+#include "tools/render/qr_code.h"
+
+namespace authdb::cli {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+constexpr const char* kDevice =
+    R"({"device_code":"d-SECRET","user_code":"WXYZ-1234","verification_uri":"https://acme.example/device",
+        "verification_uri_complete":"https://acme.example/device?user_code=WXYZ-1234",
+        "expires_in":600,"interval":5})";
+constexpr const char* kPending = R"({"error":"authorization_pending"})";
+
+std::vector<nlohmann::json> lines_of(const std::string& text) {
+  std::vector<nlohmann::json> events;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) {
+    events.push_back(nlohmann::json::parse(line, nullptr, false));
+  }
+  return events;
+}
+
+class LoginCommand : public CommandTest {
+ protected:
+  LoginCommand() {
+    write_file(
+        dir_ / "providers.d/acme.json",
+        R"({"id":"acme","name":"Acme","client_id":"c","token_endpoint":"https://acme.example/token",
+                   "device_authorization_endpoint":"https://acme.example/device_code"})");
+    browse_ = [this](const std::string& url) {
+      opened_.push_back(url);
+      return true;
+    };
+  }
+  void approve() {
+    http_->answer(200, kDevice);
+    http_->answer(400, kPending);
+    http_->answer(200, grant_json());
+  }
+  void deny() {
+    http_->answer(200, kDevice);
+    http_->answer(400, R"({"error":"access_denied"})");
+  }
+  std::vector<std::string> opened_;
+};
+
+TEST_F(LoginCommand, ThePersonIsShownWhereToGoAndWhatCameOfIt) {
+  approve();
+  const auto ran = must({"login", "acme", "--label", "work"});
+
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("Acme"), HasSubstr("https://acme.example/device\n"),
+                             HasSubstr("WXYZ-1234"), Not(HasSubstr("SECRET"))));
+  EXPECT_EQ(ran.out, "Logged in: acme credential #1 (work)\n");
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-1\n");
+}
+
+TEST_F(LoginCommand, EventsAreOneJsonObjectALine) {
+  http_->answer(200, kDevice);
+  http_->answer(400, R"({"error":"slow_down"})");
+  http_->answer(502, "<html>");
+  http_->answer(200, grant_json());
+  const auto ran = must({"login", "acme", "--json"});
+
+  const auto events = lines_of(ran.out);
+  ASSERT_THAT(events, SizeIs(4)) << ran.out;
+  EXPECT_EQ(events[0],
+            nlohmann::json({{"event", "visit"},
+                            {"provider", "acme"},
+                            {"url", "https://acme.example/device"},
+                            {"complete_url", "https://acme.example/device?user_code=WXYZ-1234"},
+                            {"user_code", "WXYZ-1234"},
+                            {"expires_at", "2026-04-12T13:30:00Z"},
+                            {"interval_s", 5.0}}));
+  EXPECT_EQ(events[1], nlohmann::json({{"event", "slower"}, {"interval_s", 10.0}}));
+  EXPECT_EQ(events[2]["event"], "trouble");
+  EXPECT_EQ(events[2]["retry_in_s"], 10.0);
+  EXPECT_EQ(events[3]["event"], "logged_in");
+  EXPECT_EQ(events[3]["credential"], stored("acme").at(0).uid);
+  EXPECT_EQ(events[3]["renewed"], false);
+  EXPECT_THAT(ran.err, IsEmpty());
+  EXPECT_THAT(opened_, IsEmpty());
+}
+
+TEST_F(LoginCommand, AFailureIsAnEventAnErrorAndAnExitCode) {
+  deny();
+  const auto ran = run({"login", "acme", "--json"});
+
+  EXPECT_EQ(ran.status, 4);
+  const auto last = lines_of(ran.out).back();
+  EXPECT_EQ(last["event"], "failed");
+  EXPECT_EQ(last["exit_code"], 4);
+  EXPECT_THAT(ran.err, HasSubstr("denied"));
+}
+
+TEST_F(LoginCommand, AFailedLoginChangesNothing) {
+  approve();
+  must({"login", "acme", "--label", "work"});
+  const auto before = stored("acme").at(0);
+  deny();
+  EXPECT_EQ(run({"login", "acme", "--label", "work"}).status, 4);
+
+  ASSERT_THAT(stored("acme"), SizeIs(1));
+  EXPECT_EQ(stored("acme")[0].generation, before.generation);
+  EXPECT_EQ(stored_token(before.uid), "access-token-ALPHA-1");
+}
+
+TEST_F(LoginCommand, TheSameLabelIsRenewedInPlace) {
+  approve();
+  must({"login", "acme", "--label", "work"});
+  http_->answer(200, kDevice);
+  http_->answer(200, grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+  const auto ran = must({"login", "acme", "--label", "work"});
+
+  EXPECT_EQ(ran.out, "Logged in again: acme credential #1 (work)\n");
+  ASSERT_THAT(stored("acme"), SizeIs(1));
+  EXPECT_EQ(stored("acme")[0].family, 2);
+}
+
+TEST_F(LoginCommand, QuietStillSaysWhereToGo) {
+  approve();
+
+  EXPECT_THAT(must({"login", "acme", "-q"}).err, HasSubstr("WXYZ-1234"));
+}
+
+TEST_F(LoginCommand, ABrowserIsOpenedForAPersonAtATerminalOnly) {
+  approve();
+  must({"login", "acme"});
+  EXPECT_THAT(opened_, IsEmpty());
+
+  err_is_terminal_ = true;
+  approve();
+  must({"login", "acme", "--no-browser", "--label", "b"});
+  EXPECT_THAT(opened_, IsEmpty());
+
+  approve();
+  must({"login", "acme", "--label", "c"});
+  EXPECT_THAT(opened_, ElementsAre("https://acme.example/device?user_code=WXYZ-1234"));
+}
+
+TEST_F(LoginCommand, TheQrCodeIsForTerminalsThatCanShowIt) {
+  const auto shows = [&] {
+    approve();
+    return must({"login", "acme", "--label", "x"}).err.find("█") != std::string::npos;
+  };
+  env_["LANG"] = "en_GB.UTF-8";
+  EXPECT_FALSE(shows());
+  err_is_terminal_ = true;
+  EXPECT_TRUE(shows());
+  env_["LC_ALL"] = "C";
+  EXPECT_FALSE(shows());
+}
+
+TEST_F(LoginCommand, MistakesAreSaidBeforeAnythingIsAsked) {
+  EXPECT_EQ(run({"login", "acmee"}).status, 3);
+  EXPECT_EQ(run({"login", "acme", "--timeout", "soon"}).status, 2);
+  EXPECT_EQ(run({"login", "acme", "--timeout", "0"}).status, 2);
+  EXPECT_EQ(run({"login", "acme", "--label", ""}).status, 2);
+  EXPECT_EQ(run({"login", "acme", "--browser"}).status, 2);
+  EXPECT_EQ(run({"login", "codex", "--browser", "--no-browser"}).status, 2);
+  EXPECT_EQ(run({"login", "anthropic", "--timeout", "5"}).status, 2);
+  EXPECT_THAT(run({"login", "spotify"}).err, HasSubstr("HERMES_SPOTIFY_CLIENT_ID"));
+  must({"add", "acme", "--label", "key"}, "sk-key");
+  EXPECT_EQ(run({"login", "acme", "--label", "key"}).status, 2);
+  EXPECT_THAT(http_->urls(), IsEmpty());
+}
+
+TEST_F(LoginCommand, APastedCodeComesFromStdinAsOneLine) {
+  EXPECT_EQ(run({"login", "anthropic"}).status, 2);
+  const auto ran = run({"login", "anthropic"}, "code#of-another-login\nmore\n");
+
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("https://claude.ai/oauth/authorize?"),
+                             Not(HasSubstr("of-another-login"))));
+  EXPECT_THAT(http_->urls(), IsEmpty());
+}
+
+TEST(QrCode, IsTheLibrarysCodeInItsQuietZone) {
+  const std::string url = "https://acme.example/device?user_code=WXYZ-1234";
+  std::vector<std::string> rows;  // one of '#' and ' ' for each module
+  std::istringstream in(qr_code(url, false));
+  for (std::string line; std::getline(in, line);) {
+    rows.insert(rows.end(), 2, "");
+    for (std::size_t i = 0; i < line.size(); i += line[i] == ' ' ? 1U : 3U) {
+      const std::string cell = line[i] == ' ' ? " " : line.substr(i, 3);
+      rows[rows.size() - 2] += cell == "█" || cell == "▀" ? ' ' : '#';
+      rows[rows.size() - 1] += cell == "█" || cell == "▄" ? ' ' : '#';
+    }
+  }
+  const auto code = qrcodegen::QrCode::encodeText(url.c_str(), qrcodegen::QrCode::Ecc::LOW);
+  ASSERT_GE(static_cast<int>(rows.size()), code.getSize() + 8);
+  for (int y = -4; y < code.getSize() + 4; ++y) {
+    const auto& row = rows[static_cast<std::size_t>(y + 4)];
+    ASSERT_EQ(static_cast<int>(row.size()), code.getSize() + 8);
+    for (int x = -4; x < code.getSize() + 4; ++x) {
+      ASSERT_EQ(row[static_cast<std::size_t>(x + 4)] == '#', code.getModule(x, y)) << x << ',' << y;
+    }
+  }
+  EXPECT_THAT(qr_code(url, true), HasSubstr("\x1b[40;97m"));
+  EXPECT_THAT(qr_code(std::string(5000, 'x'), false), IsEmpty());
+}
+
+// ---- The executable ----------------------------------------------------------------------------
+
+class LoginProcess : public CommandTest {
+ protected:
+  LoginProcess() : portal_(options()) {
+    env_["XDG_CONFIG_HOME"] = dir_ / "config";
+    env_["XDG_RUNTIME_DIR"] = dir_.path();
+    env_["HOME"] = dir_.path();
+    env_["PATH"] = (dir_ / "bin").string() + ":/usr/bin:/bin";
+    const std::string base = portal_.base_url();
+    write_file(dir_ / "config/authdb/providers.d/sim.json",
+               R"({"id":"sim","client_id":"app","token_endpoint":")" + base +
+                   R"(/oauth/token","device_authorization_endpoint":")" + base +
+                   R"(/api/oauth/device/code","authorization_endpoint":")" + base +
+                   R"(/oauth/authorize","scope":"inference:invoke"})");
+  }
+  static portal::Options options() {
+    portal::Options out;
+    out.era = portal::Era::kJwt;
+    return out;
+  }
+  std::vector<std::string> command(std::vector<std::string> words) const {
+    std::vector<std::string> all{"/usr/bin/env", "-i"};
+    for (const auto& [name, value] : env_) all.push_back(name + "=" + value);
+    all.emplace_back(AUTHDB_BINARY);
+    all.insert(all.end(), words.begin(), words.end());
+    return all;
+  }
+  static nlohmann::json event(portal::Process& process) {
+    return nlohmann::json::parse(process.read_line(), nullptr, false);
+  }
+  std::string token() const { return portal::run(command({"token", "sim"})).out; }
+  std::vector<Credential> credentials() {
+    now_ = system_now();
+    return stored("sim");
+  }
+
+  portal::Portal portal_;
+};
+
+TEST_F(LoginProcess, ADeviceLoginEndsInABearerThatWorks) {
+  portal::Process process(command({"login", "sim", "--json"}));
+  const auto visit = event(process);
+  EXPECT_EQ(visit["url"], portal_.base_url() + "/device");
+  ASSERT_TRUE(portal_.approve_device(visit["user_code"], "ada@example.org"));
+  EXPECT_EQ(event(process)["event"], "logged_in");
+  EXPECT_EQ(process.finish().code, 0);
+
+  auto bearer = token();
+  bearer.pop_back();
+  EXPECT_EQ(
+      portal::curl(portal_.base_url() + "/v1/models", {"-H", "Authorization: Bearer " + bearer})
+          .status,
+      200);
+  EXPECT_EQ(credentials().at(0).identity.label, "ada@example.org");
+}
+
+TEST_F(LoginProcess, ABrowserLoginEndsInABearerThatWorks) {
+  portal::Process process(command({"login", "sim", "--browser", "--json"}));
+  const auto page = portal::curl(event(process)["url"].get<std::string>(), {"-L"});
+  EXPECT_THAT(page.body, HasSubstr("You can close this page"));
+  EXPECT_EQ(event(process)["event"], "logged_in");
+  EXPECT_EQ(process.finish().code, 0);
+
+  EXPECT_THAT(token(), Not(IsEmpty()));
+}
+
+TEST_F(LoginProcess, TheNextLoginOfTheAccountRenewsIt) {
+  for (const bool renewed : {false, true}) {
+    portal::Process process(command({"login", "sim", "--browser", "--json"}));
+    portal::curl(event(process)["url"].get<std::string>(), {"-L"});
+    EXPECT_EQ(event(process)["renewed"], renewed);
+    process.finish();
+  }
+  ASSERT_THAT(credentials(), SizeIs(1));
+  EXPECT_EQ(credentials()[0].family, 2);
+}
+
+TEST_F(LoginProcess, ASignalWhileNobodyHasApprovedEndsItWithNothingChanged) {
+  for (const char* way : {"--no-browser", "--browser"}) {
+    portal::Process process(command({"login", "sim", "--json", way}));
+    event(process);
+    process.signal(SIGINT);
+    EXPECT_EQ(process.finish().code, 128 + SIGINT);
+    EXPECT_THAT(credentials(), IsEmpty());
+  }
+}
+
+TEST_F(LoginProcess, ASignalWhileTheGrantArrivesWaitsUntilItIsStored) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    std::filesystem::remove_all(dir_ / "store");
+    portal_.add_fault({.delay_after = std::chrono::hours(1)});
+    portal::Process process(command({"login", "sim", "--browser", "--json"}));
+    portal::curl(event(process)["url"].get<std::string>(), {"-L"});
+    ASSERT_TRUE(portal_.wait_until([&] { return portal_.delayed() == 1; }));
+    process.signal(signal);
+    portal_.release();
+    EXPECT_EQ(process.finish().code, 128 + signal);
+
+    ASSERT_THAT(credentials(), SizeIs(1));
+    EXPECT_TRUE(credentials()[0].refresh_hash);
+  }
+}
+
+// A child on a terminal of its own.
+class OnTerminal {
+ public:
+  explicit OnTerminal(const std::vector<std::string>& words) {
+    pid_ = ::forkpty(&terminal_, nullptr, nullptr, nullptr);
+    if (pid_ == 0) {
+      std::vector<char*> argv;
+      for (const auto& word : words) argv.push_back(const_cast<char*>(word.c_str()));
+      argv.push_back(nullptr);
+      ::execv(argv[0], argv.data());
+      ::_exit(127);
+    }
+  }
+  ~OnTerminal() {
+    ::close(terminal_);
+    if (pid_ > 0) ::waitpid(pid_, nullptr, 0);
+  }
+  OnTerminal(const OnTerminal&) = delete;
+  OnTerminal& operator=(const OnTerminal&) = delete;
+  // Everything shown so far, when `text` is in it, or when the child has gone.
+  const std::string& read_until(std::string_view text) {
+    char buffer[4096];
+    ssize_t got = 0;
+    while (shown_.find(text) == std::string::npos &&
+           (got = ::read(terminal_, buffer, sizeof buffer)) > 0) {
+      shown_.append(buffer, static_cast<std::size_t>(got));
+    }
+    return shown_;
+  }
+  void type(std::string_view text) const {
+    EXPECT_EQ(::write(terminal_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  int status() {
+    int status = 0;
+    ::waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  int terminal_ = -1;
+  std::string shown_;
+};
+
+TEST_F(LoginProcess, ATerminalShowsTheQrCodeAndOpensTheBrowser) {
+  env_["LANG"] = "C.UTF-8";
+  env_["DISPLAY"] = ":nowhere";
+  ASSERT_EQ(::mkfifo((dir_ / "opened").c_str(), 0600), 0);
+  write_file(dir_ / "bin/xdg-open", "#!/bin/sh\necho \"$1\" > \"$HOME/opened\"\n");
+  std::filesystem::permissions(dir_ / "bin/xdg-open", std::filesystem::perms::owner_all);
+  OnTerminal terminal(command({"login", "sim"}));
+  const std::string shown = terminal.read_until("Waiting for you");
+
+  EXPECT_THAT(shown, AllOf(HasSubstr("\x1b[40;97m██"), HasSubstr("opened in your browser")));
+  const std::string opened = read_file(dir_ / "opened");  // waits for xdg-open
+  EXPECT_THAT(opened, HasSubstr("/device?user_code="));
+  const auto code = opened.substr(opened.find('=') + 1, 9);
+  EXPECT_THAT(shown, HasSubstr(code));
+  ASSERT_TRUE(portal_.approve_device(code));
+  EXPECT_THAT(terminal.read_until("Logged in: "), HasSubstr("Logged in: sim credential #1"));
+  EXPECT_EQ(terminal.status(), 0);
+}
+
+TEST_F(LoginProcess, CtrlCAtATerminalIsAnOrdinaryEnd) {
+  OnTerminal terminal(command({"login", "sim", "--no-browser"}));
+  terminal.read_until("Waiting for you");
+  terminal.type("\x03");
+
+  EXPECT_EQ(terminal.status(), 128 + SIGINT);
+  EXPECT_THAT(credentials(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace authdb::cli
