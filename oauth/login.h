@@ -39,6 +39,7 @@ struct LoginEvent {
   std::string user_code;
   std::optional<Instant> expires_at;  // when the login must be over
   Milliseconds interval{0};           // between polls; zero: nothing is polled
+  bool paste = false;                 // the page shows a code, which is asked for next
   std::string message;                // scrubbed
 };
 

@@ -27,6 +27,7 @@ Result<LoginAnswer> pasted_code_login(const LoginParts& parts) {
   if (!url) return fail(url.error());
   LoginEvent visit;
   visit.url = *std::move(url);
+  visit.paste = true;
   parts.tell(visit);
 
   const auto pasted = parts.ask("The code that the page shows: ");

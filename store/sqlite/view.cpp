@@ -221,16 +221,20 @@ bool is_sealed_column(std::string_view table, std::string_view column) {
 
 template <typename Base>
 std::vector<Credential> Reads<Base>::list(const Filter& filter) {
-  constexpr const char* kSql =
-      "SELECT " AUTHDB_CREDENTIAL_COLUMNS AUTHDB_CREDENTIAL_FROM
-      "WHERE (?1 OR c.removed_at IS NULL) AND (?2 = '' OR c.provider = ?2) AND (?3 = '' OR EXISTS ("
-      "  SELECT 1 FROM profile_credential pc JOIN profile p ON p.id = pc.profile "
-      "  WHERE pc.credential = c.id AND p.name = ?3)) "
-      "ORDER BY c.id";
+#define AUTHDB_LIST                                                                              \
+  "SELECT " AUTHDB_CREDENTIAL_COLUMNS AUTHDB_CREDENTIAL_FROM                                     \
+  "WHERE (?1 OR c.removed_at IS NULL) AND (?2 = '' OR c.provider = ?2) AND (?3 = '' OR EXISTS (" \
+  "  SELECT 1 FROM profile_credential pc JOIN profile p ON p.id = pc.profile "                   \
+  "  WHERE pc.credential = c.id AND p.name = ?3)) "
+  constexpr const char* kAll = AUTHDB_LIST "ORDER BY c.id";
+  // Apart, because an OR would keep SQLite from the index.
+  constexpr const char* kDue = AUTHDB_LIST "AND t.refresh_at <= ?4 ORDER BY t.refresh_at";
+#undef AUTHDB_LIST
   return rows<Credential>(
-      connection_, kSql,
+      connection_, filter.due_by ? kDue : kAll,
       [&](Binder& b) {
         b.integer(filter.include_removed ? 1 : 0).text(filter.provider).text(filter.profile);
+        if (filter.due_by) b.integer(to_millis(*filter.due_by));
       },
       read_credential);
 }

@@ -86,6 +86,7 @@ TEST_F(LoginCommand, EventsAreOneJsonObjectALine) {
                             {"url", "https://acme.example/device"},
                             {"complete_url", "https://acme.example/device?user_code=WXYZ-1234"},
                             {"user_code", "WXYZ-1234"},
+                            {"paste", false},
                             {"expires_at", "2026-04-12T13:30:00Z"},
                             {"interval_s", 5.0}}));
   EXPECT_EQ(events[1], nlohmann::json({{"event", "slower"}, {"interval_s", 10.0}}));

@@ -6,10 +6,10 @@ namespace authdb::cli {
 
 std::span<const Command* const> all_commands() {
   static constexpr std::array kCommands{
-      &kLogin,   &kMigrate, &kAdd,      &kProviders,            // setup
-      &kToken,   &kReport,  &kRefresh,  &kMint,      &kExport,  // use
-      &kStatus,  &kList,    &kLog,      &kSql,                  // look
-      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,  // manage
+      &kLogin,   &kMigrate, &kAdd,      &kProviders,                         // setup
+      &kToken,   &kReport,  &kRefresh,  &kMint,      &kExport, &kKeepFresh,  // use
+      &kStatus,  &kList,    &kLog,      &kSql,                               // look
+      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,               // manage
   };
   return kCommands;
 }

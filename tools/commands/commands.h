@@ -5,7 +5,7 @@
 
 namespace authdb::cli {
 
-extern const Command kAdd, kExport, kList, kLog, kLogin, kLogout, kMigrate, kMint, kPriority,
-    kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken;
+extern const Command kAdd, kExport, kKeepFresh, kList, kLog, kLogin, kLogout, kMigrate, kMint,
+    kPriority, kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken;
 
 }  // namespace authdb::cli

@@ -33,7 +33,8 @@ is made if there is none.
 
 With --json each event is one line on stdout: "visit" (url, complete_url,
 user_code), "slower", "trouble", and at last "logged_in" or "failed". Nothing is
-opened then. Pasted codes are read from stdin, one line, if that is no terminal.
+opened then. With "paste" the code that the page shows is expected on stdin, as
+one line.
 
 Ctrl-C ends it and changes nothing; once the provider has begun to answer with
 the grant it waits until that is stored.
@@ -110,6 +111,7 @@ class Narrator {
             {"url", event.url},
             {"complete_url", or_null(event.complete_url)},
             {"user_code", or_null(event.user_code)},
+            {"paste", event.paste},
             {"expires_at", to_json(event.expires_at)},
             {"interval_s", event.interval.count() == 0 ? Json() : Json(seconds)}};
   }

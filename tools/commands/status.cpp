@@ -34,8 +34,6 @@ Examples
   authdb status --check --quiet || notify-send 'a login is needed'
 )man";
 
-constexpr Seconds kSoon{86'400};
-
 struct Options {
   std::string provider;
   bool check = false;
@@ -70,16 +68,6 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-bool session_ends_soon(const NamedRow& row, Instant now) {
-  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
-  return ends && ends->at - now < kSoon;
-}
-
-std::string name(const NamedRow& row) {
-  return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
-                   row.text("label") + ")");
-}
-
 // Since when a grant is held, and which process left it so, as far as the ledger remembers.
 std::string held_since(const Store& store, const std::string& uid) {
   const auto rows =
@@ -95,17 +83,17 @@ std::string explain_hold(const Store& store, const NamedRow& row) {
   const auto target = row.text("provider") + " " + row.text("uid");
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
-    return name(row) + " is uncertain" + held_since(store, row.text("uid")) +
+    return name_of(row) + " is uncertain" + held_since(store, row.text("uid")) +
            " and no answer came. It is sent again when no bearer of it works any more; `authdb "
            "refresh " +
            target + " --replay` sends it now.";
   }
   if (hold == "conflict") {
-    return name(row) +
+    return name_of(row) +
            " is in conflict: its copies disagree about which pair is live. Decide with `authdb "
            "migrate --prefer PATH`.";
   }
-  return name(row) +
+  return name_of(row) +
          " is handed over: another tool spends its refresh token. `authdb migrate` "
          "takes it back.";
 }
@@ -137,11 +125,8 @@ std::vector<std::string> collect_warnings(const Store& store, const QueryRows& r
   std::vector<std::string> warnings;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
-    if (row.truth("needs_login")) {
-      warnings.push_back(name(row) + " needs a login.");
-    } else if (session_ends_soon(row, now)) {
-      warnings.push_back("The session of " + name(row) + " ends at " + row.text("session_ends_at") +
-                         ", whatever is refreshed until then: log in again before.");
+    if (auto warning = login_warning(row, now); !warning.empty()) {
+      warnings.push_back(std::move(warning));
     }
     if (!row.text("hold").empty()) warnings.push_back(explain_hold(store, row));
   }

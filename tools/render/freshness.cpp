@@ -2,11 +2,14 @@
 
 #include <array>
 
+#include "store/timestamp.h"
 #include "tools/render/duration.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {
 namespace {
+
+constexpr Seconds kSoon{86'400};
 
 Json parsed_or_text(const std::string& text) {
   auto json = Json::parse(text, nullptr, false);
@@ -90,6 +93,24 @@ Json freshness_json(const QueryRows& rows) {
     for (const auto* truth : {"refreshable", "needs_login"}) array[i][truth] = row.truth(truth);
   }
   return array;
+}
+
+bool session_ends_soon(const NamedRow& row, Instant now) {
+  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
+  return ends && ends->at - now < kSoon;
+}
+
+std::string name_of(const NamedRow& row) {
+  return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
+                   row.text("label") + ")");
+}
+
+std::string login_warning(const NamedRow& row, Instant now) {
+  const std::string login = " `authdb login " + row.text("provider") + "`";
+  if (row.truth("needs_login")) return name_of(row) + " needs a login:" + login + ".";
+  if (!session_ends_soon(row, now)) return {};
+  return "The session of " + name_of(row) + " ends at " + row.text("session_ends_at") +
+         ", whatever is refreshed until then: log in again before," + login + ".";
 }
 
 Table freshness_table(const QueryRows& rows) {

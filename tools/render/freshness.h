@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "store/clock.h"
 #include "store/store.h"
 #include "tools/render/json.h"
 #include "tools/render/table.h"
@@ -31,6 +32,13 @@ Json rows_json(const QueryRows& rows);
 
 // As the view has it, but `profiles` as an array and truths as truths.
 Json freshness_json(const QueryRows& rows);
+
+// What only a person can do about it, now or within a day; empty: nothing.
+std::string login_warning(const NamedRow& row, Instant now);
+// The session ends within a day, whatever is refreshed until then.
+bool session_ends_soon(const NamedRow& row, Instant now);
+// `nous credential j2dqmrtbex3a (work)`.
+std::string name_of(const NamedRow& row);
 
 Table freshness_table(const QueryRows& rows);
 

@@ -1,0 +1,196 @@
+// Keeping tokens fresh ahead of time.
+#include "oauth/keep_fresh.h"
+
+#include <thread>
+
+#include "bearer_fixture.h"
+#include "tools/portal/portal.h"
+
+namespace authdb::oauth {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class KeepFreshTest : public BearerTest {
+ protected:
+  Uid add_due(const std::string& label, Seconds expires_in) {
+    Seed seed = jwt_seed();
+    seed.label = label;
+    seed.access = "access-" + label;
+    seed.refresh = "refresh-" + label;
+    seed.expires_in = expires_in;
+    return add(seed);
+  }
+  void mark(const Uid& uid, const std::function<void(CredentialChange&)>& how) {
+    Change change;
+    change.credentials.emplace_back();
+    change.credentials[0].uid = uid;
+    change.credentials[0].planned_against = open().find(uid)->generation;
+    how(change.credentials[0]);
+    ASSERT_TRUE(open().apply(change));
+  }
+  KeepFresh keeper(std::function<bool()> stop = {}) {
+    return {open(), parts(), "", std::move(stop)};
+  }
+  static std::vector<std::string> labels(const FreshPass& pass) {
+    std::vector<std::string> out;
+    for (const Renewal& one : pass.renewals) out.push_back(one.row.identity.label);
+    return out;
+  }
+};
+
+TEST_F(KeepFreshTest, TakesUpWhatExpiresWithinTheLeadAndNothingElse) {
+  const Uid due = add_due("due", Seconds{299});
+  add_due("later", Seconds{331});  // the lead of 300 s and the largest head start
+  answer_refresh("1");
+  const auto pass = keeper().pass();
+
+  ASSERT_TRUE(pass) << pass.error().message;
+  EXPECT_THAT(labels(*pass), ElementsAre("due"));
+  EXPECT_THAT(asked(), SizeIs(1));
+  EXPECT_EQ(open().find(due)->generation, 2);
+  EXPECT_EQ(pass->renewals[0].now->generation, 2);
+  EXPECT_LE(pass->next_at, at_millis(now_) + Seconds{31});
+}
+
+TEST_F(KeepFreshTest, ATokenOfOursIsNotTakenUpBeforeHalfItsLife) {
+  add_due("short", Seconds{10});
+  answer_refresh("1", R"(,"expires_in":200)");
+  KeepFresh keep = keeper();
+  ASSERT_TRUE(keep.pass());
+  pass(Seconds{99});
+  EXPECT_THAT(keep.pass()->renewals, IsEmpty());
+  EXPECT_EQ(keep.pass()->next_at, at_millis(now_) + Seconds{1});
+
+  pass(Seconds{1});
+  answer_refresh("2", R"(,"expires_in":200)");
+  EXPECT_THAT(keep.pass()->renewals, SizeIs(1));
+}
+
+TEST_F(KeepFreshTest, CoolingAccountsAreRefreshedDeadAndHeldOnesAreNot) {
+  const Uid cooling = add_due("cooling", Seconds{10});
+  mark(add_due("dead", Seconds{10}), [](CredentialChange& one) {
+    one.health = Health{};
+    one.health->status = Status::dead;
+  });
+  for (const Hold hold : {Hold::conflict, Hold::uncertain, Hold::handed_over}) {
+    mark(add_due("held" + std::to_string(static_cast<int>(hold)), Seconds{10}),
+         [&](CredentialChange& one) { one.hold = hold; });
+  }
+  mark(cooling, [&](CredentialChange& one) {
+    one.health = Health{};
+    one.health->status = Status::exhausted;
+    one.health->cooldown_until = at_millis(now_) + Seconds{3600};
+  });
+  answer_refresh("1");
+
+  EXPECT_THAT(labels(keeper().pass().value()), ElementsAre("cooling"));
+}
+
+TEST_F(KeepFreshTest, WhatFailsIsTriedAgainLessAndLessOften) {
+  add_due("due", Seconds{10});
+  KeepFresh keep = keeper();
+  for (const int pause : {60, 120, 240, 480, 960, 1920, 3600, 3600}) {
+    answer(503, "{}");
+    const auto failed = keep.pass();
+    ASSERT_TRUE(failed);
+    ASSERT_THAT(failed->renewals, SizeIs(1)) << pause;
+    EXPECT_EQ(failed->renewals[0].error.code, Errc::try_later);
+    pass(Seconds{pause - 1});
+    EXPECT_THAT(keep.pass()->renewals, IsEmpty()) << pause;
+    pass(Seconds{1});
+  }
+  answer_refresh("1");
+  EXPECT_TRUE(keep.pass()->renewals.at(0).now);
+}
+
+TEST_F(KeepFreshTest, ARejectedOneNamesTheLoginAndIsNotTriedAgain) {
+  add_due("due", Seconds{10});
+  answer(400, R"({"error":"invalid_grant"})");
+  KeepFresh keep = keeper();
+  const auto pass = keep.pass();
+
+  ASSERT_TRUE(pass);
+  EXPECT_EQ(pass->renewals.at(0).error.code, Errc::login_needed);
+  EXPECT_THAT(pass->renewals.at(0).error.hint, testing::HasSubstr("authdb login nous"));
+  this->pass(std::chrono::hours{2});
+  EXPECT_THAT(keep.pass()->renewals, IsEmpty());
+}
+
+TEST_F(KeepFreshTest, WithoutAnythingToDoItLooksAgainSoonEnoughToSeeWhatOthersAdd) {
+  const auto pass = keeper().pass();
+
+  ASSERT_TRUE(pass);
+  EXPECT_EQ(pass->next_at, at_millis(now_) + Seconds{300});
+}
+
+TEST_F(KeepFreshTest, WhenToldToStopNothingNewIsBegun) {
+  add_due("due", Seconds{10});
+
+  EXPECT_THAT(keeper([] { return true; }).pass()->renewals, IsEmpty());
+  EXPECT_THAT(asked(), IsEmpty());
+}
+
+TEST_F(KeepFreshTest, OnlyTheProfilesOwnIfThereIsOne) {
+  Seed seed = jwt_seed();
+  seed.profile = "scout";
+  seed.expires_in = Seconds{10};
+  add(seed);
+  add_due("others", Seconds{10});
+  answer_refresh("1");
+  KeepFresh scouts(open(), parts(), "scout");
+
+  EXPECT_THAT(labels(scouts.pass().value()), ElementsAre("personal"));
+}
+
+class KeepFreshAtPortal : public KeepFreshTest {
+ protected:
+  KeepFreshAtPortal() : portal_({.era = portal::Era::kJwt, .clock_ms = to_millis(kStart)}) {
+    portal_.freeze();
+    http_ = curl_transport();
+  }
+  void log_in(const std::string& label) {
+    const portal::Grant grant = portal_.create_grant();
+    Seed seed = jwt_seed();
+    seed.label = label;
+    seed.portal = portal_.base_url();
+    seed.access = grant.access_token;
+    seed.refresh = grant.refresh_token;
+    seed.expires_in = Seconds{10};
+    add(seed);
+  }
+  portal::Portal portal_;
+};
+
+TEST_F(KeepFreshAtPortal, SeveralKeepersSendEachTokenOnce) {
+  for (int i = 0; i < 6; ++i) log_in("c" + std::to_string(i));
+  std::vector<std::thread> keepers;
+  for (int i = 0; i < 4; ++i) {
+    keepers.emplace_back([this] { EXPECT_TRUE(keeper().pass()); });
+  }
+  for (std::thread& thread : keepers) thread.join();
+
+  EXPECT_EQ(portal_.counters().totals.rotations, 6);
+  EXPECT_EQ(portal_.counters().totals.reuse_detected, 0);
+  EXPECT_EQ(portal_.counters().totals.max_in_flight_per_token, 1);
+}
+
+TEST_F(KeepFreshAtPortal, NoMoreThanFourAreAskedForAtOnce) {
+  for (int i = 0; i < 9; ++i) log_in("c" + std::to_string(i));
+  portal_.add_fault({.times = 0, .delay_before = std::chrono::hours(1)});
+  FreshPass done;
+  std::thread keeping([&] { done = keeper().pass().value(); });
+  ASSERT_TRUE(portal_.wait_until([&] { return portal_.in_flight() == 4; }));
+  EXPECT_EQ(portal_.requests().size(), 4U);
+  portal_.clear_faults();
+  portal_.release();
+  keeping.join();
+
+  EXPECT_THAT(done.renewals, SizeIs(9));
+  EXPECT_EQ(portal_.counters().totals.rotations, 9);
+}
+
+}  // namespace
+}  // namespace authdb::oauth

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# The units that are shipped are units.
+set -euo pipefail
+cd "$(dirname "$0")/../tools/systemd"
+runtime=$(mktemp -d)
+trap 'rm -rf "$runtime"' EXIT
+XDG_RUNTIME_DIR=$runtime systemd-analyze --user --man=no verify ./*.service ./*.timer
+echo "systemd: the units are in order"

@@ -1,0 +1,179 @@
+// authdb keep-fresh: refreshes what will be due, before anybody asks for it.
+#include "oauth/keep_fresh.h"
+
+#include <algorithm>
+
+#include "tools/choice.h"
+#include "tools/commands/commands.h"
+#include "tools/render/duration.h"
+#include "tools/render/freshness.h"
+#include "tools/render/json.h"
+#include "tools/render/text.h"
+#include "tools/signals.h"
+#include "tools/sql_text.h"
+
+namespace authdb::cli {
+namespace {
+
+constexpr std::string_view kManual =
+    R"man(Refreshes each access token some time before it expires (the provider's lead_s,
+see `authdb providers`), a few at once. There is no need for it where programs ask
+`authdb token`: that refreshes what is due. It is for tools that only read a copy,
+for sessions that end when nobody uses them, and to hear of a needed login early.
+
+Runs until SIGINT, SIGTERM or SIGHUP, sleeping until the next token is due; what
+is being refreshed then is finished first. --once does what is due now and ends:
+for cron, or the systemd user timer that comes with authdb. What fails is tried
+again after a minute, then two, up to an hour. Dead and held credentials are left
+alone, those that are cooling down are not. Agent keys are minted when somebody
+asks for one. With --profile only what that profile may use.
+
+It warns of credentials that need a login, and of sessions that end within a day
+whatever is refreshed.
+
+Exit codes
+  0 done, or told to stop   3 no such store or profile   7 refused
+  with --once: 4 a login is needed   5 something could not be refreshed now
+
+Examples
+  authdb keep-fresh --once --quiet
+  systemctl --user enable --now authdb-keep-fresh.timer
+)man";
+
+struct Options {
+  bool once = false;
+};
+
+std::string name_of(const Credential& row) {
+  return printable(row.identity.provider + " credential " + row.uid + " (" + row.identity.label +
+                   ")");
+}
+
+// The rows of the view that say what only a person can do.
+Result<QueryRows> wanting(Context& context, const Store& store) {
+  std::string where = "(needs_login OR session_ends_at IS NOT NULL)";
+  if (const auto profile = context.chosen_profile()) {
+    where += " AND uid IN (SELECT uid FROM pool WHERE profile = " + sql_literal(*profile) + ")";
+  }
+  return store.query("SELECT * FROM freshness WHERE " + where + " ORDER BY provider, label, uid");
+}
+
+// One pass and what it leads to.
+struct Round {
+  oauth::FreshPass pass;
+  std::vector<std::string> warnings;  // of logins that are needed, or will be
+  bool needs_login = false;
+};
+
+Result<Round> do_round(Context& context, const Store& store, oauth::KeepFresh& keeper) {
+  auto pass = keeper.pass();
+  if (!pass) return fail(pass.error());
+  Round round{*std::move(pass), {}, false};
+  const auto rows = wanting(context, store);
+  if (!rows) return fail(rows.error());
+  for (std::size_t i = 0; i < rows->rows.size(); ++i) {
+    const NamedRow row(*rows, i);
+    round.needs_login = round.needs_login || row.truth("needs_login");
+    if (auto warning = login_warning(row, context.clock()); !warning.empty()) {
+      round.warnings.push_back(std::move(warning));
+    }
+  }
+  return round;
+}
+
+Json as_json(const Round& round) {
+  Json refreshed = Json::array();
+  Json failed = Json::array();
+  for (const auto& one : round.pass.renewals) {
+    Json entry{{"provider", one.row.identity.provider},
+               {"credential", one.row.uid},
+               {"label", one.row.identity.label}};
+    if (one.now) {
+      entry["generation"] = one.now->generation;
+      entry["expires_at"] = to_json(one.now->expires_at);
+      refreshed.push_back(std::move(entry));
+    } else {
+      entry["exit_code"] = exit_code(one.error.code);
+      entry["message"] = one.error.message;
+      failed.push_back(std::move(entry));
+    }
+  }
+  return {{"refreshed", std::move(refreshed)},
+          {"failed", std::move(failed)},
+          {"warnings", round.warnings},
+          {"next_at", to_json(std::optional(round.pass.next_at))}};
+}
+
+void say_renewal(Context& context, const oauth::Renewal& one) {
+  if (!one.now) {
+    context.warn(one.error.message + (one.error.hint.empty() ? "" : "\n  " + one.error.hint));
+    return;
+  }
+  if (!one.warning.empty()) context.warn(one.warning);
+  context.out << "Refreshed " << name_of(one.row);
+  if (one.now->expires_at) {
+    const auto left = *one.now->expires_at - context.clock();
+    context.out << "; expires in " << duration(std::chrono::duration_cast<Seconds>(left));
+  }
+  context.out << '\n';
+}
+
+// Says what is new: a loop does not repeat its warnings.
+void say(Context& context, const Round& round, std::vector<std::string>& said) {
+  if (context.globals.json) {
+    context.out << as_json(round).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
+  } else {
+    for (const auto& one : round.pass.renewals) say_renewal(context, one);
+    for (const auto& warning : round.warnings) {
+      if (std::find(said.begin(), said.end(), warning) == said.end()) context.warn(warning);
+    }
+  }
+  said = round.warnings;
+  context.out.flush();
+}
+
+int verdict(const Round& round) {
+  bool failed = false;
+  for (const auto& one : round.pass.renewals) {
+    if (!one.now && one.error.code == Errc::login_needed) return exit_code(Errc::login_needed);
+    failed = failed || !one.now;
+  }
+  if (round.needs_login) return exit_code(Errc::login_needed);
+  return failed ? exit_code(Errc::try_later) : kOk;
+}
+
+Result<int> run(Context& context, const Options& options) {
+  StopSignals stop;
+  const auto store = open_store(context, OpenMode::use);
+  if (!store) return fail(store.error());
+  const auto profile = context.chosen_profile();
+  if (profile) {
+    if (auto known = check_profile(*store, *profile); !known) return fail(known.error());
+  }
+  context.registry();  // read before several threads ask for it
+  oauth::KeepFresh keeper(*store, context.bearer_parts(), profile.value_or(""),
+                          [] { return StopSignals::arrived(); });
+  std::vector<std::string> said;
+  for (;;) {
+    const auto round = do_round(context, *store, keeper);
+    if (!round) return fail(round.error());
+    say(context, *round, said);
+    if (options.once) return verdict(*round);
+    const Milliseconds nap =
+        std::max<Milliseconds>(round->pass.next_at - context.clock(), Seconds{1});
+    if (stop.wait(nap)) return kOk;
+  }
+}
+
+Run declare(Arguments& arguments) {
+  auto options = std::make_shared<Options>();
+  arguments.flag("--once", options->once, "do what is due now, and end");
+  return [options](Context& context) { return run(context, *options); };
+}
+
+}  // namespace
+
+const Command kKeepFresh{"keep-fresh", Group::use, "refresh what will be due, ahead of time",
+                         kManual, declare};
+
+}  // namespace authdb::cli
