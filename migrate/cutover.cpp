@@ -1,6 +1,7 @@
 #include "migrate/cutover.h"
 
 #include <array>
+#include <cstdlib>
 #include <ctime>
 #include <set>
 
@@ -28,11 +29,16 @@ std::vector<ToolFile> tool_files(const std::vector<Document>& documents) {
 }
 
 std::vector<Running> users_of(const std::vector<Document>& documents) {
-  std::set<fs::path> directories;
+  const char* home = std::getenv("HOME");
+  std::set<fs::path> places;
   for (const Document& document : documents) {
-    if (!document.failure) directories.insert(real_path(document.path).parent_path());
+    if (document.failure) continue;
+    const fs::path path = real_path(document.path);
+    // A home directory is no tool's: there only the file itself tells.
+    const bool at_home = home != nullptr && path.parent_path() == real_path(home);
+    places.insert(at_home ? path : path.parent_path());
   }
-  return running_in({directories.begin(), directories.end()});
+  return running_in({places.begin(), places.end()});
 }
 
 tl::unexpected<Error> still_running(const std::vector<Running>& running) {
@@ -69,8 +75,12 @@ Result<fs::path> keep(const fs::path& path, const Secret& bytes, Instant now) {
 // One file on its way to a projection.
 class Cutting {
  public:
-  Cutting(Store& store, const Document& document)
-      : store_(store), document_(document), path_(real_path(document.path)) {
+  Cutting(Store& store, const Owners& owners, const Document& document,
+          const std::vector<Projection>& projections)
+      : store_(store), owners_(owners), document_(document), path_(real_path(document.path)) {
+    for (const Projection& one : projections) {
+      if (one.path == path_.string()) before_ = one.tokens;
+    }
     done_.path = document.path;
     done_.profile = document.profile;
   }
@@ -96,22 +106,15 @@ class Cutting {
  private:
   // Takes the refresh tokens that the store has taken over out of the tree.
   Result<void> project(json& tree) {
-    auto all = store_.projections();
-    if (!all) return fail(std::move(all.error()));
-    for (Projection& one : *all) {
-      if (one.path == path_.string()) before_ = std::move(one.tokens);
-    }
-    const auto owners = Owners::of(store_, before_);
-    if (!owners) return fail(owners.error());
     for (Slot& slot : slots_of(tree, document_.format)) {
-      if (auto done = project(slot, *owners); !done) return done;
+      if (auto done = project(slot); !done) return done;
     }
     return {};
   }
 
-  Result<void> project(Slot& slot, const Owners& owners) {
+  Result<void> project(Slot& slot) {
     const bool has_refresh_token = !slot.refresh_token().empty();
-    const auto owner = owners.of_slot(slot);
+    const auto owner = owners_.of_slot(slot);
     if (!owner) return fail(owner.error());
     if (*owner == nullptr) {
       if (has_refresh_token) leave_alone(slot, "the store has not taken its refresh token");
@@ -150,6 +153,7 @@ class Cutting {
   }
 
   Store& store_;
+  const Owners& owners_;
   const Document& document_;
   fs::path path_;
   CutFile done_;
@@ -161,11 +165,21 @@ class Cutting {
 // False: some file has changed since it was imported, and is still as its tool left it.
 Result<bool> cut_files(Store& store, const std::vector<Document>& documents,
                        std::vector<CutFile>& files) {
+  const auto projections = store.projections();
+  if (!projections) return fail(projections.error());
+  std::vector<ProjectedToken> projected;
+  for (const Projection& one : *projections) {
+    projected.insert(projected.end(), one.tokens.begin(), one.tokens.end());
+  }
+  const auto owners = Owners::of(store, projected);
+  if (!owners) return fail(owners.error());
+  std::erase_if(files, [](const CutFile& file) { return file.kept.empty(); });  // of a pass before
+
   bool all = true;
   std::set<fs::path> seen;
   for (const Document& document : documents) {
     if (document.failure || !seen.insert(real_path(document.path)).second) continue;
-    auto file = Cutting(store, document).run();
+    auto file = Cutting(store, *owners, document, *projections).run();
     if (!file) return fail(std::move(file.error()));
     if (!*file) {
       all = false;

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "oauth/client_request.h"
 #include "oauth/endpoints.h"
 #include "store/fingerprint.h"
 #include "store/scrub.h"
@@ -106,8 +107,10 @@ Result<std::string> authorization_url(const LoginParts& parts, const Authorizati
   const Identity identity = identity_of(parts);
   auto url = endpoint_url(*parts.provider, identity, parts.environment, "authorization_endpoint");
   if (!url) return fail(url.error());
+  const auto client_id = known_client_id(*parts.provider, identity, parts.environment);
+  if (!client_id) return fail(client_id.error());
   FormFields fields{{"response_type", "code"},
-                    {"client_id", identity.client_id},
+                    {"client_id", *client_id},
                     {"redirect_uri", authorization.redirect_uri}};
   if (!identity.scope.empty()) fields.emplace_back("scope", identity.scope);
   fields.emplace_back("state", authorization.state);

@@ -25,11 +25,18 @@ Result<Secret> client_secret(const Provider& provider, const Environment& enviro
 
 }  // namespace
 
+Result<std::string> known_client_id(const Provider& provider, const Identity& identity,
+                                    const Environment& environment) {
+  std::string client_id = client_id_of(provider, identity, environment);
+  if (client_id.empty()) return fail(no_client_id(provider));
+  return client_id;
+}
+
 Result<HttpRequest> client_request(const Provider& provider, const Identity& identity,
                                    const Environment& environment, std::string url,
                                    FormFields fields, std::string_view body) {
-  const std::string client_id = client_id_of(provider, identity, environment);
-  if (client_id.empty()) return fail(no_client_id(provider));
+  const auto client_id = known_client_id(provider, identity, environment);
+  if (!client_id) return fail(client_id.error());
   const auto secret = client_secret(provider, environment);
   if (!secret) return fail(secret.error());
 
@@ -40,10 +47,10 @@ Result<HttpRequest> client_request(const Provider& provider, const Identity& ide
     request.headers.emplace_back(name, Secret::copy_of(value));
   }
   fields.insert(fields.begin() + std::min<std::ptrdiff_t>(1, std::ssize(fields)),
-                {"client_id", client_id});
+                {"client_id", *client_id});
   if (provider.client_auth == "post") fields.emplace_back("client_secret", secret->reveal());
   if (provider.client_auth == "basic") {
-    request.headers.emplace_back("Authorization", basic_credentials(client_id, secret->reveal()));
+    request.headers.emplace_back("Authorization", basic_credentials(*client_id, secret->reveal()));
   }
   const bool as_json = body == "json";
   request.headers.emplace_back(

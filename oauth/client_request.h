@@ -13,6 +13,10 @@
 
 namespace authdb::oauth {
 
+// The credential's client, else the provider's; usage, naming where to put it, if there is none.
+Result<std::string> known_client_id(const Provider& provider, const Identity& identity,
+                                    const Environment& environment);
+
 // `fields` without client_id, which is put second; `body` is form or json. usage if there is no
 // client_id, or no secret for a client that needs one.
 Result<HttpRequest> client_request(const Provider& provider, const Identity& identity,

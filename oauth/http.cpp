@@ -1,11 +1,14 @@
 #include "oauth/http.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <filesystem>
+#include <mutex>
 
 #include "oauth/http_module.h"
 #include "oauth/url.h"
@@ -51,9 +54,30 @@ Module load_module() {
   return module;
 }
 
+// The module is loaded once. fork() waits while a thread does so: its child, which has the forking
+// thread only, would find the loading begun and wait for its end for ever. Registered before there
+// are threads; never undone.
+struct Loading {
+  Loading() {
+    ::pthread_atfork([] { one().mutex.lock(); }, [] { one().mutex.unlock(); },
+                     [] { one().mutex.unlock(); });
+  }
+  static Loading& one() {
+    static auto* const instance = new Loading;
+    return *instance;
+  }
+
+  std::mutex mutex;
+  std::atomic<const Module*> module{nullptr};
+};
+[[maybe_unused]] const Loading& g_loading = Loading::one();
+
 const Module& http_module() {
-  static const Module loaded = load_module();
-  return loaded;
+  Loading& loading = Loading::one();
+  if (const Module* loaded = loading.module.load()) return *loaded;
+  const std::lock_guard guard(loading.mutex);
+  if (loading.module.load() == nullptr) loading.module = new Module(load_module());
+  return *loading.module.load();
 }
 
 struct Sent {

@@ -229,10 +229,12 @@ void describe(const Transfer& transfer, CURLcode code, const char* error) {
   say(answer, *error != '\0' ? error : curl_easy_strerror(code));
 }
 
+// While the module is loaded, which fork() waits for (http.cpp).
+const CURLcode g_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+
 void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   const auto deadline = Steady::now() + std::chrono::milliseconds(request.deadline_ms);
-  static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-  if (ready != CURLE_OK) return say(answer, "libcurl cannot be initialised");
+  if (g_ready != CURLE_OK) return say(answer, "libcurl cannot be initialised");
 
   const NoSigpipe quiet;
   char error[CURL_ERROR_SIZE] = {};

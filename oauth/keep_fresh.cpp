@@ -29,20 +29,17 @@ bool may_be_sent(const Credential& row) {
          row.health.status != Status::dead;
 }
 
-}  // namespace
+// The earliest that makes sense for a grant: a short one would be refreshed all the time.
+Instant not_before_half_life(const Credential& row, Instant due) {
+  if (row.origin == Origin::import || !row.obtained_at || !row.expires_at) return due;
+  return std::max(due, *row.obtained_at + (*row.expires_at - *row.obtained_at) / 2);
+}
 
-KeepFresh::KeepFresh(Store store, BearerParts parts, std::string profile,
-                     std::function<bool()> stop)
-    : store_(std::move(store)),
-      parts_(std::move(parts)),
-      profile_(std::move(profile)),
-      stop_(std::move(stop)) {}
+}  // namespace
 
 std::optional<Instant> KeepFresh::due_at(const Credential& row, Seconds lead) {
   if (!row.expires_at) return std::nullopt;
-  const Instant due = *row.expires_at - lead - head_start(row, lead);
-  if (row.origin == Origin::import || !row.obtained_at) return due;
-  return std::max(due, *row.obtained_at + (*row.expires_at - *row.obtained_at) / 2);
+  return not_before_half_life(row, *row.expires_at - lead - head_start(row, lead));
 }
 
 Seconds KeepFresh::lead_of(const Credential& row) const {
@@ -60,9 +57,25 @@ Milliseconds KeepFresh::longest_head_start() const {
   return longest;
 }
 
-std::optional<Instant> KeepFresh::turn_of(const Credential& row) const {
+// What the store has indexed as due, and what is wanted.
+Result<std::vector<Credential>> KeepFresh::candidates(Instant by, const Wanted& wanted) const {
+  auto rows = store_.list({{}, options_.profile, false, by + longest_head_start()});
+  if (!rows) return rows;
+  for (const auto& entry : wanted) {
+    const auto is_it = [&](const Credential& row) { return row.uid == entry.first; };
+    if (entry.second > by || std::any_of(rows->begin(), rows->end(), is_it)) continue;
+    if (auto row = store_.find(entry.first)) rows->push_back(*std::move(row));  // else: removed
+  }
+  return rows;
+}
+
+std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& wanted) const {
   if (!may_be_sent(row)) return std::nullopt;
-  const auto due = due_at(row, lead_of(row));
+  auto due = due_at(row, lead_of(row));
+  if (const auto found = wanted.find(row.uid); found != wanted.end()) {
+    const Instant earlier = not_before_half_life(row, found->second);
+    due = due ? std::min(*due, earlier) : earlier;
+  }
   const auto failure = failures_.find(row.uid);
   if (!due || failure == failures_.end() || failure->second.generation != row.generation) {
     return due;
@@ -74,7 +87,7 @@ Renewal KeepFresh::renew(const Credential& row) const {
   Renewal renewal{row, std::nullopt, {}, {}};
   const auto users = store_.profiles_of(row.uid);
   RotateRequest request;
-  request.profile = !profile_.empty()          ? profile_
+  request.profile = !options_.profile.empty()  ? options_.profile
                     : users && !users->empty() ? users->front()
                                                : "default";
   request.force = true;
@@ -108,10 +121,16 @@ Result<FreshPass> KeepFresh::pass() {
   const Instant now = store_.now();
   FreshPass out;
   out.next_at = now + kLongestNap;
-  const auto soon = store_.list({{}, profile_, false, out.next_at + longest_head_start()});
+  Wanted wanted;
+  if (options_.wanted) {
+    auto asked = options_.wanted();
+    if (!asked) return fail(asked.error());
+    wanted = *std::move(asked);
+  }
+  const auto soon = candidates(out.next_at, wanted);
   if (!soon) return fail(soon.error());
   for (const Credential& row : *soon) {
-    const auto turn = turn_of(row);
+    const auto turn = turn_of(row, wanted);
     if (turn && *turn <= now) out.renewals.push_back({row, std::nullopt, {}, {}});
     if (turn && *turn > now) out.next_at = std::min(out.next_at, *turn);
   }
@@ -121,7 +140,7 @@ Result<FreshPass> KeepFresh::pass() {
   for (std::size_t i = 0; i < std::min(kAtOnce, out.renewals.size()); ++i) {
     threads.emplace_back([&] {
       for (std::size_t at = next++; at < out.renewals.size(); at = next++) {
-        if (stop_ && stop_()) return;
+        if (options_.stop && options_.stop()) return;
         out.renewals[at] = renew(out.renewals[at].row);
       }
     });
@@ -132,7 +151,8 @@ Result<FreshPass> KeepFresh::pass() {
   });
   for (const Renewal& renewal : out.renewals) {
     remember(renewal);
-    const auto turn = renewal.now ? turn_of(*renewal.now) : turn_of(renewal.row);
+    // What was wanted of the old token is not wanted of the new one.
+    const auto turn = renewal.now ? turn_of(*renewal.now, {}) : turn_of(renewal.row, wanted);
     if (turn) out.next_at = std::min(out.next_at, *turn);
   }
   return out;

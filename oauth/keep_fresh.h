@@ -30,11 +30,19 @@ struct FreshPass {
   Instant next_at{};  // when to look again; never more than five minutes away
 };
 
+struct KeepFreshOptions {
+  std::string profile = {};  // only its credentials; empty: all
+  // Asked before each grant, from several threads; the refreshes under way are finished all the
+  // same.
+  std::function<bool()> stop = {};
+  // Grants that somebody needs fresh earlier than their provider's lead says, asked in each pass.
+  std::function<Result<std::map<Uid, Instant>>()> wanted = {};
+};
+
 class KeepFresh {
  public:
-  // `profile`: only its credentials; empty: all. `stop` is asked before each grant and may be
-  // called from several threads; the refreshes under way are finished all the same.
-  KeepFresh(Store store, BearerParts parts, std::string profile, std::function<bool()> stop = {});
+  KeepFresh(Store store, BearerParts parts, KeepFreshOptions options = {})
+      : store_(std::move(store)), parts_(std::move(parts)), options_(std::move(options)) {}
 
   // Refreshes what is due now. What has failed is tried again after a minute, two, four, … an hour.
   Result<FreshPass> pass();
@@ -51,14 +59,15 @@ class KeepFresh {
   };
   Seconds lead_of(const Credential& row) const;
   Milliseconds longest_head_start() const;
-  std::optional<Instant> turn_of(const Credential& row) const;
+  using Wanted = std::map<Uid, Instant>;
+  Result<std::vector<Credential>> candidates(Instant by, const Wanted& wanted) const;
+  std::optional<Instant> turn_of(const Credential& row, const Wanted& wanted) const;
   Renewal renew(const Credential& row) const;
   void remember(const Renewal& renewal);
 
   Store store_;
   BearerParts parts_;
-  std::string profile_;
-  std::function<bool()> stop_;
+  KeepFreshOptions options_;
   std::map<Uid, Failure> failures_;
 };
 

@@ -46,7 +46,7 @@ TEST_F(DeviceLogin, WithoutAnIntervalItAsksEveryFiveSeconds) {
     events_.clear();
     portal::Fault fault;
     fault.endpoint = portal::Endpoint::kDevice;
-    fault.merge = nlohmann::json{{"interval", nlohmann::json::parse(interval)}};
+    fault.merge["interval"] = nlohmann::json::parse(interval);
     portal_.add_fault(fault);
     approve_at(2);
     ASSERT_TRUE(device()) << interval;
@@ -204,7 +204,7 @@ TEST_F(DeviceLogin, StartingThatIsRefusedEndsAtOnce) {
 TEST_F(DeviceLogin, StartingNamesWhatTheAnswerLacks) {
   portal::Fault fault;
   fault.endpoint = portal::Endpoint::kDevice;
-  fault.merge = {{"device_code", nullptr}};
+  fault.merge["device_code"] = nullptr;
   portal_.add_fault(fault);
   const auto session = device();
 
@@ -304,7 +304,7 @@ TEST_F(MinimaxLogin, PollsWithTheUserCodeUntilTheStatusIsSuccess) {
 TEST_F(MinimaxLogin, AnotherStateIsRefused) {
   portal::Fault fault;
   fault.endpoint = portal::Endpoint::kDevice;
-  fault.merge = {{"state", "somebody's"}};
+  fault.merge["state"] = "somebody's";
   portal_.add_fault(fault);
   const auto session = log_in(at_portal("minimax"), "minimax_user_code");
 

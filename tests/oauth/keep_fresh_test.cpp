@@ -32,7 +32,7 @@ class KeepFreshTest : public BearerTest {
     ASSERT_TRUE(open().apply(change));
   }
   KeepFresh keeper(std::function<bool()> stop = {}) {
-    return {open(), parts(), "", std::move(stop)};
+    return {open(), parts(), {.stop = std::move(stop)}};
   }
   static std::vector<std::string> labels(const FreshPass& pass) {
     std::vector<std::string> out;
@@ -133,6 +133,21 @@ TEST_F(KeepFreshTest, WhenToldToStopNothingNewIsBegun) {
   EXPECT_THAT(asked(), IsEmpty());
 }
 
+TEST_F(KeepFreshTest, WhatIsWantedEarlierIsTakenUpEarlierButNotBeforeHalfItsLife) {
+  const Uid uid = add_due("file", Seconds{3600});
+  const auto at_once = [&]() -> Result<std::map<Uid, Instant>> {
+    return std::map<Uid, Instant>{{uid, kStart}};
+  };
+  KeepFresh keep(open(), parts(), {.wanted = at_once});
+  answer_refresh("1", R"(,"expires_in":3600)");
+  EXPECT_THAT(labels(keep.pass().value()), ElementsAre("file"));
+  pass(Seconds{1799});
+  EXPECT_THAT(keep.pass()->renewals, IsEmpty());
+  pass(Seconds{1});
+  answer_refresh("2", R"(,"expires_in":3600)");
+  EXPECT_THAT(keep.pass()->renewals, SizeIs(1));
+}
+
 TEST_F(KeepFreshTest, OnlyTheProfilesOwnIfThereIsOne) {
   Seed seed = jwt_seed();
   seed.profile = "scout";
@@ -140,7 +155,7 @@ TEST_F(KeepFreshTest, OnlyTheProfilesOwnIfThereIsOne) {
   add(seed);
   add_due("others", Seconds{10});
   answer_refresh("1");
-  KeepFresh scouts(open(), parts(), "scout");
+  KeepFresh scouts(open(), parts(), {.profile = "scout"});
 
   EXPECT_THAT(labels(scouts.pass().value()), ElementsAre("personal"));
 }

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "migrate/projection.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/projections.h"
 #include "tools/render/duration.h"
 #include "tools/render/freshness.h"
 #include "tools/render/json.h"
@@ -28,6 +30,10 @@ again after a minute, then two, up to an hour. Dead and held credentials are lef
 alone, those that are cooling down are not. Agent keys are minted when somebody
 asks for one. With --profile only what that profile may use.
 
+With --project the files that were cut over are looked after too: their access
+tokens are replaced so early that their tools never find one within their own
+skew, and what a tool did to a file is put right or warned of.
+
 It warns of credentials that need a login, and of sessions that end within a day
 whatever is refreshed.
 
@@ -37,11 +43,13 @@ Exit codes
 
 Examples
   authdb keep-fresh --once --quiet
+  authdb keep-fresh --project
   systemctl --user enable --now authdb-keep-fresh.timer
 )man";
 
 struct Options {
   bool once = false;
+  bool project = false;
 };
 
 std::string name_of(const Credential& row) {
@@ -58,6 +66,31 @@ Result<QueryRows> wanting(Context& context, const Store& store) {
   return store.query("SELECT * FROM freshness WHERE " + where + " ORDER BY provider, label, uid");
 }
 
+// When the tokens in other tools' files must be replaced.
+Result<std::map<Uid, Instant>> wanted_by_files(const Store& store) {
+  const auto due = migrate::projections_due(store);
+  if (!due) return fail(due.error());
+  std::map<Uid, Instant> wanted;
+  for (const auto& one : *due) wanted.emplace(one.uid, one.at);
+  return wanted;
+}
+
+// Brings the files up to date; what is wrong with one is a warning.
+void look_after_files(Context& context, Store& store, std::vector<std::string>& warnings) {
+  constexpr Milliseconds kLockWait{25'000};  // a tool's own refresh, under its lock
+  const auto done = migrate::project_all(store, kLockWait);
+  if (!done) {
+    warnings.push_back(done.error().message);
+    return;
+  }
+  for (const auto& file : *done) {
+    if (!file.warning.empty()) warnings.push_back(printable(file.warning));
+    if (file.written && !context.globals.json) {
+      context.out << "Updated " << printable(file.path) << '\n';
+    }
+  }
+}
+
 // One pass and what it leads to.
 struct Round {
   oauth::FreshPass pass;
@@ -65,10 +98,16 @@ struct Round {
   bool needs_login = false;
 };
 
-Result<Round> do_round(Context& context, const Store& store, oauth::KeepFresh& keeper) {
+Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
+                       const Options& options) {
   auto pass = keeper.pass();
   if (!pass) return fail(pass.error());
   Round round{*std::move(pass), {}, false};
+  if (options.project) {
+    look_after_files(context, store, round.warnings);
+  } else if (!round.pass.renewals.empty()) {
+    update_projections(context, store);
+  }
   const auto rows = wanting(context, store);
   if (!rows) return fail(rows.error());
   for (std::size_t i = 0; i < rows->rows.size(); ++i) {
@@ -144,18 +183,19 @@ int verdict(const Round& round) {
 
 Result<int> run(Context& context, const Options& options) {
   StopSignals stop;
-  const auto store = open_store(context, OpenMode::use);
+  auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
   const auto profile = context.chosen_profile();
   if (profile) {
     if (auto known = check_profile(*store, *profile); !known) return fail(known.error());
   }
   context.registry();  // read before several threads ask for it
-  oauth::KeepFresh keeper(*store, context.bearer_parts(), profile.value_or(""),
-                          [] { return StopSignals::arrived(); });
+  oauth::KeepFreshOptions keep{profile.value_or(""), [] { return StopSignals::arrived(); }, {}};
+  if (options.project) keep.wanted = [&store] { return wanted_by_files(*store); };
+  oauth::KeepFresh keeper(*store, context.bearer_parts(), std::move(keep));
   std::vector<std::string> said;
   for (;;) {
-    const auto round = do_round(context, *store, keeper);
+    const auto round = do_round(context, *store, keeper, options);
     if (!round) return fail(round.error());
     say(context, *round, said);
     if (options.once) return verdict(*round);
@@ -168,6 +208,7 @@ Result<int> run(Context& context, const Options& options) {
 Run declare(Arguments& arguments) {
   auto options = std::make_shared<Options>();
   arguments.flag("--once", options->once, "do what is due now, and end");
+  arguments.flag("--project", options->project, "look after the files that were cut over, too");
   return [options](Context& context) { return run(context, *options); };
 }
 
