@@ -56,8 +56,8 @@ TEST_F(DispatchTest, AnUnknownCommandNamesTheNearest) {
 }
 
 TEST_F(DispatchTest, WhatComesLaterIsNotOfferedYet) {
-  for (const auto* verb : {"login", "undo", "export", "exec", "backup", "restore", "doctor", "key",
-                           "upgrade", "completion", "keep-fresh"}) {
+  for (const auto* verb :
+       {"undo", "export", "exec", "backup", "restore", "doctor", "key", "upgrade", "completion"}) {
     EXPECT_EQ(run({verb}).status, 2) << verb;
     EXPECT_THAT(run({"--help"}).out, Not(HasSubstr("\n  " + std::string(verb) + " "))) << verb;
   }
