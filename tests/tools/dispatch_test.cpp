@@ -57,7 +57,7 @@ TEST_F(DispatchTest, AnUnknownCommandNamesTheNearest) {
 
 TEST_F(DispatchTest, WhatComesLaterIsNotOfferedYet) {
   for (const auto* verb :
-       {"login", "undo", "export", "exec", "upgrade", "completion", "keep-fresh"}) {
+       {"undo", "export", "exec", "backup", "restore", "doctor", "key", "upgrade", "completion"}) {
     EXPECT_EQ(run({verb}).status, 2) << verb;
     EXPECT_THAT(run({"--help"}).out, Not(HasSubstr("\n  " + std::string(verb) + " "))) << verb;
   }
