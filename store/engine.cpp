@@ -67,7 +67,7 @@ Result<Sealer> load_sealer(View& view, const StoreOptions& options,
 
 }  // namespace
 
-std::string boot_id() {
+std::string kernel_boot_id() {
   static const std::string id = read_boot_id();
   return id;
 }

@@ -23,6 +23,8 @@ inline constexpr std::string_view kExtraColumn = "credential.extra";
 inline constexpr std::string_view kStateColumn = "provider_state.extra";
 inline constexpr std::string_view kReceiptColumn = "import_receipt.unknown";
 
+std::string kernel_boot_id();
+
 struct Engine {
   StoreOptions options;
   sqlite::StoreFiles files;
@@ -69,6 +71,9 @@ struct Engine {
   std::optional<Instant> due_at(const Identity& identity, std::optional<Instant> obtained_at,
                                 std::optional<Instant> expires_at, Origin origin) const;
 
+  std::string boot_id() const {
+    return options.boot_id.empty() ? kernel_boot_id() : options.boot_id;
+  }
   Attempt new_attempt(AttemptKind kind, const std::string& profile) const;
   Holder self() const;
   // usage if the store was opened to look.
@@ -123,8 +128,7 @@ T value_or_throw(Result<T> result) {
 // Says a credential the way people know it: `"label" (provider, uid)`.
 std::string name_of(const Credential& row);
 
-// Who a machine and a process are, for the ledger and for those who wait.
-std::string boot_id();
+// Who this process is, for the ledger and for those who wait.
 std::string host_name();
 std::string process_name();
 

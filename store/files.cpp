@@ -29,6 +29,8 @@ Error file_error(std::string_view what, const fs::path& path, int error) {
                      error == ENFILE || error == EIO;
   std::string hint;
   if (error == ENOSPC || error == EDQUOT) hint = "Free space on that file system, then try again.";
+  if (error == EIO)
+    hint = "The device fails: see the kernel's log (dmesg), and save what is there.";
   if (error == EROFS) hint = "The file system is mounted read-only.";
   if (error == EMFILE || error == ENFILE) hint = "Too many open files: raise `ulimit -n`.";
   if (error == EACCES || error == EPERM) hint = "Run it as the owner of the store.";

@@ -290,6 +290,11 @@ Result<Journal> Journal::acquire(const fs::path& directory, const std::string& s
   Journal journal(std::move(**lock));
   journal.path_ = path;
   if (auto loaded = journal.load(store_id, uid, path); !loaded) return fail(loaded.error());
+  if (journal.record_.number == 0) {
+    // Whoever made it may have died before its name was durable.
+    if (auto synced = sync_directory(path.parent_path()); !synced) return fail(synced.error());
+    if (auto synced = sync_directory(directory); !synced) return fail(synced.error());
+  }
   journal.write_holder(self);
   return journal;
 }
@@ -373,12 +378,12 @@ void Journal::load_mark(off_t file_size) {
     return;
   }
   const bool blank = disk.number == 0 && disk.mark == 0 && disk.checksum == Checksum{};
-  if (!blank && (disk.checksum != own_checksum(disk) || disk.mark < 1 || disk.mark > 2)) {
+  if (!blank && (disk.checksum != own_checksum(disk) || disk.mark > 2)) {
     mark_ = JournalMark::damaged;
   } else if (!blank && disk.number == record_.number) {
     mark_ = static_cast<JournalMark>(disk.mark);
   } else if (disk.number > record_.number) {
-    // The intent it belongs to is lost; only a resolved one can be forgotten.
+    // The record it belongs to is lost; only a resolved one can be forgotten.
     mark_ = disk.mark == static_cast<std::uint64_t>(JournalMark::resolved) ? JournalMark::none
                                                                            : JournalMark::damaged;
     record_.number = disk.number;
@@ -415,6 +420,9 @@ Result<void> Journal::write_record(JournalRecord record, bool durable) {
   const off_t at = payload_at(slot, record.payload.size());
   int error = write_all(fd(), as_text(record.payload), at);
   if (error == 0) error = write_all(fd(), as_text(bytes_of(disk)), slot_at(slot));
+  if (error == 0 && record.state == JournalState::intent) {
+    error = write_mark(record.number, JournalMark::none);
+  }
   if (error == 0 && durable && ::fdatasync(fd()) != 0) error = errno;
   if (error != 0) return fail(file_error("cannot write", path_, error));
   if (record.state == JournalState::settled) {
@@ -442,18 +450,22 @@ void Journal::write_settled(JournalRecord settled) {
   (void)write_record(std::move(settled), /*durable=*/false);  // the answer before it says the same
 }
 
-bool Journal::write_sent() {
-  DiskMark disk{record_.number, static_cast<std::uint64_t>(JournalMark::sent), {}};
+int Journal::write_mark(std::uint64_t number, JournalMark mark) {
+  DiskMark disk{number, static_cast<std::uint64_t>(mark), {}};
   disk.checksum = own_checksum(disk);
-  if (!is_ours() || write_all(fd(), as_text(bytes_of(disk)), kMarkAt) != 0) return false;
+  return is_ours() ? write_all(fd(), as_text(bytes_of(disk)), kMarkAt) : EPERM;
+}
+
+Result<void> Journal::write_sent() {
+  if (const int error = write_mark(record_.number, JournalMark::sent)) {
+    return fail(file_error("cannot write", path_, error));
+  }
   mark_ = JournalMark::sent;
-  return true;
+  return {};
 }
 
 void Journal::write_resolved() {
-  DiskMark disk{record_.number, static_cast<std::uint64_t>(JournalMark::resolved), {}};
-  disk.checksum = own_checksum(disk);
-  if (is_ours()) (void)write_all(fd(), as_text(bytes_of(disk)), kMarkAt);
+  (void)write_mark(record_.number, JournalMark::resolved);
   mark_ = JournalMark::resolved;
 }
 

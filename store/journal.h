@@ -8,16 +8,16 @@
 // new magic.
 //        0  head    magic, store id, uid, checksum            written once
 //      512  holder  who has the lock, for the message of those who wait; no part in recovery
-//     1024  mark    {attempt, sent | resolved, checksum}      written in place
+//     1024  mark    {attempt, none | sent | resolved, checksum}   written in place
 //     2048  spent   256 x {hash, generation, check}           hashes of the last spent tokens
 //    12288  slot A  one record: header, then a sealed payload
 //    22528  slot B  the other one
 //    32768  payloads too long for a slot, 1 MiB + 64 KiB for each slot
 //
 // An attempt's records never go into the slot of the newest settled grant, however many attempts
-// fail: it is what tells that a database was put back. Should a torn write cost an attempt's own
-// record, the mark still says that its token was sent. Records have increasing numbers; the newest
-// with a right checksum counts.
+// fail: it is what tells that a database was put back. An answer is written over its own intent;
+// should a power cut tear that write, the mark, which was synced with the intent, still says that
+// there was one. Records have increasing numbers; the newest with a right checksum counts.
 //
 // Thread safety: none; the object is the lock.
 #pragma once
@@ -121,7 +121,7 @@ class Journal {
   Result<void> write_intent(JournalRecord intent);
   // Step 5, before the first byte. Survives this process, which is all it must: after a power cut
   // the intent's boot id is another one.
-  bool write_sent();
+  Result<void> write_sent();
   // The token that the newest intent names is unspent after all.
   void write_resolved();
   // Step 6. Durable on return.
@@ -154,6 +154,7 @@ class Journal {
   void write_holder(const Holder& self);
   Result<void> write_record(JournalRecord record, bool durable);
   Result<void> replace(const Secret& image);
+  int write_mark(std::uint64_t number, JournalMark mark);  // 0, or errno
   int slot_for(JournalState state) const;
 
   std::optional<FileLock> lock_;

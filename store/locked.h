@@ -77,7 +77,7 @@ std::optional<Instant> next_replay(const Locked& locked, const LostAttempts& los
 // An answer that could be written neither to its journal nor to the database: the last resort is a
 // sealed file in $XDG_RUNTIME_DIR/authdb, which recovery reads too.
 bool write_rescue(Locked& locked, const JournalRecord& answered);
-std::optional<JournalRecord> read_rescue(Locked& locked);
+std::optional<JournalRecord> read_rescue(Locked& locked);  // throws if there is one, unreadable
 void remove_rescue(Locked& locked);
 
 // What a journal's sealed payload is bound to.

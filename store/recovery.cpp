@@ -79,18 +79,20 @@ void adopt_from_journal(Locked& locked, const JournalRecord& settled) {
                                     ": took the newer tokens from the journal");
 }
 
-bool left_our_machine(const JournalRecord& record, JournalMark mark) {
+bool left_our_machine(const Locked& locked) {
+  const JournalRecord& record = locked.journal.record();
+  const JournalMark mark = locked.journal.mark();
   if (mark == JournalMark::sent || mark == JournalMark::damaged) return true;
   // After a power cut the mark may be missing though the request was made.
   return mark == JournalMark::none && record.state == JournalState::intent &&
-         record.boot_id != boot_id();
+         record.boot_id != locked.engine.boot_id();
 }
 
 // Sent, and never answered; or damaged, which has to be taken for that.
 void handle_unanswered(Locked& locked) {
   const JournalRecord& record = locked.journal.record();
   const Credential& row = locked.held.row;
-  if (!left_our_machine(record, locked.journal.mark()) || !row.refresh_hash) return;
+  if (!left_our_machine(locked) || !row.refresh_hash) return;
   if (record.state == JournalState::intent && record.hash != *row.refresh_hash) {
     locked.journal
         .write_resolved();  // another grant stands in the row since; that token is history

@@ -34,6 +34,11 @@ Secret as_secret(const std::vector<unsigned char>& bytes) {
   return Secret(std::vector<char>(bytes.begin(), bytes.end()));
 }
 
+std::optional<JournalRecord> decoded(const Secret& bytes) {
+  const auto text = bytes.reveal();
+  return Journal::decode({reinterpret_cast<const unsigned char*>(text.data()), text.size()});
+}
+
 }  // namespace
 
 std::vector<fs::path> rescue_files(const std::string& store_id) {
@@ -65,9 +70,7 @@ std::vector<fs::path> rescue_files(const std::string& store_id, const Uid& uid) 
 std::optional<JournalRecord> read_rescue_file(const fs::path& path) {
   if (!check_private(path)) return std::nullopt;
   const auto bytes = read_file(path, kLargestRescue);
-  if (!bytes) return std::nullopt;
-  const auto text = bytes->reveal();
-  return Journal::decode({reinterpret_cast<const unsigned char*>(text.data()), text.size()});
+  return bytes ? decoded(*bytes) : std::nullopt;
 }
 
 Result<void> replace_rescue_file(const fs::path& path, const JournalRecord& record) {
@@ -88,7 +91,9 @@ bool write_rescue(Locked& locked, const JournalRecord& answered) {
 std::optional<JournalRecord> read_rescue(Locked& locked) {
   const fs::path path = rescue_path(locked);
   if (path.empty() || ::access(path.c_str(), F_OK) != 0) return std::nullopt;
-  return read_rescue_file(path);
+  if (!check_private(path)) return std::nullopt;
+  // It is there and ours: going on without it could send a token whose successor is in it.
+  return decoded(value_or_throw(read_file(path, kLargestRescue)));
 }
 
 void remove_rescue(Locked& locked) {

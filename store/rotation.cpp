@@ -31,6 +31,7 @@ struct Sending {
   TokenEndpoint& endpoint;
   SentToken token;
   Attempt attempt;
+  std::optional<Error> unmarked;  // why the request was not allowed to begin
 };
 
 // ---- step 3: is there any need, and may it be sent ---------------------------------------------
@@ -121,9 +122,14 @@ Result<void> write_intent(Sending& s) {
 
 Answer post(Sending& s) {
   const Secret& token = s.locked.held.refresh_token;
+  const auto mark = [&] {
+    const auto marked = s.locked.journal.write_sent();
+    if (!marked) s.unmarked = marked.error();
+    return marked.has_value();
+  };
   Answer answer;
   try {
-    answer = s.endpoint.send(token, [&] { return s.locked.journal.write_sent(); });
+    answer = s.endpoint.send(token, mark);
   } catch (const std::exception& error) {  // how far it came is what the mark says
     answer.failure = "the request was given up: " + scrub(error.what(), {&token});
   }
@@ -181,7 +187,7 @@ Rotated serve_unsettled(Sending& s, const Grant& grant, bool journalled,
   if (journalled) {
     rotated.warning = "the new token of " + name_of(s.locked.held.row) +
                       " is safe in its journal, but the database could not be written (" +
-                      why.message + "); the next use settles it";
+                      why.message + "); the next refresh settles it";
   } else if (write_rescue(s.locked, answered)) {
     rotated.warning =
         "neither journal nor database could be written (" + why.message + "); the new token of " +
@@ -272,12 +278,14 @@ Result<Rotated> give_up_unspent(Sending& s, const Judgement& judgement, Outcome 
 }
 
 Result<Rotated> give_up_not_sent(Sending& s, const Answer& answer) {
-  return give_up_unspent(s, s.endpoint.judge(answer), Outcome::not_sent);
+  auto given_up = give_up_unspent(s, s.endpoint.judge(answer), Outcome::not_sent);
+  if (s.unmarked) return fail(*s.unmarked);
+  return given_up;
 }
 
 Sending prepare(Locked& locked, const RotateRequest& request, TokenEndpoint& endpoint) {
   const Credential& row = locked.held.row;
-  Sending s{locked, request, endpoint, {*row.refresh_hash, row.family, row.generation}, {}};
+  Sending s{locked, request, endpoint, {*row.refresh_hash, row.family, row.generation}, {}, {}};
   s.attempt = locked.engine.new_attempt(AttemptKind::refresh, request.profile);
   s.attempt.refresh_hash = row.refresh_hash;
   s.attempt.family = row.family;

@@ -145,7 +145,7 @@ void journal_the_row(Locked& locked, const std::optional<TokenHash>& predecessor
   record.generation = held.row.generation;
   record.hash = held.row.refresh_hash.value_or(TokenHash{});
   record.predecessor = predecessor.value_or(TokenHash{});
-  record.boot_id = boot_id();
+  record.boot_id = locked.engine.boot_id();
   record.started_at = locked.engine.now();
   record.payload = locked.engine.seal(pack(held.row.identity, grant), locked.uid(), kGrantColumn,
                                       held.row.generation);

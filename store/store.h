@@ -9,7 +9,8 @@
 //
 // Errors common to all: refused (damaged, foreign, wrong key, wrong permissions), busy (a lock was
 // not had by the deadline), unexpected (SQLite or the file system failed). An error means that
-// nothing was changed, unless the function says otherwise.
+// nothing was changed, unless the function says otherwise; a commit that fails may have been
+// written all the same, and its error says so.
 #pragma once
 
 #include <filesystem>
@@ -50,6 +51,9 @@ struct StoreOptions {
   EndpointFor endpoint_for = {};   // without it nothing can be rotated, and due times use 120 s
   Logger log = {};                 // silent
   Milliseconds lock_wait{30'000};  // for each lock; on the steady clock, which stands in suspend
+  // Which run of the machine this is: an attempt that another one left half done may have been sent
+  // though its journal does not say so. Empty: the kernel's.
+  std::string boot_id = {};
   // Called before the steps of a rotation that must not be cut short; what it returns is kept until
   // they are over, and must not throw when it goes. The command defers its signals here.
   std::function<std::shared_ptr<void>()> shield = {};

@@ -24,6 +24,10 @@ namespace authdb::sqlite {
 // believe it has the locks of its parent's. Therefore fork() waits until no thread is at work in a
 // pool, which takes a statement or a commit and never a request, and closes what is idle: the child
 // begins with nothing of its parent's.
+//
+// A connection that is alone with the file is not kept, or everybody else would be kept out for as
+// long as this process lives, long after the disk has space again; and a thread that has one gets
+// it once more when it asks for another, which would wait for the first for ever.
 class ConnectionPool {
  public:
   ConnectionPool(StoreFiles files, Access access, Clock clock);
@@ -32,6 +36,10 @@ class ConnectionPool {
   ConnectionPool& operator=(const ConnectionPool&) = delete;
 
   Lease borrow() {
+    if (t_alone.connection != nullptr && t_alone.pool == this) {
+      ++t_alone.leases;
+      return Lease(t_alone.connection, ConnectionReturn{this, fork_epoch()});
+    }
     std::unique_ptr<Connection> connection;
     {
       // Who begins stands behind a fork() that waits; who is at work already must not.
@@ -51,13 +59,21 @@ class ConnectionPool {
       returned();
       throw;
     }
+    if (connection->alone()) t_alone = {this, connection.get(), 1};
     return Lease(connection.release(), ConnectionReturn{this, fork_epoch()});
   }
 
   void take_back(std::unique_ptr<Connection> connection, const ConnectionReturn& how) {
+    if (connection.get() == t_alone.connection) {
+      if (--t_alone.leases > 0) {
+        (void)connection.release();
+        return;
+      }
+      t_alone = {};
+    }
     if (how.epoch != fork_epoch()) {
       (void)connection.release();  // the parent's: SQLite allows neither its use nor its closing
-    } else if (how.poisoned) {
+    } else if (how.poisoned || connection->alone()) {
       connection.reset();
     } else {
       const std::lock_guard guard(mutex_);
@@ -88,6 +104,14 @@ class ConnectionPool {
     if (--at_work_ == 0) none_at_work_.notify_all();
   }
 
+  // A connection of this thread that is alone with its file, and how often it is lent.
+  struct Alone {
+    ConnectionPool* pool = nullptr;
+    Connection* connection = nullptr;
+    int leases = 0;
+  };
+
+  static thread_local Alone t_alone;
   static thread_local int t_at_work;  // leases of this thread, over all pools
   StoreFiles files_;
   Access access_;
@@ -99,6 +123,7 @@ class ConnectionPool {
   std::vector<std::unique_ptr<Connection>> idle_;
 };
 
+thread_local ConnectionPool::Alone ConnectionPool::t_alone;
 thread_local int ConnectionPool::t_at_work = 0;
 
 namespace {
@@ -199,14 +224,7 @@ class SqliteBackend final : public Backend {
  public:
   SqliteBackend(const StoreFiles& files, Access access, Clock clock)
       : clock_(clock), pool_(files, access, std::move(clock)) {
-    std::int64_t minor = 0;
-    try {
-      const Lease connection = pool_.borrow();
-      check_content(*connection, files);
-      minor = schema_minor(*connection);
-    } catch (const SQLite::Exception& error) {
-      throw_backend_error(error, "opening " + files.database.string());
-    }
+    const std::int64_t minor = look_at_content(files);
     if (access == Access::write && minor < kSchemaMinor) bring_up(minor);
   }
 
@@ -230,6 +248,17 @@ class SqliteBackend final : public Backend {
   const std::string& store_id() const override { return pool_.files().store_id; }
 
  private:
+  // Returns the schema's minor version.
+  std::int64_t look_at_content(const StoreFiles& files) {
+    const Lease connection = pool_.borrow();
+    try {
+      check_content(*connection, files);
+      return schema_minor(*connection);
+    } catch (const SQLite::Exception& error) {
+      connection->fail(error, "cannot open");
+    }
+  }
+
   // Older programs keep working with what a minor step adds, and this one does without it: where it
   // cannot be had (a full disk) that is no reason to refuse a token.
   void bring_up(std::int64_t minor) {

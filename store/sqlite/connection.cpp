@@ -1,8 +1,13 @@
 #include "store/sqlite/connection.h"
 
 #include <sqlite3.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+
+#include "store/files.h"
 
 namespace authdb::sqlite {
 namespace {
@@ -12,43 +17,100 @@ namespace fs = std::filesystem;
 constexpr int kBusyTimeoutMs = 10'000;  // a backstop: the write gate keeps writers from meeting
 constexpr std::int64_t kJulianEpochMs = 210'866'760'000'000;  // 1970-01-01 in SQLite's julian ms
 
-Error explain(int code, const std::string& text) {
+bool is_about_space(int cause) {
+  return cause == ENOSPC || cause == EDQUOT || cause == EROFS || cause == EMFILE ||
+         cause == ENFILE || cause == EIO;
+}
+
+Error explain(int code, const std::string& what, const fs::path& path, const std::string& text,
+              int cause) {
+  const std::string head = what + " " + path.string() + ": ";
   const std::string tail = ": " + text;
   switch (code & 0xff) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return {
-          Errc::busy, "the database stayed locked by another program" + tail,
+          Errc::busy, head + "the database stayed locked by another program" + tail,
           "Nothing was changed. Close whatever holds auth.db open (a shell, a viewer), try again."};
     case SQLITE_FULL:
-      return {Errc::try_later, "the disk is full" + tail, "Free space, then try again."};
+      return file_error(what, path, ENOSPC);
     case SQLITE_READONLY:
+      if (is_about_space(cause)) return file_error(what, path, cause);
+      return {Errc::try_later, head + "its log cannot be made" + tail,
+              "Free space on that file system (`df`, `df -i`) or make its directory writable."};
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-      return {Errc::try_later, "the database cannot be read or written" + tail,
+      if (is_about_space(cause)) return file_error(what, path, cause);
+      return {Errc::try_later, head + "the database cannot be read or written" + tail,
               "Check the file system that auth.db is on."};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return {Errc::refused, "the database is damaged, or no SQLite database" + tail,
+      return {Errc::refused, head + "the database is damaged, or no SQLite database" + tail,
               "Keep the file; `authdb restore FILE` makes it anew from a backup and the journals."};
     case SQLITE_CONSTRAINT:
-      return {Errc::refused, "that would break a rule of the store" + tail,
+      return {Errc::refused, head + "that would break a rule of the store" + tail,
               "Nothing was changed. A token that is current or retired cannot be added again."};
     default:
-      return {Errc::unexpected, "the database refused" + tail, ""};
+      return {Errc::unexpected, head + "the database refused" + tail, ""};
   }
+}
+
+bool on_read_only_file_system(const fs::path& path) {
+  struct statvfs volume {};
+  return ::statvfs(path.c_str(), &volume) == 0 && (volume.f_flag & ST_RDONLY) != 0;
+}
+
+// A file: URI, in which these three mean something.
+std::string uri_of(const fs::path& path) {
+  std::string uri = "file:";
+  for (const char c : path.string()) {
+    if (c == '%') {
+      uri += "%25";
+    } else if (c == '?') {
+      uri += "%3f";
+    } else if (c == '#') {
+      uri += "%23";
+    } else {
+      uri += c;
+    }
+  }
+  return uri;
+}
+
+// Whether it may be for want of the memory that connections share, and not for want of descriptors:
+// of those the next try has no more, and it would keep everybody else out.
+bool lacks_shared_memory(int code, int cause) {
+  if (cause == EMFILE || cause == ENFILE) return false;
+  return code == SQLITE_IOERR_SHMSIZE || code == SQLITE_IOERR_SHMOPEN ||
+         code == SQLITE_IOERR_SHMMAP || (code & 0xff) == SQLITE_CANTOPEN || code == SQLITE_FULL;
 }
 
 }  // namespace
 
-void throw_backend_error(const SQLite::Exception& error, std::string_view doing) {
-  Error ours = explain(error.getErrorCode(), error.what());
-  ours.message = std::string(doing) + ": " + ours.message;
-  throw BackendError{std::move(ours)};
+void throw_backend_error(const SQLite::Exception& error, std::string_view doing,
+                         const fs::path& path, int cause) {
+  throw BackendError{explain(error.getErrorCode(), std::string(doing), path, error.what(), cause)};
 }
 
 struct ClockVfs::Vfs : sqlite3_vfs {
+  std::string name;
   Clock clock;
+
+  // The copy keeps the original's pAppData: its functions find what they need through whichever vfs
+  // they are called with.
+  Vfs(const char* original, Clock the_clock)
+      : sqlite3_vfs(*sqlite3_vfs_find(original)), clock(std::move(the_clock)) {
+    static std::atomic<int> count{0};
+    name = "authdb-" + std::to_string(count.fetch_add(1));
+    zName = name.c_str();
+    pNext = nullptr;
+    xCurrentTime = now_in_days;
+    xCurrentTimeInt64 = now;
+    sqlite3_vfs_register(this, /*makeDflt=*/0);
+  }
+  ~Vfs() { sqlite3_vfs_unregister(this); }
+  Vfs(const Vfs&) = delete;
+  Vfs& operator=(const Vfs&) = delete;
 
   // Called from C, which no exception of the caller's clock may cross; and SQLite takes a failure
   // for a time that is unknown, by which everything would be fresh.
@@ -69,21 +131,14 @@ struct ClockVfs::Vfs : sqlite3_vfs {
   }
 };
 
-ClockVfs::ClockVfs(Clock clock) : vfs_(std::make_unique<Vfs>()) {
-  static std::atomic<int> count{0};
-  name_ = "authdb-" + std::to_string(count.fetch_add(1));
-  // The copy keeps the default's pAppData: its functions find what they need through whichever vfs
-  // they are called with.
-  static_cast<sqlite3_vfs&>(*vfs_) = *sqlite3_vfs_find(nullptr);
-  vfs_->zName = name_.c_str();
-  vfs_->pNext = nullptr;
-  vfs_->clock = std::move(clock);
-  vfs_->xCurrentTime = Vfs::now_in_days;
-  vfs_->xCurrentTimeInt64 = Vfs::now;
-  sqlite3_vfs_register(vfs_.get(), /*makeDflt=*/0);
-}
+ClockVfs::ClockVfs(Clock clock)
+    : vfs_(std::make_unique<Vfs>(nullptr, clock)),
+      without_locks_(std::make_unique<Vfs>("unix-none", clock)) {}
 
-ClockVfs::~ClockVfs() { sqlite3_vfs_unregister(vfs_.get()); }
+ClockVfs::~ClockVfs() = default;
+
+const char* ClockVfs::name() const { return vfs_->name.c_str(); }
+const char* ClockVfs::name_without_locks() const { return without_locks_->name.c_str(); }
 
 Borrowed::~Borrowed() {
   if (statement_ == nullptr) return;
@@ -94,41 +149,58 @@ Borrowed::~Borrowed() {
   }
 }
 
-Connection::Connection(const fs::path& path, Access access, const ClockVfs& vfs) {
+Connection::Connection(const fs::path& path, Access access, const ClockVfs& vfs) : path_(path) {
   const int flags = access == Access::read ? SQLite::OPEN_READONLY : SQLite::OPEN_READWRITE;
   try {
-    open(path, flags | SQLite::OPEN_NOMUTEX, vfs, /*exclusive=*/false);
+    open(path.string(), flags, vfs.name());
   } catch (const SQLite::Exception& error) {
-    // The first opener of a closed WAL database re-creates the shared memory file, which a full
-    // disk does not allow. Nobody else is attached then, so it can do without.
-    const int code = error.getExtendedErrorCode();
-    if (code != SQLITE_IOERR_SHMSIZE && code != SQLITE_IOERR_SHMOPEN && code != SQLITE_CANTOPEN &&
-        code != SQLITE_FULL) {
-      throw_backend_error(error, "opening " + path.string());
-    }
+    cause_ = db_ ? sqlite3_system_errno(db_->getHandle()) : 0;
+    if (!lacks_shared_memory(error.getExtendedErrorCode(), cause_)) fail(error, "cannot open");
     try {
-      open(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, vfs, /*exclusive=*/true);
-    } catch (const SQLite::Exception& again) {
-      throw_backend_error(again, "opening " + path.string());
+      open_alone(vfs);
+    } catch (const SQLite::Exception&) {
+      throw_backend_error(error, "cannot open", path, cause_);  // the first one says why
     }
   }
 }
 
-void Connection::open(const fs::path& path, int flags, const ClockVfs& vfs, bool exclusive) {
+// Without a log the file is all there is, and its content is read as something that never changes:
+// whoever wants to change it begins with a log. With one, the memory that others would share is on
+// the heap; that takes the file for this connection alone, but where nobody can write, where locks
+// cannot be had either.
+void Connection::open_alone(const ClockVfs& vfs) {
+  alone_ = true;
+  const bool read_only = on_read_only_file_system(path_);
+  if (read_only) cause_ = EROFS;
+  if (::access((path_.string() + "-wal").c_str(), F_OK) != 0) {
+    open(uri_of(path_) + "?immutable=1", SQLite::OPEN_READONLY | SQLite::OPEN_URI, vfs.name());
+  } else if (read_only) {
+    open(path_.string(), SQLite::OPEN_READONLY, vfs.name_without_locks());
+  } else {
+    open(path_.string(), SQLite::OPEN_READWRITE, vfs.name());
+  }
+}
+
+void Connection::open(const std::string& name, int flags, const char* vfs) {
   statements_.clear();
-  db_ = std::make_unique<SQLite::Database>(path.string(), flags, kBusyTimeoutMs, vfs.name());
+  db_ = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_NOMUTEX, kBusyTimeoutMs, vfs);
   sqlite3* const handle = db_->getHandle();
   sqlite3_extended_result_codes(handle, 1);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_FKEY, 1, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   // Who only looked leaves auth.db as it is: no checkpoint when the last one closes.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  if (exclusive) db_->exec("PRAGMA locking_mode = EXCLUSIVE");
+  if (alone_) db_->exec("PRAGMA locking_mode = EXCLUSIVE");
   // A small log keeps opening cheap: the first opener after a crash reads all of it. One that grew
   // while somebody read for long is cut back when it begins anew.
   db_->exec(
       "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 128; "
       "PRAGMA journal_size_limit = 2097152");
+}
+
+void Connection::fail(const SQLite::Exception& error, std::string_view doing) const {
+  const int latest = db_ ? sqlite3_system_errno(db_->getHandle()) : 0;
+  throw_backend_error(error, doing, path_, latest != 0 ? latest : cause_);
 }
 
 Connection::~Connection() {

@@ -24,18 +24,22 @@ class ClockVfs {
   ~ClockVfs();
   ClockVfs(const ClockVfs&) = delete;
   ClockVfs& operator=(const ClockVfs&) = delete;
-  const char* name() const { return name_.c_str(); }
+  const char* name() const;
+  // The same without file locks, for a file system that nobody can write to.
+  const char* name_without_locks() const;
 
  private:
   struct Vfs;
-  std::string name_;
   std::unique_ptr<Vfs> vfs_;
+  std::unique_ptr<Vfs> without_locks_;
 };
 
 enum class Access { read, write };
 
-// Turns SQLite's codes into ours. `doing` goes in front of the message.
-[[noreturn]] void throw_backend_error(const SQLite::Exception& error, std::string_view doing);
+// Turns SQLite's codes into ours: `doing`, as in "cannot write", and `path` go in front. `cause` is
+// the errno behind it, as sqlite3_system_errno() knows it; 0: none.
+[[noreturn]] void throw_backend_error(const SQLite::Exception& error, std::string_view doing,
+                                      const std::filesystem::path& path, int cause = 0);
 
 // A prepared statement on loan: bound and stepped by its borrower, reset and unbound on return,
 // because reset alone would leave the bindings, sealed cells among them, in memory.
@@ -52,6 +56,9 @@ class Borrowed {
   SQLite::Statement* statement_;
 };
 
+// The first opener of a closed database re-creates the memory that connections share, which neither
+// a full disk nor a read-only one allows. Nobody else is attached then, so it reads without: see
+// alone().
 class Connection {
  public:
   // Errors as BackendError: damaged, foreign, newer, full disk.
@@ -65,10 +72,19 @@ class Connection {
   void exec(const char* sql);
   SQLite::Database& database() { return *db_; }
   void note_write() { wrote_ = true; }
+  // True if it shares no memory with other connections: it keeps everybody else out of the file, or
+  // does not see what they write. To be closed as soon as it is not needed.
+  bool alone() const { return alone_; }
+  // As throw_backend_error(), for this file.
+  [[noreturn]] void fail(const SQLite::Exception& error, std::string_view doing) const;
 
  private:
-  void open(const std::filesystem::path& path, int flags, const ClockVfs& vfs, bool exclusive);
+  void open(const std::string& name, int flags, const char* vfs);
+  void open_alone(const ClockVfs& vfs);
+  std::filesystem::path path_;
   std::unique_ptr<SQLite::Database> db_;
+  bool alone_ = false;
+  int cause_ = 0;  // errno: why it is
   std::unordered_map<const char*, SQLite::Statement> statements_;
   bool wrote_ = false;
 };

@@ -38,18 +38,22 @@ fs::path resolved_path(const fs::path& path) {
   return error ? fs::absolute(path) : found;
 }
 
+// What may not be looked at is there: using it will say why.
 bool is_there(const fs::path& path) {
   struct stat st {};
-  return ::lstat(path.c_str(), &st) == 0;
+  return ::lstat(path.c_str(), &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 // A journal is auth.db.d/<two letters>/<uid>.
-bool has_journals(const fs::path& directory) {
+Result<bool> has_journals(const fs::path& directory) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.is_directory(error) && !fs::is_empty(entry.path(), error)) return true;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (!it->is_directory(error)) continue;
+    const bool empty = fs::is_empty(it->path(), error);
+    if (!error && !empty) return true;
   }
-  return false;
+  if (!error || error == std::errc::no_such_file_or_directory) return false;
+  return fail(file_error("cannot read", directory, error.value()));
 }
 
 Result<void> check_links(const fs::path& path) {
@@ -137,6 +141,16 @@ Result<void> check_existing(const fs::path& path) {
 
 // ---- making a new one --------------------------------------------------------------------------
 
+// Whoever made these directories and what is in them may have died before their names were durable.
+// Those of somebody else we have not made.
+void sync_upwards(fs::path directory) {
+  struct stat st {};
+  while (::stat(directory.c_str(), &st) == 0 && st.st_uid == ::geteuid()) {
+    if (!sync_directory(directory) || directory == directory.parent_path()) return;
+    directory = directory.parent_path();
+  }
+}
+
 Result<std::string> claim_store_id(const fs::path& directory) {
   const fs::path file = directory / "store";
   if (!is_there(file)) {
@@ -185,7 +199,7 @@ void build_database(const fs::path& path, const std::string& store_id, const Sea
     // All of it into the one file that gets its name: closing would try, and not say if it failed.
     db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "creating " + path.string());
+    throw_backend_error(error, "cannot create", path, errno);
   }
 }
 
@@ -241,9 +255,12 @@ Result<void> create_store(const fs::path& path, const fs::path& directory, const
   if (!gate) return fail(gate.error());
   if (!*gate) return fail(Errc::busy, "another process is creating " + path.string(), "Try again.");
   if (is_there(path)) return {};  // it was faster
+  sync_upwards(path.parent_path());
   const auto store_id = claim_store_id(directory);
   if (!store_id) return fail(store_id.error());
   auto sealer = first_sealer(key_file, *store_id);
+  sync_upwards(key_file.parent_path());
+  if (auto synced = sync_directory(directory); !synced) return synced;
   if (!sealer) return fail(sealer.error());
   return create_database(path, *store_id, *sealer, now);
 }
@@ -263,7 +280,9 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
   StoreFiles files{resolved_path(path), {}, {}};
   files.directory = beside(files.database, ".d");
   if (!is_there(files.database)) {
-    if (has_journals(files.directory)) {
+    const auto journals = has_journals(files.directory);
+    if (!journals) return fail(journals.error());
+    if (*journals) {
       return fail(Errc::refused,
                   files.database.string() + " is missing, but its journals are still in " +
                       files.directory.string(),

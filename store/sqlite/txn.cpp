@@ -22,7 +22,7 @@ int change(Connection& connection, const char* sql, Bind bind) {
     bind(binder);
     return statement->exec();
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "writing the store");
+    connection.fail(error, "cannot write");
   }
 }
 
@@ -36,7 +36,7 @@ void exec(Connection& connection, const char* sql, std::string_view doing) {
   try {
     connection.exec(sql);
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, doing);
+    connection.fail(error, doing);
   }
 }
 
@@ -89,7 +89,7 @@ SqliteTxn::SqliteTxn(std::unique_ptr<Connection, ConnectionReturn> connection, F
   } catch (const SQLite::Exception& error) {
     // No destructor runs: the next one to borrow this connection must not commit carelessly.
     owned_.get_deleter().poisoned = careless_;
-    throw_backend_error(error, "beginning a write");
+    connection_.fail(error, "cannot write");
   }
 }
 
@@ -104,7 +104,13 @@ SqliteTxn::~SqliteTxn() {
 }
 
 void SqliteTxn::commit() {
-  exec(connection_, "COMMIT", "committing");
+  try {
+    exec(connection_, "COMMIT", "cannot commit to");
+  } catch (BackendError& error) {
+    // What could not be synced may be there after all, now or after the next start.
+    error.error.hint += " Look before you try again: it may have been written all the same.";
+    throw;
+  }
   committed_ = true;
   connection_.note_write();
 }
@@ -431,9 +437,9 @@ void SqliteTxn::bring_schema_to(int minor, const char* sql) {
     Borrowed read = connection_.statement("SELECT value FROM meta WHERE key = 'schema_minor'");
     if (read->executeStep() && read->getColumn(0).getInt() >= minor) return;
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "reading the schema's version");
+    connection_.fail(error, "cannot read the schema of");
   }
-  exec(connection_, sql, "bringing the schema up to date");
+  exec(connection_, sql, "cannot bring up the schema of");
   change(connection_, "UPDATE meta SET value = ? WHERE key = 'schema_minor'",
          [&](Binder& b) { b.integer(minor); });
 }

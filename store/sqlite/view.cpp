@@ -103,7 +103,7 @@ std::vector<T> rows(Connection& connection, const char* sql, Bind bind, Map map)
     }
     return out;
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "reading the store");
+    connection.fail(error, "cannot read");
   }
 }
 
@@ -535,7 +535,7 @@ QueryRows Reads<Base>::query(const std::string& sql) {
       throw BackendError{{Errc::usage, std::string("SQL: ") + error.what(),
                           "`authdb sql --examples` shows the views."}};
     }
-    throw_backend_error(error, "running the query");
+    connection_.fail(error, "cannot read");
   }
 }
 

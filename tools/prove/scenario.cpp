@@ -1,6 +1,7 @@
 #include "tools/prove/scenario.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "tools/prove/invariants.h"
 
@@ -331,13 +332,15 @@ std::vector<Scenario> leaving() {
 
 Progress progress_of(const std::vector<Call>& calls) {
   Progress progress;
+  bool opened = false;
   for (const Call& call : calls) {
     const bool in_journal = call.name == "pwrite64" && call.target == "journal";
     const bool record = in_journal && call.offset >= kFirstSlotAt && call.size == kRecordSize;
     if (record && !progress.intended) {
       progress.intended = true;
     } else if (in_journal && call.offset == kMarkAt) {
-      progress.marked = true;
+      // The first one belongs to the intent, and says that nothing has left yet.
+      progress.marked = std::exchange(opened, true);
     } else if (progress.marked && call.name.starts_with("send") && call.target == "socket") {
       progress.posted = true;
     } else if (record && progress.posted) {

@@ -1,0 +1,91 @@
+// A store on a disk that fails, and what every test of it asks.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/disk/disk.h"
+#include "tests/store/store_fixture.h"
+
+namespace authdb::test {
+
+// Remembers the tokens whose requests really began.
+class Counted final : public TokenEndpoint {
+ public:
+  Counted(std::unique_ptr<TokenEndpoint> real, std::vector<std::string>& begun)
+      : real_(std::move(real)), begun_(begun) {}
+  Answer send(const Secret& token, const std::function<bool()>& sent) override {
+    return real_->send(token, [&] {
+      if (!sent()) return false;
+      begun_.emplace_back(token.reveal());
+      return true;
+    });
+  }
+  Judgement judge(const Answer& answer) const override { return real_->judge(answer); }
+  TokenPolicy policy() const override { return real_->policy(); }
+
+ private:
+  std::unique_ptr<TokenEndpoint> real_;
+  std::vector<std::string>& begun_;
+};
+
+class DiskTest : public StoreTest {
+ protected:
+  void SetUp() override { ::setenv("XDG_RUNTIME_DIR", runtime_.path().c_str(), 1); }
+  void TearDown() override { ::unsetenv("XDG_RUNTIME_DIR"); }
+
+  StoreOptions counted_options() {
+    StoreOptions made = options();
+    made.endpoint_for = [real = made.endpoint_for, this](const Identity& identity) {
+      return std::make_unique<Counted>(real(identity), begun_);
+    };
+    return made;
+  }
+  Result<Store> try_open(OpenMode mode = OpenMode::use) {
+    return Store::open(counted_options(), mode);
+  }
+  Result<Rotated> rotate_now(const RotateRequest& request = {}) {
+    auto store = try_open();
+    if (!store) return fail(store.error());
+    return rotate(*store, uid_, request);
+  }
+
+  // The only answer from here on.
+  void will_only(Reply reply) {
+    script_->replies.clear();
+    will(std::move(reply));
+  }
+
+  // A credential whose access token is over. It was rotated `rotations` times, so that there is a
+  // journal or not.
+  void make_store(int rotations) {
+    Store store = open();
+    uid_ = add_login(store);
+    advance(Seconds(901));
+    for (int i = 0; i < rotations; ++i) {
+      const std::string next = std::to_string(i + 2);
+      will(grants("refresh-a-" + next, "access-a-" + next));
+      ASSERT_TRUE(rotate(store, uid_, {}));
+      advance(Seconds(901));
+    }
+    generation_ = rotations + 1;
+    script_->sent.clear();
+  }
+  // The token that comes `later` rotations after that.
+  std::string refresh_token(int later) const {
+    return "refresh-a-" + std::to_string(generation_ + later);
+  }
+  Reply granting(int later) const {
+    const std::string number = std::to_string(generation_ + later);
+    return grants("refresh-a-" + number, "access-a-" + number);
+  }
+
+  TemporaryDirectory runtime_;      // on another disk than the store
+  std::vector<std::string> begun_;  // the tokens that were sent
+  Uid uid_;
+  int generation_ = 1;
+};
+
+}  // namespace authdb::test
