@@ -41,10 +41,6 @@ class JournalTest : public ::testing::Test {
     ASSERT_TRUE(journal->write_answered(record(1, "answer 2")));
   }
 
-  void overwrite(const std::string& bytes) {
-    std::ofstream(path(), std::ios::binary | std::ios::trunc) << bytes;
-  }
-
   TemporaryDirectory dir_;
 };
 
@@ -111,65 +107,6 @@ TEST_F(JournalTest, AnotherStoresOrCredentialsJournalIsRefused) {
   std::filesystem::create_directories(Journal::path_of(dir_.path(), "abzzzzzzzzzz").parent_path());
   std::filesystem::copy_file(path(), Journal::path_of(dir_.path(), "abzzzzzzzzzz"));
   EXPECT_EQ(acquire("store", "abzzzzzzzzzz").error().code, Errc::refused);
-}
-
-// Whatever byte is damaged, a token that was sent is never taken for one that was not.
-TEST_F(JournalTest, DamagedAtAnyByteASentTokenIsNeverMisreadAsUnsent) {
-  leave(JournalState::intent);
-  const std::string whole = file_bytes(path());
-  int swept = 0;
-  for (std::size_t at = 0; at < whole.size(); ++at) {
-    if (whole[at] == 0 && at % 64 != 0)
-      continue;  // every byte that says something, and some that do not
-    std::string damaged = whole;
-    damaged[at] = static_cast<char>(damaged[at] ^ 0x5a);
-    overwrite(damaged);
-    ++swept;
-    const auto journal = acquire();
-    if (!journal) {
-      EXPECT_EQ(journal.error().code, Errc::refused);
-      continue;
-    }
-    EXPECT_TRUE(journal->mark() == JournalMark::sent || journal->mark() == JournalMark::damaged)
-        << "byte " << at;
-  }
-  EXPECT_GT(swept, 600);
-}
-
-TEST_F(JournalTest, CutAtAnyLengthASentTokenIsNeverMisreadAsUnsent) {
-  leave(JournalState::intent);
-  const std::string whole = file_bytes(path());
-  int swept = 0;
-  for (std::size_t length = 0; length < whole.size(); length += 61) {
-    overwrite(whole.substr(0, length));
-    ++swept;
-    const auto journal = acquire();
-    if (!journal) continue;  // refused: kept and reported
-    EXPECT_TRUE(journal->mark() == JournalMark::sent || journal->mark() == JournalMark::damaged)
-        << "length " << length;
-  }
-  EXPECT_GT(swept, 500);
-}
-
-TEST_F(JournalTest, DamagedAtAnyByteAnAnswerIsReadWholeOrNotAtAll) {
-  leave(JournalState::answered);
-  const std::string whole = file_bytes(path());
-  for (std::size_t at = 0; at < whole.size(); ++at) {
-    if (whole[at] == 0 && at % 64 != 0) continue;
-    std::string damaged = whole;
-    damaged[at] = static_cast<char>(damaged[at] ^ 0x5a);
-    overwrite(damaged);
-    const auto journal = acquire();
-    if (!journal || journal->record().state == JournalState::answered) {
-      if (journal) {
-        EXPECT_EQ(std::string(journal->record().payload.begin(), journal->record().payload.end()),
-                  "answer 2");
-      }
-      continue;
-    }
-    EXPECT_TRUE(journal->mark() == JournalMark::sent || journal->mark() == JournalMark::damaged)
-        << "byte " << at;
-  }
 }
 
 TEST_F(JournalTest, TheSettledGrantOutlivesAnyNumberOfFailedAttempts) {

@@ -362,7 +362,7 @@ class RescueTest : public RecoveryTest {
   }
   // An attempt whose answer reached neither journal nor database, and its rescue file.
   void leave_a_rescue() { ASSERT_TRUE(try_rescue()); }
-  bool try_rescue() {
+  bool try_rescue(const std::string& successor = "refresh-a-2") {
     Store store = open(OpenMode::use);
     auto taken = lock_credential(store, uid_, Milliseconds(0));
     if (!taken) return false;
@@ -375,13 +375,13 @@ class RescueTest : public RecoveryTest {
     answered.family = 1;
     answered.generation = 1;
     answered.hash = hash("refresh-a-1");
-    answered.boot_id = boot_id();
+    answered.boot_id = engine.boot_id();
     answered.started_at = now();
     if (!locked.journal.write_intent(answered) || !locked.journal.write_sent()) return false;
     answered.http_status = 200;
     answered.complete = 1;
-    answered.payload = engine.seal(Secret::copy_of(grants("refresh-a-2", "access-a-2").body), uid_,
-                                   kAnswerColumn, 1);
+    answered.payload =
+        engine.seal(Secret::copy_of(grants(successor, "access-a-2").body), uid_, kAnswerColumn, 1);
     return write_rescue(locked, answered);
   }
 };
@@ -409,6 +409,22 @@ TEST_F(RescueTest, P4_ARescueThatCannotBeSettledStays) {
 
   EXPECT_TRUE(std::filesystem::exists(rescue()));
   EXPECT_TRUE(next_process());
+}
+
+// A server that hands the same refresh token back: its hash alone does not tell one answer from the
+// next.
+TEST_F(RescueTest, P2_ARescueFoundLateDoesNotDisplaceANewerAccessToken) {
+  ASSERT_TRUE(try_rescue("refresh-a-1"));
+  ::unsetenv("XDG_RUNTIME_DIR");
+  will(grants("refresh-a-1", "access-a-3"));
+  ASSERT_TRUE(next_process());
+  ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+
+  Store store = open(OpenMode::use);
+  ASSERT_TRUE(lock_credential(store, uid_, Milliseconds(0)));
+
+  EXPECT_EQ(text(store.unseal(uid_)->access_token), "access-a-3");
+  EXPECT_FALSE(std::filesystem::exists(rescue()));
 }
 
 TEST_F(RescueTest, ARescueFoundLateRaisesTheDead) {

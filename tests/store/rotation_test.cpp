@@ -6,6 +6,7 @@
 
 #include <thread>
 
+#include "store/engine.h"
 #include "tests/store/store_fixture.h"
 
 namespace authdb::test {
@@ -603,6 +604,66 @@ TEST_F(RotationTest, P3_ALoneRefreshTokenThatCannotBeSettledIsNoSuccessAndIsNotL
   will(grants("refresh-a-3", "access-a-3"));
   EXPECT_TRUE(rotate(store, uid, {}));
   EXPECT_EQ(sent().back(), "refresh-a-2");
+}
+
+// Step 7 compares hash and generation, each for itself.
+TEST_F(RotationTest, P2_TheRowMovesOnlyFromExactlyTheTokenThatWasSent) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  Engine& engine = store.engine();
+  const Credential row = *store.find(uid);
+  Grant grant;
+  grant.access_token = Secret::copy_of("access-a-2");
+  grant.refresh_token = Secret::copy_of("refresh-a-2");
+  const auto fresh = engine.seal_grant(uid, row.identity, grant, Origin::rotation, 1, 2, nullptr);
+  const auto txn = engine.begin_write();
+
+  EXPECT_FALSE(txn->advance(row.id, hash("refresh-of-somebody"), row.generation, fresh));
+  EXPECT_FALSE(txn->advance(row.id, std::nullopt, row.generation, fresh));
+  EXPECT_FALSE(txn->advance(row.id, row.refresh_hash, row.generation + 1, fresh));
+  EXPECT_FALSE(txn->advance(row.id, row.refresh_hash, row.generation - 1, fresh));
+  EXPECT_TRUE(txn->advance(row.id, row.refresh_hash, row.generation, fresh));
+}
+
+// Everybody who writes queues at the gate, also while it is somebody else's database connection
+// that is busy.
+TEST_F(RotationTest, AWriterWaitsAtTheGateAndNamesIt) {
+  Store store = open();
+  add_login(store);
+  const auto path = dir_.path() / "store" / "auth.db.d" / "gate";
+  const auto gate = FileLock::acquire(path, Milliseconds(0));
+  ASSERT_TRUE(gate && *gate);
+  StoreOptions impatient = options();
+  impatient.lock_wait = Milliseconds(0);
+
+  const auto refused = Store::open(impatient, OpenMode::use)->add_profile("p");
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::busy);
+  EXPECT_NE(refused.error().message.find(path.string()), std::string::npos);
+}
+
+// No token moves, and none is removed, while somebody is spending it.
+TEST_F(RotationTest, P1_NeitherARemovalNorAnImportMovesATokenThatIsBeingSpent) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  StoreOptions impatient = options();
+  impatient.lock_wait = Milliseconds(0);
+  Store other = *Store::open(impatient, OpenMode::use);
+  const auto locked = lock_credential(store, uid, Milliseconds(0));
+  ASSERT_TRUE(locked);
+  Change change;
+  change.credentials.push_back(login("a", "access-b-1", "refresh-b-1", now()));
+  change.credentials.back().uid = uid;
+  change.credentials.back().planned_against = 1;
+
+  const auto removed = other.remove(uid);
+  const auto applied = other.apply(change);
+
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, Errc::busy);
+  ASSERT_FALSE(applied);
+  EXPECT_EQ(applied.error().code, Errc::busy);
 }
 
 }  // namespace
