@@ -321,7 +321,8 @@ TEST_F(BackupTest, RestoringTwiceChangesNothingMore) {
     std::string all;
     for (const char* sql : {"SELECT uid, family, generation, hold, label FROM freshness",
                             "SELECT * FROM family", "SELECT * FROM pool"}) {
-      for (const auto& row : store.query(sql)->rows) {
+      const auto result = store.query(sql);
+      for (const auto& row : result->rows) {
         for (const Cell& cell : row) {
           if (const auto* text = std::get_if<std::string>(&cell)) all += *text + "|";
           if (const auto* number = std::get_if<std::int64_t>(&cell)) {
