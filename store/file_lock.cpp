@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -24,11 +25,24 @@ namespace fs = std::filesystem;
 
 std::atomic<int> g_epoch{0};
 
-// The descriptors that a forked child must close. Never destroyed: fork handlers cannot be taken
-// back.
+// A wait in the kernel's queue. A blocking flock() has no time-out, so a thread of its own does it.
+// Everything but `fd` is guarded by the registry's mutex.
+struct Wait {
+  explicit Wait(int descriptor) : fd(descriptor) {}
+  const int fd;
+  std::condition_variable_any over;
+  bool done = false;  // flock() has returned
+  int error = 0;      // what it failed with; 0: the lock is had
+  bool given_up = false;
+};
+
+using FileId = std::pair<dev_t, ino_t>;
+
+// What a forked child must close and forget. Never destroyed: fork handlers cannot be taken back.
 struct Registry {
   std::mutex mutex;
   std::vector<int> fds;
+  std::multimap<FileId, std::shared_ptr<Wait>> given_up;  // still in the queue, for nobody
 };
 
 Registry& registry() {
@@ -39,6 +53,7 @@ Registry& registry() {
                        // close(), never LOCK_UN: the open file is the parent's, and so is the lock.
                        for (const int fd : registry().fds) ::close(fd);
                        registry().fds.clear();
+                       registry().given_up.clear();  // their threads are the parent's
                        g_epoch.fetch_add(1);
                        registry().mutex.unlock();
                      });
@@ -55,44 +70,53 @@ int open_registered(const fs::path& path) {
   return fd;
 }
 
-void close_registered(int fd) noexcept {
-  Registry& all = registry();
-  const std::lock_guard guard(all.mutex);
+// Under the registry's mutex.
+void close_listed(Registry& all, int fd) noexcept {
   all.fds.erase(std::remove(all.fds.begin(), all.fds.end(), fd), all.fds.end());
   ::close(fd);
 }
 
-// A blocking flock() has no time-out, so a thread does the waiting. It is woken by the kernel at
-// hand-over; whoever gives up leaves it behind, and it frees the lock it gets too late.
-struct Wait {
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool had = false;
-  bool abandoned = false;
-};
+void close_registered(int fd) noexcept {
+  Registry& all = registry();
+  const std::lock_guard guard(all.mutex);
+  close_listed(all, fd);
+}
 
-void wait_for_lock(const std::shared_ptr<Wait>& wait, int fd) {
-  while (::flock(fd, LOCK_EX) != 0 && errno == EINTR) {
+FileId id_of(int fd) {
+  struct stat st {};
+  ::fstat(fd, &st);
+  return {st.st_dev, st.st_ino};
+}
+
+void wait_for_lock(const std::shared_ptr<Wait>& wait) {
+  int error = 0;
+  while (::flock(wait->fd, LOCK_EX) != 0) {
+    error = errno;
+    if (error != EINTR) break;
+    error = 0;
   }
-  const std::lock_guard guard(wait->mutex);
-  if (wait->abandoned) {
-    close_registered(fd);
-    return;
+  Registry& all = registry();
+  const std::lock_guard guard(all.mutex);
+  wait->done = true;
+  wait->error = error;
+  if (wait->given_up) {  // nobody is there any more: the next in the queue has it at once
+    std::erase_if(all.given_up, [&](const auto& entry) { return entry.second == wait; });
+    close_listed(all, wait->fd);
+  } else {
+    wait->over.notify_all();
   }
-  wait->had = true;
-  wait->changed.notify_one();
 }
 
 // The waiting thread takes no signals: they are the caller's, who may be deferring them. False if
 // there is no thread to be had.
-bool start_waiting(const std::shared_ptr<Wait>& wait, int fd) {
+bool start_thread(const std::shared_ptr<Wait>& wait) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   bool started = true;
   try {
-    std::thread(wait_for_lock, wait, fd).detach();
+    std::thread(wait_for_lock, wait).detach();
   } catch (const std::system_error&) {
     started = false;
   }
@@ -100,28 +124,80 @@ bool start_waiting(const std::shared_ptr<Wait>& wait, int fd) {
   return started;
 }
 
+// A wait for the file of `fd` that somebody gave up, with its place in the queue; `fd` is closed
+// then.
+std::shared_ptr<Wait> take_over(int fd) {
+  Registry& all = registry();
+  const std::lock_guard guard(all.mutex);
+  const auto found = all.given_up.find(id_of(fd));
+  if (found == all.given_up.end()) return nullptr;
+  auto wait = std::move(found->second);
+  all.given_up.erase(found);
+  wait->given_up = false;
+  close_listed(all, fd);
+  return wait;
+}
+
+// How a wait ended: the descriptor that has the lock, or -1 and an errno (0: not had in time).
+struct Waited {
+  int fd = -1;
+  int error = 0;
+};
+
+// 0: had. EWOULDBLOCK: somebody else has it. Anything else went wrong.
+int try_lock(int fd) {
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
+}
+
 // Without a thread: late by half a turn, and out of the kernel's queue, but right.
-bool poll_for_lock(int fd, Milliseconds wait_time) {
+Waited poll_for_lock(int fd, Milliseconds wait_time, const std::stop_token& stop) {
   constexpr Milliseconds kTurn{5};
   const auto deadline = std::chrono::steady_clock::now() + wait_time;
-  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (std::chrono::steady_clock::now() >= deadline) {
+  for (;;) {
+    const int error = try_lock(fd);
+    if (error == 0) return {fd, 0};
+    const bool over = stop.stop_requested() || std::chrono::steady_clock::now() >= deadline;
+    if (error != EWOULDBLOCK || over) {
       close_registered(fd);
-      return false;
+      return {-1, error == EWOULDBLOCK ? 0 : error};
     }
     std::this_thread::sleep_for(kTurn);
   }
-  return true;
 }
 
-// If it returns false, the descriptor is closed or will be.
-bool lock_within(int fd, Milliseconds wait_time) {
-  const auto wait = std::make_shared<Wait>();
-  if (!start_waiting(wait, fd)) return poll_for_lock(fd, wait_time);
-  std::unique_lock guard(wait->mutex);
-  if (wait->changed.wait_for(guard, wait_time, [&] { return wait->had; })) return true;
-  wait->abandoned = true;
-  return false;
+// From here on `fd` is not the caller's any more; what comes back is.
+Waited lock_within(int fd, Milliseconds wait_time, const std::stop_token& stop) {
+  auto wait = take_over(fd);
+  if (!wait) {
+    wait = std::make_shared<Wait>(fd);
+    if (!start_thread(wait)) return poll_for_lock(fd, wait_time, stop);
+  }
+  Registry& all = registry();
+  std::unique_lock guard(all.mutex);
+  wait->over.wait_for(guard, stop, wait_time, [&] { return wait->done; });
+  if (!wait->done) {
+    wait->given_up = true;
+    all.given_up.emplace(id_of(wait->fd), wait);
+    return {};
+  }
+  if (wait->error == 0) return {wait->fd, 0};
+  close_listed(all, wait->fd);
+  return {-1, wait->error};
+}
+
+Waited lock_until(int fd, std::chrono::steady_clock::time_point deadline,
+                  const std::stop_token& stop) {
+  const int error = try_lock(fd);
+  if (error == 0) return {fd, 0};
+  const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
+  if (error == EWOULDBLOCK && left > Milliseconds::zero() && !stop.stop_requested()) {
+    return lock_within(fd, left, stop);
+  }
+  close_registered(fd);
+  return {-1, error == EWOULDBLOCK ? 0 : error};
 }
 
 // The lock is worth something only while the path leads to the file it is on.
@@ -139,28 +215,19 @@ int fork_epoch() {
   return g_epoch.load();
 }
 
-Result<std::optional<FileLock>> FileLock::acquire(const fs::path& path, Milliseconds wait) {
+Result<std::optional<FileLock>> FileLock::acquire(const fs::path& path, Milliseconds wait,
+                                                  const std::stop_token& stop) {
   const auto deadline = std::chrono::steady_clock::now() + wait;
   for (;;) {
     const int fd = open_registered(path);
     if (fd < 0) return fail(file_error("cannot open", path, errno));
-    if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-      if (errno != EWOULDBLOCK && errno != EINTR) {
-        const int error = errno;
-        close_registered(fd);
-        return fail(file_error("cannot lock", path, error));
-      }
-      const auto left =
-          std::chrono::ceil<Milliseconds>(deadline - std::chrono::steady_clock::now());
-      if (left <= Milliseconds::zero()) {
-        close_registered(fd);
-        return std::optional<FileLock>();
-      }
-      // From here the descriptor is the waiting thread's until it says it has the lock.
-      if (!lock_within(fd, left)) return std::optional<FileLock>();
+    const Waited waited = lock_until(fd, deadline, stop);
+    if (waited.error != 0) return fail(file_error("cannot lock", path, waited.error));
+    if (waited.fd < 0) return std::optional<FileLock>();
+    if (still_there(waited.fd, path)) {
+      return std::optional<FileLock>(FileLock(waited.fd, fork_epoch()));
     }
-    if (still_there(fd, path)) return std::optional<FileLock>(FileLock(fd, fork_epoch()));
-    close_registered(fd);
+    close_registered(waited.fd);
   }
 }
 
@@ -181,6 +248,7 @@ FileLock::~FileLock() { release(); }
 bool FileLock::owned() const { return fd_ >= 0 && epoch_ == fork_epoch(); }
 
 void FileLock::release() noexcept {
+  const PutOffCancellation unwinding_later;  // close() is where a thread may be cancelled
   // In a forked child the number may be somebody else's descriptor by now.
   if (owned()) close_registered(fd_);
   fd_ = -1;

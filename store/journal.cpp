@@ -251,14 +251,16 @@ fs::path Journal::path_of(const fs::path& directory, const Uid& uid) {
 }
 
 Result<Journal> Journal::acquire(const fs::path& directory, const std::string& store_id,
-                                 const Uid& uid, Milliseconds wait, const Holder& self) {
+                                 const Uid& uid, Milliseconds wait, const Holder& self,
+                                 const std::stop_token& stop) {
   const fs::path path = path_of(directory, uid);
   std::error_code ignored;
   if (!fs::exists(path, ignored)) {
     if (auto made = make_journal(path, store_id, uid); !made) return fail(made.error());
   }
-  auto lock = FileLock::acquire(path, wait);
+  auto lock = FileLock::acquire(path, wait, stop);
   if (!lock) return fail(lock.error());
+  if (!*lock && stop.stop_requested()) return fail(stopped_error());
   if (!*lock) return fail(busy_error(path, uid, wait));
   Journal journal(std::move(**lock));
   journal.path_ = path;

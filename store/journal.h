@@ -85,10 +85,11 @@ class Journal {
   static std::filesystem::path path_of(const std::filesystem::path& directory, const Uid& uid);
 
   // Takes the lock within `wait`, making the file if there is none. Errors: busy, naming the
-  // holder; refused, if the file is damaged or not this credential's; try_later on a full disk.
+  // holder; stopped, if `stop` was requested while it waited; refused, if the file is damaged or
+  // not this credential's; try_later on a full disk.
   static Result<Journal> acquire(const std::filesystem::path& directory,
                                  const std::string& store_id, const Uid& uid, Milliseconds wait,
-                                 const Holder& self);
+                                 const Holder& self, const std::stop_token& stop = {});
 
   // The newest whole record. JournalState::none if there never was one.
   const JournalRecord& record() const { return record_; }

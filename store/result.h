@@ -22,6 +22,7 @@ enum class Errc {
   busy = 6,          // a lock was not had by its deadline; nothing changed
   refused = 7,       // permissions, damage, version, key: we will not touch this as it is
   partly = 8,        // some sources failed, the others are done
+  stopped = 130,     // the caller asked to stop before anything was sent, as by Ctrl-C
 };
 
 // Two lines for a person: what happened, and what to do about it.
@@ -30,6 +31,9 @@ struct Error {
   std::string message;
   std::string hint;
 };
+
+// What a caller is told who asked to stop in time.
+inline Error stopped_error() { return {Errc::stopped, "stopped before anything was sent", ""}; }
 
 template <typename T>
 using Result = tl::expected<T, Error>;

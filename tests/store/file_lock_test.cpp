@@ -1,5 +1,6 @@
 #include "store/file_lock.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -58,7 +59,8 @@ class Holder {
     ::waitpid(pid_, nullptr, 0);
   }
   bool holds() const { return holds_; }
-  void kill() const { ::kill(pid_, SIGKILL); }
+  void kill() const { signal(SIGKILL); }
+  void signal(int number) const { ::kill(pid_, number); }
 
  private:
   pid_t pid_ = -1;
@@ -202,6 +204,130 @@ TEST_F(FileLockTest, ASymbolicLinkIsNotFollowed) {
   std::filesystem::create_symlink(path(), dir_.path() / "link");
 
   EXPECT_FALSE(FileLock::acquire(dir_.path() / "link", 0ms));
+}
+
+std::size_t entries(const char* directory) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(directory),
+                                                std::filesystem::directory_iterator()));
+}
+
+TEST_F(FileLockTest, WaitsThatAreGivenUpDoNotPileUp) {
+  const auto lock = take();
+  EXPECT_FALSE(take(1ms));
+  const std::size_t threads = entries("/proc/self/task");
+  const std::size_t descriptors = entries("/proc/self/fd");
+
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(take(1ms));
+
+  EXPECT_LE(entries("/proc/self/task"), threads);
+  EXPECT_LE(entries("/proc/self/fd"), descriptors);
+}
+
+TEST_F(FileLockTest, AWaitTakenOverFromWhoGaveItUpGetsTheLock) {
+  auto lock = take();
+  EXPECT_FALSE(take(1ms));
+  std::optional<FileLock> had;
+  std::thread waiting([&] { had = take(30s); });
+
+  lock.reset();
+  waiting.join();
+
+  ASSERT_TRUE(had);
+  EXPECT_FALSE(take()) << "it is not held";
+  had.reset();
+  EXPECT_TRUE(take(30s)) << "it was not freed";
+}
+
+TEST_F(FileLockTest, AWaitGivenUpForAFileThatIsGoneIsNotTakenOver) {
+  const auto old_file = take();
+  EXPECT_FALSE(take(1ms));
+  std::filesystem::rename(path(), dir_.path() / "aside");
+  std::ofstream(path()) << "y";
+  auto new_file = take();
+  std::optional<FileLock> had;
+  std::thread waiting([&] { had = take(30s); });
+
+  new_file.reset();
+  waiting.join();
+
+  EXPECT_TRUE(had);
+}
+
+TEST_F(FileLockTest, AStopRequestEndsTheWait) {
+  auto lock = take();
+  std::stop_source stop;
+  std::optional<FileLock> had;
+  std::thread waiting(
+      [&] { had = *FileLock::acquire(path(), std::chrono::hours(1), stop.get_token()); });
+
+  stop.request_stop();
+  waiting.join();
+
+  EXPECT_FALSE(had);
+  lock.reset();
+  EXPECT_TRUE(take(30s));
+}
+
+TEST_F(FileLockTest, AStoppedHolderKeepsItAndTheDeadlineHolds) {
+  const Holder holder(path());
+  holder.signal(SIGSTOP);
+
+  EXPECT_FALSE(take(10ms));
+  holder.signal(SIGCONT);
+}
+
+TEST_F(FileLockTest, AProgramThatWasStartedMeanwhileDoesNotKeepIt) {
+  auto lock = take();
+  int in[2];
+  ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
+  const pid_t child = ::vfork();  // no fork handler runs
+  if (child == 0) {
+    ::dup2(in[0], STDIN_FILENO);
+    ::execlp("cat", "cat", nullptr);
+    ::_exit(127);
+  }
+
+  lock.reset();
+
+  EXPECT_TRUE(take());
+  ::close(in[1]);
+  ::close(in[0]);
+  ::waitpid(child, nullptr, 0);
+}
+
+TEST_F(FileLockTest, WithoutADescriptorItIsAnErrorToTryLater) {
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  const rlimit none{0, before.rlim_max};
+  ::setrlimit(RLIMIT_NOFILE, &none);
+  const auto lock = FileLock::acquire(path(), 0ms);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+
+  ASSERT_FALSE(lock);
+  EXPECT_EQ(lock.error().code, Errc::try_later);
+}
+
+// Of writers that all want it at once, over and over, none is left out.
+TEST_F(FileLockTest, EveryoneInTheQueueIsServed) {
+  constexpr int kWriters = 32;
+  constexpr int kTurns = 20;
+  std::vector<pid_t> writers;
+  for (int i = 0; i < kWriters; ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (int turn = 0; turn < kTurns; ++turn) {
+        const auto lock = FileLock::acquire(path(), 60s);
+        if (!lock || !*lock) ::_exit(1);
+      }
+      ::_exit(0);
+    }
+    writers.push_back(child);
+  }
+  for (const pid_t writer : writers) {
+    int status = 0;
+    ::waitpid(writer, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
 }
 
 #ifndef __SANITIZE_THREAD__
