@@ -28,15 +28,21 @@ std::optional<Instant> either(const json& value, Instant started_at) {
   return is_epoch_ms ? absolute(value) : relative(value, started_at);
 }
 
+// A token that is over as it arrives was dated by another clock than ours: taking that for true
+// would refresh it on each call.
+std::optional<Instant> still_to_come(std::optional<Instant> at, Instant started_at) {
+  return at && *at > started_at ? at : std::nullopt;
+}
+
 std::optional<Instant> stated(const json& fields, Instant started_at) {
   const auto of = [&](const char* key) -> const json& {
     static const json kAbsent;
     const auto it = fields.find(key);
     return it == fields.end() ? kAbsent : *it;
   };
-  if (const auto at = absolute(of("expires_at"))) return at;
+  if (const auto at = still_to_come(absolute(of("expires_at")), started_at)) return at;
   if (const auto at = relative(of("expires_in"), started_at)) return at;
-  return either(of("expired_in"), started_at);
+  return still_to_come(either(of("expired_in"), started_at), started_at);
 }
 
 }  // namespace
@@ -45,10 +51,13 @@ Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant star
                  Milliseconds floor) {
   if (const auto at = stated(answer.fields(), started_at)) return {*at, {}};
   const auto claims = read_claims(token);
-  if (claims && claims->expires_at) return {*claims->expires_at, {}};
-  return {started_at + floor, "the answer does not say when the token expires; assuming " +
-                                  std::to_string(floor.count() / 1000) +
-                                  " s (it had: " + answer.key_names() + ")"};
+  if (claims) {
+    if (const auto at = still_to_come(claims->expires_at, started_at)) return {*at, {}};
+  }
+  return {started_at + floor,
+          "the answer does not say when the token expires, or says a time that "
+          "is past by this machine's clock; assuming " +
+              std::to_string(floor.count() / 1000) + " s (it had: " + answer.key_names() + ")"};
 }
 
 }  // namespace authdb::oauth

@@ -15,7 +15,9 @@ struct Expiry {
 };
 
 // The answer's absolute `expires_at`, else the time the request started + `expires_in` (MiniMax:
-// `expired_in`), else the JWT's `exp`, else the time the request started + `floor`.
+// `expired_in`), else the JWT's `exp`, else the time the request started + `floor`. An absolute
+// time that is past already when the request starts says only that the clocks differ, and does not
+// count.
 Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant started_at,
                  Milliseconds floor);
 

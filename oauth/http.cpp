@@ -168,6 +168,7 @@ class CurlTransport final : public HttpTransport {
     answer.content_type = out.content_type;
     answer.complete = out.complete != 0;
     if (out.retry_after_s >= 0) answer.retry_after = Seconds{out.retry_after_s};
+    if (out.date_s >= 0) answer.server_time = Instant(Seconds{out.date_s});
     answer.failure = out.failure;
     module.release(&out);
   }

@@ -255,6 +255,7 @@ void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   answer.status = status >= 200 ? static_cast<int>(status) : 0;
   answer.complete = code == CURLE_OK ? 1 : 0;
   answer.retry_after_s = retry_after_of(transfer);
+  answer.date_s = transfer.date;
   if (type != nullptr) std::snprintf(answer.content_type, sizeof answer.content_type, "%s", type);
   describe(transfer, code, error);
   curl_multi_remove_handle(multi.get(), easy.get());
@@ -266,6 +267,7 @@ extern "C" void authdb_http_perform(int abi, const AuthdbHttpRequest* request,
                                     AuthdbHttpAnswer* answer) {
   *answer = AuthdbHttpAnswer{};
   answer->retry_after_s = -1;
+  answer->date_s = -1;
   if (abi != kAuthdbHttpAbi) return say(*answer, "authdb_http.so is of another version");
   perform(*request, *answer);
 }

@@ -6,7 +6,7 @@
 
 extern "C" {
 
-inline constexpr int kAuthdbHttpAbi = 1;
+inline constexpr int kAuthdbHttpAbi = 2;
 
 struct AuthdbHttpHeader {
   const char* name;
@@ -35,6 +35,7 @@ struct AuthdbHttpAnswer {
   std::size_t body_size;
   char content_type[128];
   long long retry_after_s;  // -1: none
+  long long date_s;         // the Date header, Unix time; -1: none
   char failure[512];
 };
 

@@ -23,6 +23,7 @@ struct Answer {
   std::optional<Seconds> retry_after;  // Retry-After, either form
   std::string failure;                 // scrubbed transport error; empty if there was none
   Instant started_at{};                // when the request began: lifetimes count from here
+  std::optional<Instant> server_time;  // its Date header: only ever compared, to warn
 };
 
 // What an answer means for the refresh token that was sent.

@@ -271,6 +271,17 @@ TEST(Http, RetryAfterIsReadInBothForms) {
   EXPECT_EQ(after(""), std::nullopt);
 }
 
+TEST(Http, DateIsReadWhereItIsOne) {
+  const auto time = [](const std::string& headers) {
+    return exchange("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + headers + "\r\n")
+        .answer.server_time;
+  };
+
+  EXPECT_EQ(time("Date: Tue, 19 May 2026 08:30:00 GMT\r\n"), at_millis(1'779'179'400'000));
+  EXPECT_EQ(time("Date: this morning\r\n"), std::nullopt);
+  EXPECT_EQ(time(""), std::nullopt);
+}
+
 TEST(Http, ProxyIsNeverUsedForLoopback) {
   ::setenv("http_proxy", "http://127.0.0.1:1", 1);
   const Exchange done = exchange(kOk);
