@@ -11,7 +11,8 @@ namespace authdb::oauth {
 namespace {
 
 bool may_try_next(Errc code) {
-  return code == Errc::try_later || code == Errc::login_needed || code == Errc::not_found;
+  return code == Errc::try_later || code == Errc::login_needed || code == Errc::not_found ||
+         code == Errc::busy;
 }
 
 std::string named(const Credential& row) {
@@ -34,6 +35,9 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
     const Credential& row = entry.credential;
     const std::string_view reason = why_not(entry, now);
     list += (list.empty() ? "" : "; ") + named(row) + " is " + std::string(reason);
+    if (reason == "dead" && !row.health.error_message.empty()) {
+      list += " (" + row.health.error_message + ")";
+    }
     if (reason != "cooling") continue;
     const Instant until = *row.health.cooldown_until;
     list += " until " + format_iso(until);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct BearerRequest {
   Milliseconds min_ttl{0};
   std::string rejected;       // fingerprint of a bearer that a resource server refused (401)
   bool want_base_url = true;  // false: Bearer::base_url stays empty, and no provider file is read
+  // Ends the waiting for locks, and is looked at before anything is sent (error: stopped). A token
+  // that has been sent is seen through to its settlement all the same.
+  std::stop_token stop = {};
 };
 
 struct Bearer {
@@ -57,12 +61,14 @@ enum class Reported {
   replaced_before,  // a 401 of a bearer that was replaced since: nothing to do
 };
 
-// Thread-safe; any number of sources may share a store.
+// Thread-safe; any number of sources may share a store. How calls end early, by a stop request or an
+// exception out of what the caller gave: store/rotation.h.
 class BearerSource {
  public:
   BearerSource(Store store, BearerParts parts);
 
-  // A live bearer. Errors: not_found (nothing in the pool), login_needed, try_later, busy, refused.
+  // A live bearer. Errors: not_found (nothing in the pool), login_needed, try_later, busy, refused,
+  // stopped.
   Result<Bearer> bearer(const BearerRequest& request);
 
   // How a call with `bearer` (a fingerprint; empty: not known which it was) of this credential

@@ -9,7 +9,6 @@ namespace {
 
 constexpr Seconds kAgentKeySkew{120};
 constexpr Seconds kSteppedBack{60};
-constexpr Milliseconds kLockWait{30'000};
 constexpr std::string_view kEnvSource = "env:";
 
 // In the ledger: a resource server refused the bearer, and a new one was to be had for it.
@@ -48,6 +47,7 @@ RotateRequest rotate_request(const BearerRequest& request) {
   out.profile = request.profile;
   out.min_ttl = request.min_ttl;
   out.rejected = request.rejected;
+  out.stop = request.stop;
   return out;
 }
 
@@ -122,7 +122,7 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
 }
 
 Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequest& want) const {
-  auto lock = lock_credential(store_, row.uid, kLockWait);
+  auto lock = lock_credential(store_, row.uid, store_.lock_wait(), request_.stop);
   if (!lock) return fail(lock.error());
   const Credential& current = lock->held().row;
   if (current.access_fingerprint == request_.rejected) {
@@ -143,7 +143,8 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
   // Whoever has a live key does not wait for somebody else's mint.
   const bool content =
       agent_key_lives(row, request_, now_) && now_ + request_.min_ttl < *row.agent_key_expires_at;
-  auto lock = lock_credential(store_, row.uid, content ? Milliseconds{0} : kLockWait);
+  auto lock = lock_credential(store_, row.uid, content ? Milliseconds{0} : store_.lock_wait(),
+                              request_.stop);
   if (!lock && content && lock.error().code == Errc::busy)
     return cached(row, BearerKind::agent_key, {});
   if (!lock) return cached_or(row, lock.error());
@@ -168,6 +169,7 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
   RotateRequest want;
   want.profile = request_.profile;
   want.rejected = request_.rejected;
+  want.stop = request_.stop;
   std::vector<std::string> warnings;
   for (bool second = false;; second = true) {
     want.force = second;
@@ -181,6 +183,7 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
       bearer.warnings = std::move(warnings);
       return bearer;
     }
+    if (request_.stop.stop_requested()) return fail(stopped_error());
     MintAnswer answer = ask_for_key(lock, held, provider);
     if (answer.key) {
       Bearer bearer =
@@ -218,8 +221,14 @@ MintAnswer Serving::ask_for_key(LockedCredential& lock, const Held& held,
     refused.message = request.error().message;
     return settle(std::move(refused), Outcome::not_sent);
   }
+  const std::shared_ptr<void> uninterrupted = lock.shield();
   bool sent = false;
-  Answer answer = parts_.http->perform(*request, [&] { return sent = true; });
+  Answer answer;
+  try {
+    answer = parts_.http->perform(*request, [&] { return sent = true; });
+  } catch (const std::exception& error) {
+    answer.failure = std::string("the request was given up: ") + error.what();
+  }
   answer.started_at = attempt.started_at;
   MintAnswer read = read_mint(answer, provider, held.access_token);
   const Outcome outcome = read.key                  ? Outcome::committed
@@ -331,7 +340,7 @@ Result<Bearer> Serving::mint(const Credential& row) const {
   if (!row.refresh_hash) return login_needed(row, "has no refresh token: a partial OAuth setup");
   const auto provider = known_provider(row.identity);
   if (!provider) return fail(provider.error());
-  auto lock = lock_credential(store_, row.uid, kLockWait);
+  auto lock = lock_credential(store_, row.uid, store_.lock_wait(), request_.stop);
   if (!lock) return fail(lock.error());
   auto minted = mint_under(*lock, **provider);
   if (!minted) return fail(with_hint(minted.error(), row));

@@ -69,9 +69,13 @@ struct SealedAgentKey {
 // The attempts with a credential's current token whose answers never arrived.
 struct LostAttempts {
   int count = 0;
-  Instant last_at{};
+  // The first one: its answer may have been the successor.
+  Instant first_at{};
   std::int64_t pid = 0;
   std::string process;
+  // The newest one: what the next replay waits after.
+  Instant last_at{};
+  std::int64_t last_pid = 0;
 };
 
 struct SealedState {

@@ -33,6 +33,13 @@ struct Engine {
   // is caught.
   template <typename F>
   static auto guarded(F&& body) -> Result<decltype(body())>;
+  // The same for a body that returns a Result itself.
+  template <typename F>
+  static auto guarded_result(F&& body) -> decltype(body()) {
+    auto outcome = guarded(std::forward<F>(body));
+    if (!outcome) return fail(std::move(outcome.error()));
+    return std::move(*outcome);
+  }
 
   Instant now() const { return options.clock(); }
   void log(LogLevel level, std::string_view text) const;

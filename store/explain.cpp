@@ -21,9 +21,14 @@ std::string of_profile(const std::string& profile) {
 }
 
 std::string lost_answer(const LostAttempts& lost, Instant now) {
-  return "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
-         format_iso(lost.last_at) + " (" + ago(lost.last_at, now) +
-         ") and its answer never arrived";
+  std::string text = "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
+                     format_iso(lost.first_at) + " (" + ago(lost.first_at, now) +
+                     ") and its answer never arrived";
+  if (lost.count > 1) {
+    text += "; it was sent " + std::to_string(lost.count) + " times, the last time at " +
+            format_iso(lost.last_at);
+  }
+  return text;
 }
 
 std::string said(const Judgement& judgement) {
@@ -85,6 +90,12 @@ Error explain_dead(const Locked& locked) {
   return {Errc::login_needed, std::move(message), kLogInAgain};
 }
 
+std::string why_dead(const Locked& locked, const Judgement& judgement, const LostAttempts& lost) {
+  if (lost.count == 0) return judgement.message;
+  return "our own lost answer: " + lost_answer(lost, locked.engine.now()) +
+         "; the server then said: " + said(judgement);
+}
+
 Error explain_unspent(const Locked& locked, const Judgement& judgement,
                       const std::string& profile) {
   std::string hint = "Nothing was changed; the login is as good as before.";
@@ -136,6 +147,19 @@ Error explain_retired(const Locked& locked, const RetiredToken& retired) {
 Error explain_no_refresh_token(const Locked& locked) {
   return {Errc::login_needed,
           name_of(locked.held.row) + " has no refresh token, so nothing can renew it", kLogInAgain};
+}
+
+std::string clocks_differ(const Answer& answer, Instant received_at) {
+  constexpr Seconds kTolerated{60};
+  if (!answer.server_time) return {};
+  const Instant theirs = *answer.server_time;
+  const bool behind = theirs < answer.started_at;
+  const auto apart = behind ? answer.started_at - theirs : theirs - received_at;
+  if (apart <= kTolerated) return {};
+  return "the clock of this machine is " +
+         std::to_string(std::chrono::duration_cast<Seconds>(apart).count()) + " s " +
+         (behind ? "ahead of" : "behind") + " the server's (" + format_iso(theirs) +
+         "): one of them is wrong; see `timedatectl`";
 }
 
 }  // namespace authdb

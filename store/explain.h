@@ -14,12 +14,19 @@ Error explain_rejected(const Locked& locked, const Judgement& judgement, const L
 Error explain_dead(const Locked& locked);
 // A refresh that changed nothing and may be tried again.
 Error explain_unspent(const Locked& locked, const Judgement& judgement, const std::string& profile);
-// A grant whose token may have been spent without our learning the successor.
+// What the credential's health remembers of it, for those who ask later.
+std::string why_dead(const Locked& locked, const Judgement& judgement, const LostAttempts& lost);
+// A grant whose token may have been spent without our learning the successor. `next_replay`: when
+// it is sent again; nullopt: not while its bearer lives, whose end is unknown.
 Error explain_uncertain(const Locked& locked, const LostAttempts& lost,
                         std::optional<Instant> next_replay);
 Error explain_hold(const Locked& locked);
 Error explain_retired(const Locked& locked, const RetiredToken& retired);
 Error explain_no_refresh_token(const Locked& locked);
+// A warning if the server's clock, by its Date header, and ours are more than a minute apart. The
+// answer came by `received_at`. Nothing is ever computed from that header: lifetimes count from our
+// own clock.
+std::string clocks_differ(const Answer& answer, Instant received_at);
 
 // "just now", "34 s ago", "2 h 5 min ago".
 std::string ago(Instant then, Instant now);

@@ -15,8 +15,15 @@ struct Locked {
   Journal journal;
   Held held;               // as it stands under the lock; kept up to date by whoever changes it
   bool recovered = false;  // taking the lock settled what another process had left
+  // How long it waits for the write gate: not at all for a caller who did not wait for the lock
+  // either, the usual time once something has been sent.
+  Milliseconds gate_wait = engine.options.lock_wait;
 
   const Uid& uid() const { return held.row.uid; }
+  std::unique_ptr<Txn> begin_write() {
+    engine.require_writable();
+    return engine.backend->begin_write(gate_wait);
+  }
   void reload() {
     const auto view = engine.backend->view();
     held = engine.load(*view, held.row.uid);
@@ -57,6 +64,15 @@ void recover(Locked& locked);
 // Puts the credential on hold because `attempt` was sent and never answered, and says so in the
 // ledger.
 void hold_uncertain(Locked& locked, const Attempt& attempt);
+
+// What the ledger knows of answers to the current token that never came.
+LostAttempts lost_attempts(const Locked& locked);
+
+// When an uncertain token may be sent again. Not while a bearer of the credential lives and is not
+// the `rejected` one, unless the provider forgives a reuse this soon (reuse_grace_s); then with
+// more and more time between. nullopt: not while its bearer lives, whose end is unknown.
+std::optional<Instant> next_replay(const Locked& locked, const LostAttempts& lost,
+                                   const std::string& rejected);
 
 // An answer that could be written neither to its journal nor to the database: the last resort is a
 // sealed file in $XDG_RUNTIME_DIR/authdb, which recovery reads too.

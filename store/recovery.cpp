@@ -31,7 +31,7 @@ void hold_uncertain_once(Locked& locked, const Attempt& attempt) {
   const LostAttempts lost =
       locked.engine.backend->view()->lost_attempts(locked.held.row.id, *attempt.refresh_hash);
   const bool known =
-      lost.count > 0 && lost.last_at == attempt.started_at && lost.pid == attempt.pid;
+      lost.count > 0 && lost.last_at == attempt.started_at && lost.last_pid == attempt.pid;
   if (!known) hold_uncertain(locked, attempt);
 }
 
@@ -117,7 +117,7 @@ Answer answer_of(Locked& locked, const JournalRecord& record) {
 
 void hold_uncertain(Locked& locked, const Attempt& attempt) {
   const Credential& row = locked.held.row;
-  const auto txn = locked.engine.begin_write();
+  const auto txn = locked.begin_write();
   if (row.hold == Hold::none) txn->set_hold(row.id, Hold::uncertain);
   txn->record(row.id, attempt);
   txn->commit();

@@ -1,10 +1,10 @@
 #include "store/rotation.h"
 
 #include <algorithm>
-#include <array>
 
 #include "store/explain.h"
 #include "store/locked.h"
+#include "store/scrub.h"
 #include "store/timestamp.h"
 #include "store/words.h"
 
@@ -12,15 +12,6 @@ namespace authdb {
 namespace {
 
 constexpr Seconds kClockSlack{60};  // a clock further behind than this was stepped back
-
-// How long to wait between replays of an uncertain token, by how often it was lost so far.
-constexpr std::array<Seconds, 5> kReplayAfter = {Seconds{0}, Seconds{5}, Seconds{15}, Seconds{60},
-                                                 Seconds{300}};
-
-bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now) {
-  return row.has_agent_key && row.agent_key_fingerprint != rejected && row.agent_key_expires_at &&
-         *row.agent_key_expires_at > now;
-}
 
 // min_ttl counts up to half the life that the store knows the provider gives: more would be a
 // refresh per call.
@@ -42,12 +33,6 @@ struct Sending {
   Attempt attempt;
 };
 
-LostAttempts lost_attempts(const Locked& locked) {
-  const auto& row = locked.held.row;
-  return locked.engine.backend->view()->lost_attempts(row.id,
-                                                      row.refresh_hash.value_or(TokenHash{}));
-}
-
 // ---- step 3: is there any need, and may it be sent ---------------------------------------------
 
 std::optional<Rotated> serve_without_sending(Locked& locked, const RotateRequest& request) {
@@ -63,21 +48,16 @@ std::optional<Rotated> serve_without_sending(Locked& locked, const RotateRequest
 
 // The replay rule (DESIGN 5.4). nullopt: it may be sent.
 std::optional<Result<Rotated>> hold_back_uncertain(Locked& locked, const RotateRequest& request) {
+  if (request.replay) return std::nullopt;
   const Instant now = locked.engine.now();
-  const Credential& row = locked.held.row;
   const LostAttempts lost = lost_attempts(locked);
-  const auto grace = locked.engine.policy(row.identity).reuse_grace;
-  if (request.replay || (grace && now - lost.last_at <= *grace)) return std::nullopt;
-  const bool token_lives = access_token_lives(row, request.rejected, now);
-  if (token_lives || agent_key_lives(row, request.rejected, now)) {
-    Error error = explain_uncertain(locked, lost, std::nullopt);
-    if (request.force || !token_lives) return fail(std::move(error));
-    return as_it_stands(locked, Action::cached, error.message);
+  const auto next = next_replay(locked, lost, request.rejected);
+  if (next && *next <= now) return std::nullopt;
+  Error error = explain_uncertain(locked, lost, next);
+  if (request.force || !access_token_lives(locked.held.row, request.rejected, now)) {
+    return fail(std::move(error));
   }
-  const auto place = static_cast<std::size_t>(std::clamp(lost.count, 1, 5)) - 1;
-  const Instant next = lost.last_at + kReplayAfter.at(place);
-  if (now < next) return fail(explain_uncertain(locked, lost, next));
-  return std::nullopt;
+  return as_it_stands(locked, Action::cached, error.message);
 }
 
 // The journal knows its successor: the row is of a database that somebody put back, and the grant
@@ -140,8 +120,13 @@ Result<void> write_intent(Sending& s) {
 // ---- step 5 ------------------------------------------------------------------------------------
 
 Answer post(Sending& s) {
-  Answer answer =
-      s.endpoint.send(s.locked.held.refresh_token, [&] { return s.locked.journal.write_sent(); });
+  const Secret& token = s.locked.held.refresh_token;
+  Answer answer;
+  try {
+    answer = s.endpoint.send(token, [&] { return s.locked.journal.write_sent(); });
+  } catch (const std::exception& error) {  // how far it came is what the mark says
+    answer.failure = "the request was given up: " + scrub(error.what(), {&token});
+  }
   if (answer.started_at == Instant{}) answer.started_at = s.attempt.started_at;
   if (answer.http_status != 0) s.attempt.http_status = answer.http_status;
   return answer;
@@ -157,6 +142,17 @@ JournalRecord answered_record(Sending& s, const Answer& answer) {
   record.payload =
       s.locked.engine.seal(answer.body, s.locked.uid(), kAnswerColumn, record.generation);
   return record;
+}
+
+// The judge is the caller's. Should it throw, an answer that is written nowhere yet is rescued
+// first.
+Judgement judge(Sending& s, const Answer& answer, bool journalled, const JournalRecord& answered) {
+  try {
+    return s.endpoint.judge(answer);
+  } catch (...) {
+    if (!journalled && answered.http_status != 0) write_rescue(s.locked, answered);
+    throw;
+  }
 }
 
 // ---- step 7, and what a failure of it leaves ---------------------------------------------------
@@ -199,8 +195,8 @@ Rotated serve_unsettled(Sending& s, const Grant& grant, bool journalled,
   return rotated;
 }
 
-Result<Rotated> settle_grant(Sending& s, const Judgement& judgement, bool journalled,
-                             const JournalRecord& answered) {
+Result<Rotated> settle_grant(Sending& s, const Judgement& judgement, const Answer& answer,
+                             bool journalled, const JournalRecord& answered) {
   const auto settled =
       Engine::guarded([&] { return settle(s.locked, s.token, *judgement.grant, s.attempt); });
   auto unsettled = [&] {
@@ -214,7 +210,11 @@ Result<Rotated> settle_grant(Sending& s, const Judgement& judgement, bool journa
   if (!settled) return unsettled();
   mark_alive(s.locked);
   const Action action = *settled == SettleEnd::committed ? Action::refreshed : Action::adopted;
-  return as_it_stands(s.locked, action, judgement.message);
+  std::string warning = judgement.message;
+  if (const auto differs = clocks_differ(answer, s.locked.engine.now()); !differs.empty()) {
+    warning += (warning.empty() ? "" : "; ") + differs;
+  }
+  return as_it_stands(s.locked, action, std::move(warning));
 }
 
 // ---- everything but a grant --------------------------------------------------------------------
@@ -226,7 +226,7 @@ void forget_attempt(Sending& s, const Judgement& judgement, Outcome outcome) {
   s.attempt.error_code = judgement.code;
   s.attempt.finished_at = s.locked.engine.now();
   (void)Engine::guarded([&] {
-    const auto txn = s.locked.engine.begin_write();
+    const auto txn = s.locked.begin_write();
     txn->record(s.locked.held.row.id, s.attempt);
     if (judgement.retry_after) {
       Health health = s.locked.held.row.health;
@@ -244,8 +244,11 @@ Result<Rotated> give_up_uncertain(Sending& s, const Judgement& judgement) {
   // If the database cannot be written either, the journal says it: `sent` without an answer.
   const auto held = Engine::guarded([&] { hold_uncertain(s.locked, s.attempt); });
   if (!held) s.locked.engine.log(LogLevel::warning, held.error().message);
-  LostAttempts lost{1, s.attempt.started_at, s.attempt.pid, s.attempt.process};
-  Error error = explain_uncertain(s.locked, lost, std::nullopt);
+  const Attempt& last = s.attempt;
+  const LostAttempts lost =
+      held ? lost_attempts(s.locked)
+           : LostAttempts{1, last.started_at, last.pid, last.process, last.started_at, last.pid};
+  Error error = explain_uncertain(s.locked, lost, next_replay(s.locked, lost, s.request.rejected));
   error.message += " (" + judgement.message + ")";
   const bool lives =
       access_token_lives(s.locked.held.row, s.request.rejected, s.locked.engine.now());
@@ -256,7 +259,10 @@ Result<Rotated> give_up_uncertain(Sending& s, const Judgement& judgement) {
 Result<Rotated> give_up_rejected(Sending& s, LockedCredential& locked, const Judgement& judgement) {
   const LostAttempts lost = lost_attempts(s.locked);
   forget_attempt(s, judgement, Outcome::rejected);
-  locked.mark_dead(judgement);
+  Judgement remembered;
+  remembered.code = judgement.code;
+  remembered.message = why_dead(s.locked, judgement, lost);
+  locked.mark_dead(remembered);
   return fail(explain_rejected(s.locked, judgement, lost, s.request.profile));
 }
 
@@ -307,6 +313,7 @@ bool access_token_serves(const Credential& row, const RotateRequest& request, In
 // The protocol, from the lock on. `this` holds the lock and has recovered (step 2 and half of step
 // 3).
 Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
+  const PutOffCancellation unwinding_later;
   Locked& locked = *locked_;
   const auto body = [&]() -> Result<Rotated> {
     // 3. Somebody else may have rotated while we waited, or the token may not be ours to send.
@@ -314,8 +321,8 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
     if (auto refused = refuse_to_send(locked, request)) return std::move(*refused);
     const auto endpoint = endpoint_of(locked);
     Sending s = prepare(locked, request, *endpoint);
-    const auto& shield = locked.engine.options.shield;
-    const std::shared_ptr<void> uninterrupted = shield ? shield() : nullptr;
+    if (request.stop.stop_requested()) return fail(stopped_error());
+    const std::shared_ptr<void> uninterrupted = shield();
 
     // 4. Without a durable intent nothing is sent.
     if (auto written = write_intent(s); !written) return fail(written.error());
@@ -328,20 +335,20 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
     const bool success = answer.http_status >= 200 && answer.http_status < 300;
     const JournalRecord answered = success ? answered_record(s, answer) : JournalRecord();
     const bool journalled = success && locked.journal.write_answered(answered).has_value();
-    const Judgement judgement = endpoint->judge(answer);
+    const Judgement judgement = judge(s, answer, journalled, answered);
 
     // 7 and 8. The row moves, then the journal is told.
-    if (judgement.grant) return settle_grant(s, judgement, journalled, answered);
+    if (judgement.grant) return settle_grant(s, judgement, answer, journalled, answered);
     if (judgement.ruling == Ruling::rejected) return give_up_rejected(s, *this, judgement);
     if (judgement.ruling == Ruling::uncertain) return give_up_uncertain(s, judgement);
     return give_up_unspent(s, judgement, Outcome::rejected);
   };
-  auto outcome = Engine::guarded(body);
-  if (!outcome) return fail(std::move(outcome.error()));
-  return std::move(*outcome);
+  return Engine::guarded_result(body);
 }
 
-Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait) {
+Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait,
+                                         const std::stop_token& stop) {
+  const PutOffCancellation unwinding_later;
   Engine& engine = store.engine();
   auto locked = Engine::guarded([&] {
     // Asked before the lock: a credential that is not there must not leave a journal behind.
@@ -350,12 +357,14 @@ Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Mil
       throw BackendError{{Errc::usage, "an API key has nothing to refresh", ""}};
     }
     engine.require_writable();
-    auto journal = value_or_throw(
-        Journal::acquire(engine.files.directory, engine.files.store_id, uid, wait, engine.self()));
+    auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id,
+                                                   uid, wait, engine.self(), stop));
     Held held = engine.load(*engine.backend->view(), uid);
     auto made =
         std::make_unique<Locked>(Locked{store, engine, std::move(journal), std::move(held)});
+    made->gate_wait = wait;
     recover(*made);
+    made->gate_wait = engine.options.lock_wait;
     return made;
   });
   if (!locked) return fail(std::move(locked.error()));
@@ -364,26 +373,30 @@ Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Mil
 
 // The eight steps: 1 and 2 here, 3 to 8 in LockedCredential::rotate().
 Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& request) {
-  // 1. Read. A bearer that serves costs no lock and no write.
-  auto held = store.unseal(uid);
-  if (!held) return fail(std::move(held.error()));
-  const Instant now = store.now();
-  if (access_token_serves(held->row, request, now))
-    return Rotated{std::move(*held), Action::cached, {}};
+  const PutOffCancellation unwinding_later;
+  return Engine::guarded_result([&]() -> Result<Rotated> {
+    // 1. Read. A bearer that serves costs no lock and no write.
+    auto held = store.unseal(uid);
+    if (!held) return fail(std::move(held.error()));
+    const Instant now = store.now();
+    if (access_token_serves(held->row, request, now)) {
+      return Rotated{std::move(*held), Action::cached, {}};
+    }
 
-  // 2. Lock. Whoever still has a live bearer does not wait for somebody else's refresh.
-  const bool can_do_without =
-      !request.force && access_token_lives(held->row, request.rejected, now) &&
-      (!held->row.expires_at || *held->row.expires_at - now >= request.min_ttl);
-  const Milliseconds wait = can_do_without ? Milliseconds(0) : store.engine().options.lock_wait;
-  auto locked = lock_credential(store, uid, wait);
-  if (!locked && can_do_without && locked.error().code == Errc::busy) {
-    return Rotated{std::move(*held), Action::cached, {}};
-  }
-  if (!locked) return fail(std::move(locked.error()));
-  RotateRequest informed = request;
-  informed.seen_generation = std::max(request.seen_generation, held->row.generation);
-  return locked->rotate(informed);
+    // 2. Lock. Whoever still has a live bearer does not wait for somebody else's refresh.
+    const bool can_do_without =
+        !request.force && access_token_lives(held->row, request.rejected, now) &&
+        (!held->row.expires_at || *held->row.expires_at - now >= request.min_ttl);
+    const Milliseconds wait = can_do_without ? Milliseconds(0) : store.lock_wait();
+    auto locked = lock_credential(store, uid, wait, request.stop);
+    if (!locked && can_do_without && locked.error().code == Errc::busy) {
+      return Rotated{std::move(*held), Action::cached, {}};
+    }
+    if (!locked) return fail(std::move(locked.error()));
+    RotateRequest informed = request;
+    informed.seen_generation = std::max(request.seen_generation, held->row.generation);
+    return locked->rotate(informed);
+  });
 }
 
 LockedCredential::LockedCredential(std::unique_ptr<Locked> locked) : locked_(std::move(locked)) {}
@@ -394,6 +407,11 @@ LockedCredential::~LockedCredential() = default;
 const Held& LockedCredential::held() const { return locked_->held; }
 bool LockedCredential::recovered() const { return locked_->recovered; }
 
+std::shared_ptr<void> LockedCredential::shield() const {
+  const auto& shield = locked_->engine.options.shield;
+  return shield ? shield() : nullptr;
+}
+
 Result<void> LockedCredential::keep_agent_key(const AgentKey& key, Attempt attempt) {
   Locked& locked = *locked_;
   return Engine::guarded([&] {
@@ -403,7 +421,7 @@ Result<void> LockedCredential::keep_agent_key(const AgentKey& key, Attempt attem
     attempt.from_generation = locked.held.row.generation;
     attempt.finished_at = locked.engine.now();
     {
-      const auto txn = locked.engine.begin_write();
+      const auto txn = locked.begin_write();
       txn->put_agent_key(locked.held.row.id, sealed);
       txn->record(locked.held.row.id, attempt);
       txn->commit();
@@ -420,9 +438,9 @@ void LockedCredential::record(Attempt attempt) {
   Locked& locked = *locked_;
   attempt.family = locked.held.row.family;
   attempt.from_generation = locked.held.row.generation;
-  attempt.finished_at = locked.engine.now();
   (void)Engine::guarded([&] {
-    const auto txn = locked.engine.begin_write();
+    attempt.finished_at = locked.engine.now();
+    const auto txn = locked.begin_write();
     txn->record(locked.held.row.id, attempt);
     txn->commit();
   });
@@ -432,11 +450,11 @@ void LockedCredential::mark_dead(const Judgement& judgement) {
   Locked& locked = *locked_;
   Health health = locked.held.row.health;
   health.status = Status::dead;
-  health.status_at = locked.engine.now();
   health.error_reason = judgement.code;
   health.error_message = judgement.message;
   const auto marked = Engine::guarded([&] {
-    const auto txn = locked.engine.begin_write();
+    health.status_at = locked.engine.now();
+    const auto txn = locked.begin_write();
     txn->set_health(locked.held.row.id, health);
     txn->commit();
   });

@@ -4,10 +4,18 @@
 // recovery; one write transaction with compare-and-swap moves the row. From the moment an answer's
 // bytes are read the new token survives anything; before that the attempt is known to be uncertain.
 //
-// Thread safety: everything here may be called from any thread and any process at once.
+// Thread safety: everything here may be called from any thread and any process at once. Use a
+// std::stop_token to end a call. pthread_cancel() is put off while a lock is waited for and until a
+// rotation is over, and takes effect at the thread's next cancellation point after that.
+//
+// Exceptions out of what the caller gave us (clock, logger, shield, endpoint, transport) become
+// errors, those of std::exception; others pass through. One thrown while a token is in flight
+// counts as an answer that never came; one thrown after it arrived leaves it in the journal, and
+// the next call settles it. No lock stays behind.
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "store/attempt.h"
@@ -31,6 +39,9 @@ struct RotateRequest {
   // The generation the caller had in hand: if a newer one stands there, it serves even a forced
   // refresh.
   std::int64_t seen_generation = 0;
+  // Ends the waiting for the lock, and is looked at once more before the intent (error: stopped,
+  // and nothing was sent). From the intent until the answer is settled it counts no more.
+  std::stop_token stop;
 };
 
 struct Rotated {
@@ -67,23 +78,28 @@ class LockedCredential {
   Result<void> keep_agent_key(const AgentKey& key, Attempt attempt);
   // Adds a ledger row for an attempt that changed nothing. Never fails the caller.
   void record(Attempt attempt);
+  // StoreOptions::shield, for a step that must not be cut short.
+  std::shared_ptr<void> shield() const;
   // Marks the credential dead: no bearer of it will ever work again without a login.
   void mark_dead(const Judgement& judgement);
 
  private:
-  friend Result<LockedCredential> lock_credential(const Store&, const Uid&, Milliseconds);
+  friend Result<LockedCredential> lock_credential(const Store&, const Uid&, Milliseconds,
+                                                  const std::stop_token&);
   explicit LockedCredential(std::unique_ptr<Locked> locked);
   std::unique_ptr<Locked> locked_;
 };
 
 // Takes the lock, waiting at most `wait` (zero: not at all), and recovers. busy names the holder's
-// host, pid and since when. not_found if the credential is gone.
-Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait);
+// host, pid and since when; stopped, if `stop` was requested meanwhile. not_found if the credential
+// is gone.
+Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait,
+                                         const std::stop_token& stop = {});
 
 // The eight steps. The live access token, refreshed if it is due, rejected or `force`d.
 //
 // Errors: login_needed (the grant is dead), try_later (network, server trouble, uncertain; says
-// when), busy, refused. A failure changes no token.
+// when), busy, refused, stopped. A failure changes no token.
 Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& request);
 
 }  // namespace authdb

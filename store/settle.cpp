@@ -89,7 +89,7 @@ SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant
                         sent.family, sent.generation + 1, &locked.held);
   SettleEnd end = SettleEnd::committed;
   {
-    const auto txn = engine.begin_write();
+    const auto txn = locked.begin_write();
     const Credential row = engine.load_sealed(*txn, locked.uid()).row;
     end = move_row({locked, sent, fresh, row, *txn});
     if (end == SettleEnd::committed) adopt_identity(*txn, row, grant);
@@ -114,7 +114,7 @@ void mark_alive(Locked& locked) {
   health.error_reason.clear();
   health.error_message.clear();
   const auto marked = Engine::guarded([&] {
-    const auto txn = locked.engine.begin_write();
+    const auto txn = locked.begin_write();
     txn->set_health(locked.held.row.id, health);
     txn->commit();
   });

@@ -141,6 +141,7 @@ Result<Store> Store::open(StoreOptions options, OpenMode mode) {
 }
 
 Instant Store::now() const { return engine_->now(); }
+Milliseconds Store::lock_wait() const { return engine_->options.lock_wait; }
 const fs::path& Store::path() const { return engine_->files.database; }
 const std::string& Store::id() const { return engine_->files.store_id; }
 

@@ -46,11 +46,11 @@ struct StoreOptions {
   std::filesystem::path path = {};      // auth.db; empty: default_store_path()
   std::filesystem::path key_file = {};  // empty: default_key_path()
   Clock clock = system_now;
-  EndpointFor endpoint_for = {};  // without it nothing can be rotated, and due times use 120 s
-  Logger log = {};                // silent
-  Milliseconds lock_wait{30'000};
+  EndpointFor endpoint_for = {};   // without it nothing can be rotated, and due times use 120 s
+  Logger log = {};                 // silent
+  Milliseconds lock_wait{30'000};  // for each lock; on the steady clock, which stands in suspend
   // Called before the steps of a rotation that must not be cut short; what it returns is kept until
-  // they are over. The command defers its signals here.
+  // they are over, and must not throw when it goes. The command defers its signals here.
   std::function<std::shared_ptr<void>()> shield = {};
 };
 
@@ -181,6 +181,7 @@ class Store {
   Result<void> drop_projection(const std::string& path);
 
   Instant now() const;
+  Milliseconds lock_wait() const;  // StoreOptions::lock_wait
   const std::filesystem::path& path() const;
   const std::string& id() const;
 

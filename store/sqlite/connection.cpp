@@ -50,11 +50,18 @@ void throw_backend_error(const SQLite::Exception& error, std::string_view doing)
 struct ClockVfs::Vfs : sqlite3_vfs {
   Clock clock;
 
-  static int now(sqlite3_vfs* self, sqlite3_int64* out) {
-    *out = kJulianEpochMs + to_millis(static_cast<Vfs*>(self)->clock());
+  // Called from C, which no exception of the caller's clock may cross; and SQLite takes a failure
+  // for a time that is unknown, by which everything would be fresh.
+  static int now(sqlite3_vfs* self, sqlite3_int64* out) noexcept {
+    Instant at = system_now();
+    try {
+      at = static_cast<Vfs*>(self)->clock();
+    } catch (const std::exception&) {  // the machine's own time is the next best
+    }
+    *out = kJulianEpochMs + to_millis(at);
     return SQLITE_OK;
   }
-  static int now_in_days(sqlite3_vfs* self, double* out) {
+  static int now_in_days(sqlite3_vfs* self, double* out) noexcept {
     sqlite3_int64 ms = 0;
     const int rc = now(self, &ms);
     *out = static_cast<double>(ms) / 86'400'000.0;
@@ -117,9 +124,11 @@ void Connection::open(const fs::path& path, int flags, const ClockVfs& vfs, bool
   // Who only looked leaves auth.db as it is: no checkpoint when the last one closes.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   if (exclusive) db_->exec("PRAGMA locking_mode = EXCLUSIVE");
-  // A small log keeps opening cheap: the first opener after a crash reads all of it.
+  // A small log keeps opening cheap: the first opener after a crash reads all of it. One that grew
+  // while somebody read for long is cut back when it begins anew.
   db_->exec(
-      "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 128");
+      "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 128; "
+      "PRAGMA journal_size_limit = 2097152");
 }
 
 Connection::~Connection() {

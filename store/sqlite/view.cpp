@@ -411,15 +411,14 @@ std::optional<SealedReceipt> Reads<Base>::last_receipt(std::string_view profile,
 
 template <typename Base>
 LostAttempts Reads<Base>::lost_attempts(std::int64_t credential, const TokenHash& hash) {
-  // Newest first; the count tells how often, the first row when and who.
   const auto all = rows<LostAttempts>(
       connection_,
       "SELECT started_at, pid, process FROM attempt WHERE credential = ?1 AND refresh_hash = ?2 "
-      "AND outcome = 'uncertain' ORDER BY id DESC",
+      "AND outcome = 'uncertain' ORDER BY id",
       [&](Binder& b) { b.integer(credential).hash(hash); },
       [](RowReader& row) {
         LostAttempts lost;
-        lost.last_at = row.at().value_or(Instant{});
+        lost.first_at = row.at().value_or(Instant{});
         lost.pid = row.integer();
         lost.process = row.text();
         return lost;
@@ -427,6 +426,8 @@ LostAttempts Reads<Base>::lost_attempts(std::int64_t credential, const TokenHash
   if (all.empty()) return {};
   LostAttempts lost = all.front();
   lost.count = static_cast<int>(all.size());
+  lost.last_at = all.back().first_at;
+  lost.last_pid = all.back().pid;
   return lost;
 }
 

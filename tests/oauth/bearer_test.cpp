@@ -207,6 +207,37 @@ TEST_F(BearerTest, KeyThatStillLivesIsServedWhenTheMintFails) {
   EXPECT_THAT(got->warnings, ElementsAre(HasSubstr("status 503")));
 }
 
+TEST_F(BearerTest, TransportThatThrowsLosesNothingAndIsAFailureLikeAnother) {
+  class Throwing final : public HttpTransport {
+    Answer perform(const HttpRequest&, const std::function<bool()>&) override {
+      throw std::runtime_error("the caller's own");
+    }
+  };
+  const Uid uid = add({});
+  http_ = std::make_shared<Throwing>();
+
+  const auto failed = bearer();
+
+  EXPECT_EQ(failed.error().code, Errc::try_later);
+  EXPECT_THAT(failed.error().message, HasSubstr("given up: the caller's own"));
+  http_ = http_script_;
+  answer_mint("1");
+  EXPECT_EQ(text(bearer()), "MINTED-1");
+  EXPECT_EQ(text(open().unseal(uid)->refresh_token), "seed-refresh");
+}
+
+TEST_F(BearerTest, RequestToStopBeforeAMintSendsNothing) {
+  add({});
+  std::stop_source stop;
+  stop.request_stop();
+  BearerRequest request;
+  request.provider = provider_;
+  request.stop = stop.get_token();
+
+  EXPECT_EQ(source().bearer(request).error().code, Errc::stopped);
+  EXPECT_THAT(asked(), IsEmpty());
+}
+
 TEST_F(BearerTest, DeadGrantIsNotMintedWith) {
   Seed seed;
   seed.expires_in = Seconds{30};

@@ -177,6 +177,31 @@ TEST_F(RotationTest, ACallerWithALiveBearerDoesNotWaitForSomebodyElsesRefresh) {
   EXPECT_EQ(bystander->action, Action::cached);
 }
 
+TEST_F(RotationTest, ACallerWithALiveBearerDoesNotWaitToSettleWhatAnotherLeft) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  StoreOptions impatient = options();
+  impatient.lock_wait = Milliseconds(20);
+  Store blocked = *Store::open(impatient, OpenMode::use);
+  std::optional<FileLock> gate;  // held by a process that is frozen, say
+  Reply reply = grants("refresh-a-2", "access-a-2");
+  reply.meanwhile = [&] {
+    gate = *FileLock::acquire(database().string() + ".d/gate", Milliseconds(0));
+  };
+  will(std::move(reply));
+  ASSERT_TRUE(rotate(blocked, uid, {.force = true}));
+  advance(Seconds(800));  // due by the row that could not be written, and still alive
+  StoreOptions patient = options();
+  patient.lock_wait = std::chrono::hours(1);
+  Store bystander = *Store::open(patient, OpenMode::use);
+
+  const auto served = rotate(bystander, uid, {});
+
+  ASSERT_TRUE(served) << served.error().message;
+  EXPECT_EQ(text(served->held.access_token), "access-a-1");
+  EXPECT_EQ(sent().size(), 1u);
+}
+
 TEST_F(RotationTest, ALockNotHadByTheDeadlineNamesItsHolderAndChangesNothing) {
   Store store = open();
   const Uid uid = add_login(store);
