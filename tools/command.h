@@ -50,6 +50,7 @@ struct Context {
   std::ostream& err;
   oauth::Environment env = oauth::process_environment();
   Clock clock = system_now;
+  Milliseconds lock_wait = StoreOptions{}.lock_wait;
   // Asks a person for a line without showing it. Empty: there is nobody to ask.
   std::function<Result<Secret>(std::string_view prompt)> ask = {};
   bool out_is_terminal = false;

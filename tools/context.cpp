@@ -45,6 +45,7 @@ void Context::warn(std::string_view text) {
 Result<Store> open_store(Context& context, OpenMode mode) {
   StoreOptions options;
   options.clock = context.clock;
+  options.lock_wait = context.lock_wait;
   options.endpoint_for = oauth::endpoints(context.bearer_parts(), context.clock);
   options.shield = [] { return std::make_shared<SignalShield>(); };
   if (context.globals.verbose) options.log = stream_logger(context.err);

@@ -78,7 +78,8 @@ Ran CommandTest::run(std::vector<std::string> words, std::string_view input) {
     return found == env_.end() ? std::nullopt : std::optional(found->second);
   };
   context.clock = [this] { return now_; };
-  context.http = http_;
+  context.http = wire_ ? wire_ : http_;
+  context.lock_wait = lock_wait_;
   context.providers_dir = dir_ / "providers.d";
   context.out_is_terminal = out_is_terminal_;
   context.err_is_terminal = err_is_terminal_;

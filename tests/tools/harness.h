@@ -91,6 +91,8 @@ class CommandTest : public testing::Test {
   Instant now_ = at_millis(1'776'000'000'000);  // 2026-04-12T13:20:00Z
   std::map<std::string, std::string> env_;
   std::shared_ptr<ScriptedTransport> http_ = std::make_shared<ScriptedTransport>();
+  std::shared_ptr<oauth::HttpTransport> wire_;  // instead of http_, where a test wants the real one
+  Milliseconds lock_wait_ = StoreOptions{}.lock_wait;
   bool out_is_terminal_ = false;
   bool err_is_terminal_ = false;
   std::function<bool(const std::string& url)> browse_;

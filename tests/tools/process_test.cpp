@@ -1,12 +1,11 @@
 // The real binary: exit codes, exact stdout, no terminal, signals.
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/tools/child.h"
 #include "tests/tools/harness.h"
 
 namespace authdb::cli {
@@ -16,80 +15,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
-
-std::string drain(int descriptor) {
-  std::string text;
-  char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(descriptor, buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<std::size_t>(got));
-  }
-  ::close(descriptor);
-  return text;
-}
-
-// A running authdb whose stdout and stderr go to pipes, and whose stdin is a file.
-class Child {
- public:
-  Child(const std::vector<std::string>& words, const std::map<std::string, std::string>& env,
-        const std::string& stdin_path, const std::string& stdout_path = {}) {
-    std::vector<std::string> strings{AUTHDB_BINARY};
-    strings.insert(strings.end(), words.begin(), words.end());
-    std::vector<std::string> variables;
-    for (const auto& [name, value] : env) variables.push_back(name + "=" + value);
-    std::vector<char*> argv;
-    std::vector<char*> envp;
-    for (auto& text : strings) argv.push_back(text.data());
-    for (auto& text : variables) envp.push_back(text.data());
-    argv.push_back(nullptr);
-    envp.push_back(nullptr);
-    int out[2];
-    int err[2];
-    if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0) std::abort();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(::open(stdin_path.c_str(), O_RDONLY), STDIN_FILENO);
-      ::dup2(stdout_path.empty() ? out[1] : ::open(stdout_path.c_str(), O_WRONLY), STDOUT_FILENO);
-      ::dup2(err[1], STDERR_FILENO);
-      ::setsid();  // no controlling terminal, so that nothing could ask there either
-      ::execve(AUTHDB_BINARY, argv.data(), envp.data());
-      ::_exit(127);
-    }
-    ::close(out[1]);
-    ::close(err[1]);
-    out_ = out[0];
-    err_ = err[0];
-  }
-  pid_t pid() const { return pid_; }
-  // Waits for its end. The status is negative if a signal ended it.
-  Ran finish() {
-    Ran ran;
-    ran.out = drain(out_);
-    ran.err = drain(err_);
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-    return ran;
-  }
-
- private:
-  pid_t pid_ = -1;
-  int out_ = -1;
-  int err_ = -1;
-};
-
-class ProcessTest : public CommandTest {
- protected:
-  ProcessTest() {
-    env_["XDG_CONFIG_HOME"] = dir_ / "config";
-    env_["XDG_RUNTIME_DIR"] = dir_.path();
-    env_["HOME"] = dir_.path();
-  }
-  Ran spawn(const std::vector<std::string>& words, const std::string& input = {},
-            const std::string& stdout_path = {}) {
-    write_file(dir_ / "stdin", input);
-    return Child(words, env_, dir_ / "stdin", stdout_path).finish();
-  }
-};
 
 TEST_F(ProcessTest, ATokenIsExactlyOneLine) {
   EXPECT_EQ(spawn({"add", "openrouter"}, "sk-key-1\n").status, 0);
@@ -183,8 +108,7 @@ TEST_F(ProcessTest, ASignalDuringARefreshWaitsUntilTheNewTokenIsSafe) {
                R"({"id":"slow","client_id":"c","token_endpoint":")" + endpoint.url() + "\"}");
     ASSERT_EQ(spawn({"add", "slow", "--grant"}, grant_json()).status, 0);
 
-    write_file(dir_ / "stdin", "");
-    Child child({"refresh", "slow"}, env_, dir_ / "stdin");
+    Child child({"refresh", "slow"}, env_);
     endpoint.wait_for_request();
     ::kill(child.pid(), signal);
     endpoint.answer(grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));

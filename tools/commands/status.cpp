@@ -68,22 +68,48 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-// Since when a grant is held, and which process left it so, as far as the ledger remembers.
-std::string held_since(const Store& store, const std::string& uid) {
-  const auto rows =
-      store.query("SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(uid) +
-                  " AND outcome = 'uncertain' ORDER BY julianday(at) DESC LIMIT 1");
-  if (!rows || rows->rows.empty()) return {};
-  const NamedRow row(*rows, 0);
-  return " since " + row.text("at") + ", when " + printable(row.text("process")) + " (pid " +
-         std::to_string(row.number("pid").value_or(0)) + ") sent its refresh token";
+// Since when a grant is uncertain and which process left it so: the first attempt with its present
+// token whose answer never came. No row if the ledger has forgotten.
+QueryRows lost_answers(const Store& store, const NamedRow& credential) {
+  auto rows = store.query(
+      "SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(credential.text("uid")) +
+      " AND outcome = 'uncertain' AND kind = 'refresh' AND from_generation = " +
+      std::to_string(credential.number("generation").value_or(0)) + " ORDER BY julianday(at)");
+  return rows ? *std::move(rows) : QueryRows{};
+}
+
+std::string held_since(const Store& store, const NamedRow& credential) {
+  const QueryRows lost = lost_answers(store, credential);
+  if (lost.rows.empty()) return {};
+  const NamedRow first(lost, 0);
+  std::string text = " since " + first.text("at") + ", when " + printable(first.text("process")) +
+                     " (pid " + std::to_string(first.number("pid").value_or(0)) +
+                     ") sent its refresh token";
+  if (lost.rows.size() > 1) {
+    text += ", one of " + std::to_string(lost.rows.size()) + " times,";
+  }
+  return text;
+}
+
+// The same for programs: `freshness` has no room for it.
+void add_lost_answers(Json& array, const Store& store, const QueryRows& rows) {
+  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
+    const NamedRow row(rows, i);
+    if (row.text("hold") != "uncertain") continue;
+    const QueryRows lost = lost_answers(store, row);
+    if (lost.rows.empty()) continue;
+    const NamedRow first(lost, 0);
+    array[i]["hold_since"] = first.text("at");
+    array[i]["hold_process"] = first.text("process");
+    array[i]["hold_pid"] = first.number("pid").value_or(0);
+  }
 }
 
 std::string explain_hold(const Store& store, const NamedRow& row) {
   const auto target = row.text("provider") + " " + row.text("uid");
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
-    return name_of(row) + " is uncertain" + held_since(store, row.text("uid")) +
+    return name_of(row) + " is uncertain" + held_since(store, row) +
            " and no answer came. It is sent again when no bearer of it works any more; `authdb "
            "refresh " +
            target + " --replay` sends it now.";
@@ -150,7 +176,9 @@ int verdict(const QueryRows& rows, Instant now) {
 
 void print(Context& context, const Store& store, const QueryRows& rows) {
   if (context.globals.json) {
-    print_json(context.out, freshness_json(rows));
+    auto array = freshness_json(rows);
+    add_lost_answers(array, store, rows);
+    print_json(context.out, array);
     return;
   }
   if (rows.rows.empty()) {
