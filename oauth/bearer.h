@@ -61,8 +61,8 @@ enum class Reported {
   replaced_before,  // a 401 of a bearer that was replaced since: nothing to do
 };
 
-// Thread-safe; any number of sources may share a store. How calls end early, by a stop request or an
-// exception out of what the caller gave: store/rotation.h.
+// Thread-safe; any number of sources may share a store. How calls end early, by a stop request or
+// an exception out of what the caller gave: store/rotation.h.
 class BearerSource {
  public:
   BearerSource(Store store, BearerParts parts);
