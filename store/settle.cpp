@@ -60,13 +60,19 @@ SettleEnd move_row(const Move& move) {
   return SettleEnd::committed;
 }
 
-// What the answer said about the credential, where it said anything.
+// What the answer said about the credential, where it said anything new.
 void adopt_identity(Txn& txn, const Credential& row, const Grant& grant) {
   Identity identity = row.identity;
-  if (!grant.scope.empty()) identity.scope = grant.scope;
-  if (!grant.token_type.empty()) identity.token_type = grant.token_type;
-  if (!grant.inference_base_url.empty()) identity.inference_base_url = grant.inference_base_url;
-  txn.set_identity(row.id, identity);
+  bool changed = false;
+  const auto adopt = [&](std::string& stored, const std::string& said) {
+    if (said.empty() || said == stored) return;
+    stored = said;
+    changed = true;
+  };
+  adopt(identity.scope, grant.scope);
+  adopt(identity.token_type, grant.token_type);
+  adopt(identity.inference_base_url, grant.inference_base_url);
+  if (changed) txn.set_identity(row.id, identity);
 }
 
 void record(Txn& txn, const Credential& row, SettleEnd end, std::int64_t to_generation,

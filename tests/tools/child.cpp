@@ -53,6 +53,7 @@ Child::Child(const std::vector<std::string>& words, const std::map<std::string, 
       ::dup2(path.empty() ? out[1] : ::open(path.c_str(), O_WRONLY), STDOUT_FILENO);
       ::dup2(err[1], STDERR_FILENO);
     }
+    ::signal(SIGPIPE, SIG_DFL);  // the portal's server ignores it, and that would be inherited
     ::execve(AUTHDB_BINARY, argv.data(), envp.data());
     ::_exit(127);
   }

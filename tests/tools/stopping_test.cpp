@@ -66,6 +66,8 @@ struct Stage {
   Fault fault;
 };
 
+void PrintTo(const Stage& stage, std::ostream* out) { *out << stage.name; }
+
 Fault delayed_before() {
   Fault fault;
   fault.delay_before = kUntilReleased;

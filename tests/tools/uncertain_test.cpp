@@ -17,6 +17,8 @@ struct Lost {
   Fault fault;
 };
 
+void PrintTo(const Lost& lost, std::ostream* out) { *out << lost.name; }
+
 Fault dropped(When when) {
   Fault fault;
   fault.drop = when;
