@@ -28,6 +28,7 @@ struct Row {
   // Set where the file names a secret that is kept elsewhere: what it said the secret's fingerprint
   // is.
   std::string secret_fingerprint;
+  bool insecure_tls = false;  // the file wants its servers not to be verified
   Secret extra;     // JSON object: every field not modelled above; empty: none
   Secret original;  // JSON object: the place as the file has it, masked (imprint.h)
 };

@@ -78,6 +78,15 @@ void read_identity(Fields& fields, Row& row) {
   if (const std::string source = fields.text("source"); !source.empty()) id.source = source;
 }
 
+// What is read here stays in the object, too: it goes back out with it as it came.
+void read_tls(const json& object, Row& row) {
+  json tls = object.value("tls", json());
+  if (!tls.is_object()) return;
+  Fields fields(tls);
+  row.insecure_tls = fields.flag("insecure").value_or(false);
+  row.identity.ca_file = fields.text("ca_bundle");
+}
+
 void read_tokens(json& object, Fields& fields, Row& row) {
   row.grant.access_token = fields.secret("access_token");
   row.grant.refresh_token = fields.secret("refresh_token");
@@ -198,6 +207,7 @@ Row read_row(Block block, bool is_singleton) {
   row.identity.provider = std::move(block.provider);
   row.identity.source = block.source;
   read_identity(fields, row);
+  read_tls(object, row);
   read_tokens(object, fields, row);
   std::string auth_type = fields.text("auth_type");
   row.identity.auth_type = auth_type_of(auth_type, row);

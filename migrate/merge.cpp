@@ -15,7 +15,8 @@ constexpr std::array kTexts{&Identity::label,           &Identity::source,
                             &Identity::foreign_id,      &Identity::account,
                             &Identity::client_id,       &Identity::scope,
                             &Identity::token_type,      &Identity::base_url,
-                            &Identity::portal_base_url, &Identity::inference_base_url};
+                            &Identity::portal_base_url, &Identity::inference_base_url,
+                            &Identity::ca_file};
 
 // What a copy suffered, rather than what it is; never passes from one copy to another.
 constexpr std::array<std::string_view, 4> kOwnTroubles{"last_auth_error", "failure_reason",

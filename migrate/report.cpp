@@ -99,6 +99,19 @@ void warn_of_logins(Draft& draft) {
   }
 }
 
+void warn_of_insecure_tls(const Premises& premises, Draft& draft) {
+  for (const Document& document : premises.documents) {
+    for (const Row& row : document.rows) {
+      if (!row.insecure_tls) continue;
+      draft.plan.warnings.push_back(
+          {"tls_insecure", document.path.string() + ": " + row.where +
+                               " asks not to verify its servers' certificates (tls.insecure). "
+                               "authdb always does; name the authority they are from with "
+                               "AUTHDB_CA_FILE or tls.ca_bundle."});
+    }
+  }
+}
+
 }  // namespace
 
 void report(const Premises& premises, Draft& draft) {
@@ -114,6 +127,7 @@ void report(const Premises& premises, Draft& draft) {
   }
   warn_of_second_spenders(premises, draft);
   warn_of_logins(draft);
+  warn_of_insecure_tls(premises, draft);
   for (const Settled& settled : draft.families) {
     ++plan.credentials;
     if (is_grant(premises, settled)) ++plan.families;

@@ -62,7 +62,7 @@ Result<HttpRequest> mint_request(const Provider& provider, const Identity& ident
 
   HttpRequest request;
   request.url = *url;
-  request.ca_file = ca_file_of(provider, environment).value;
+  request.ca_file = ca_file_of(provider, identity, environment).value;
   for (const auto& [name, value] : provider.headers) {
     request.headers.emplace_back(name, Secret::copy_of(value));
   }

@@ -42,7 +42,7 @@ Result<HttpRequest> client_request(const Provider& provider, const Identity& ide
 
   HttpRequest request;
   request.url = std::move(url);
-  request.ca_file = ca_file_of(provider, environment).value;
+  request.ca_file = ca_file_of(provider, identity, environment).value;
   for (const auto& [name, value] : provider.headers) {
     request.headers.emplace_back(name, Secret::copy_of(value));
   }

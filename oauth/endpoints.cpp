@@ -145,13 +145,15 @@ bool mints_agent_keys(const Provider& provider, std::string_view scope) {
   return provider.agent_key && !has_scope(scope, "inference:invoke");
 }
 
-Setting ca_file_of(const Provider& provider, const Environment& environment) {
+Setting ca_file_of(const Provider& provider, const Identity& identity,
+                   const Environment& environment) {
   const auto from = [&](const char* variable) {
     Setting set{environment ? environment(variable).value_or("") : ""};
     if (!set.value.empty()) set.variable = variable;
     return set;
   };
   if (Setting set = from("AUTHDB_CA_FILE"); !set.value.empty()) return set;
+  if (!identity.ca_file.empty()) return {identity.ca_file};
   if (!provider.ca_file.empty()) return {provider.ca_file};
   return from("SSL_CERT_FILE");
 }

@@ -48,7 +48,9 @@ std::string inference_base_url(const Provider& provider, const Identity& identit
 // them (Nous era E1). Its refresh tokens travel in the body, too.
 bool mints_agent_keys(const Provider& provider, std::string_view scope);
 
-// $AUTHDB_CA_FILE, else the provider's, else $SSL_CERT_FILE, else empty: the system's.
-Setting ca_file_of(const Provider& provider, const Environment& environment);
+// $AUTHDB_CA_FILE, else the credential's, else the provider's, else $SSL_CERT_FILE, else empty: the
+// system's.
+Setting ca_file_of(const Provider& provider, const Identity& identity,
+                   const Environment& environment);
 
 }  // namespace authdb::oauth

@@ -84,7 +84,7 @@ Result<std::string> OAuthTokenEndpoint::discover() {
     request.method = "GET";
     request.deadline = kDiscoveryDeadline;
     request.url = *where;
-    request.ca_file = ca_file_of(*parts_.provider, parts_.environment).value;
+    request.ca_file = ca_file_of(*parts_.provider, parts_.identity, parts_.environment).value;
     const Answer answer = parts_.http->perform(request, {});
     if (answer.http_status == 200 && answer.complete) {
       found = std::string(TokenAnswer(answer.body.reveal()).text("token_endpoint"));

@@ -48,6 +48,7 @@ struct Identity {
   std::string base_url;
   std::string portal_base_url;
   std::string inference_base_url;
+  std::string ca_file;  // PEM: the authorities that its servers' certificates must be from
 };
 
 // An access token and its refresh token, as a login, a rotation or an import yields them.

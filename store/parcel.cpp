@@ -82,7 +82,8 @@ Secret pack(const Identity& identity, const Grant& grant) {
       .text(identity.token_type)
       .text(identity.base_url)
       .text(identity.portal_base_url)
-      .text(identity.inference_base_url);
+      .text(identity.inference_base_url)
+      .text(identity.ca_file);
   out.text(grant.access_token.reveal())
       .text(grant.refresh_token.reveal())
       .at(grant.obtained_at)
@@ -104,7 +105,7 @@ std::optional<Parcel> unpack(const Secret& bytes) {
   for (std::string* field :
        {&identity.source, &identity.foreign_id, &identity.account, &identity.client_id,
         &identity.scope, &identity.token_type, &identity.base_url, &identity.portal_base_url,
-        &identity.inference_base_url}) {
+        &identity.inference_base_url, &identity.ca_file}) {
     *field = in.text();
   }
   Grant& grant = parcel.grant;

@@ -50,7 +50,8 @@ void bind_identity(Binder& b, const Identity& identity) {
       .text_or_null(identity.token_type)
       .text_or_null(identity.base_url)
       .text_or_null(identity.portal_base_url)
-      .text_or_null(identity.inference_base_url);
+      .text_or_null(identity.inference_base_url)
+      .text_or_null(identity.ca_file);
 }
 
 void bind_tokens(Binder& b, const SealedTokens& tokens) {
@@ -111,8 +112,8 @@ std::int64_t SqliteTxn::insert(const Uid& uid, const Identity& identity, const S
   change_one(
       connection_,
       "INSERT INTO credential (provider, label, auth_type, source, foreign_id, account, "
-      "client_id, scope, token_type, base_url, portal_base_url, inference_base_url, uid, extra, "
-      "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "client_id, scope, token_type, base_url, portal_base_url, inference_base_url, ca_file, uid, "
+      "extra, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.text(uid).blob(extra).at(at);
@@ -125,7 +126,7 @@ void SqliteTxn::set_identity(std::int64_t credential, const Identity& identity) 
       connection_,
       "UPDATE credential SET provider = ?, label = ?, auth_type = ?, source = ?, foreign_id = ?, "
       "account = ?, client_id = ?, scope = ?, token_type = ?, base_url = ?, portal_base_url = ?, "
-      "inference_base_url = ? WHERE id = ?",
+      "inference_base_url = ?, ca_file = ? WHERE id = ?",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.integer(credential);

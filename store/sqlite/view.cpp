@@ -15,7 +15,8 @@ namespace {
 #define AUTHDB_CREDENTIAL_COLUMNS                                                             \
   "c.id, c.uid, c.provider, c.label, c.auth_type, c.source, c.foreign_id, c.account, "        \
   "c.client_id, c.scope, c.token_type, c.base_url, c.portal_base_url, c.inference_base_url, " \
-  "c.created_at, c.removed_at, t.family, t.generation, t.bearer_kind, t.access_fingerprint, " \
+  "c.ca_file, c.created_at, c.removed_at, t.family, t.generation, t.bearer_kind, "            \
+  "t.access_fingerprint, "                                                                    \
   "t.refresh_hash, t.origin, t.obtained_at, t.obtained_derived, t.expires_at, t.refresh_at, " \
   "t.session_ends_at, t.hold, k.credential IS NOT NULL, k.fingerprint, k.obtained_at, "       \
   "k.expires_at, coalesce(h.status, 'ok'), h.status_at, h.error_code, h.error_reason, "       \
@@ -38,6 +39,7 @@ Identity read_identity(RowReader& row) {
   identity.base_url = row.text();
   identity.portal_base_url = row.text();
   identity.inference_base_url = row.text();
+  identity.ca_file = row.text();
   return identity;
 }
 

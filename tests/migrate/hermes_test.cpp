@@ -78,6 +78,23 @@ TEST(HermesReader, AnOldPoolRowIsReadFieldByField) {
                                         {"tls", {{"insecure", false}, {"ca_bundle", nullptr}}}}));
 }
 
+TEST(HermesReader, ACaBundleIsTheCredentialsAndInsecureTlsIsNoticedInBothSpellings) {
+  const auto row = [](const json& tls) {
+    Document document =
+        read_tree({{"providers", {{"nous", {{"access_token", "a"}, {"tls", tls}}}}}});
+    return std::move(document.rows.at(0));
+  };
+  const Row bundle = row({{"insecure", false}, {"ca_bundle", "/etc/our-ca.pem"}});
+  EXPECT_EQ(bundle.identity.ca_file, "/etc/our-ca.pem");
+  EXPECT_FALSE(bundle.insecure_tls);
+  EXPECT_EQ(extra_of(bundle.extra)["tls"]["ca_bundle"], "/etc/our-ca.pem") << "goes back out";
+
+  EXPECT_TRUE(row({{"insecure", true}}).insecure_tls);
+  EXPECT_TRUE(row({{"insecure", "true"}}).insecure_tls);
+  EXPECT_FALSE(row({{"insecure", "false"}, {"ca_bundle", 7}}).insecure_tls);
+  EXPECT_FALSE(row("odd").insecure_tls);
+}
+
 TEST(HermesReader, AMissingObtainedAtIsDerivedOrUnknownNeverOldest) {
   const Document atlas = read_sample("02_profile_atlas_cloned_old.json");
 

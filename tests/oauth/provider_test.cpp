@@ -321,12 +321,19 @@ TEST_F(Endpoints, WildcardAllowsSubdomainsAndNothingThatOnlyEndsAlike) {
   EXPECT_FALSE(check_allowed(xai, "https://x.ai.evil.example/t", no_environment()));
 }
 
-TEST_F(Endpoints, CaFileOfTheOperatorComesFirst) {
+TEST_F(Endpoints, CaFileOfTheOperatorComesFirstThenTheCredentials) {
   Provider provider;
-  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})).value, "/s");
+  Identity identity;
+  const auto file = [&](std::map<std::string, std::string> variables) {
+    return ca_file_of(provider, identity, environment(std::move(variables))).value;
+  };
+  EXPECT_EQ(file({}), "");
+  EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}}), "/s");
   provider.ca_file = "/p";
-  EXPECT_EQ(ca_file_of(provider, environment({{"SSL_CERT_FILE", "/s"}})).value, "/p");
-  EXPECT_EQ(ca_file_of(provider, environment({{"AUTHDB_CA_FILE", "/a"}})).value, "/a");
+  EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}}), "/p");
+  identity.ca_file = "/c";
+  EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}}), "/c");
+  EXPECT_EQ(file({{"AUTHDB_CA_FILE", "/a"}}), "/a");
 }
 
 }  // namespace

@@ -6,9 +6,10 @@ namespace authdb {
 namespace {
 
 Identity identity() {
-  return {"nous",   "label",        AuthType::oauth,  "device_code",
-          "fid",    "account",      "client",         "a b",
-          "Bearer", "https://base", "https://portal", "https://inference"};
+  return {"nous",       "label",        AuthType::oauth,  "device_code",
+          "fid",        "account",      "client",         "a b",
+          "Bearer",     "https://base", "https://portal", "https://inference",
+          "/etc/ca.pem"};
 }
 
 Grant grant() {
@@ -28,6 +29,7 @@ TEST(Parcel, ComesBackAsItWentIn) {
   ASSERT_TRUE(back);
   EXPECT_EQ(back->identity.provider, "nous");
   EXPECT_EQ(back->identity.inference_base_url, "https://inference");
+  EXPECT_EQ(back->identity.ca_file, "/etc/ca.pem");
   EXPECT_EQ(back->identity.scope, "a b");
   EXPECT_EQ(back->grant.access_token.reveal(), "access");
   EXPECT_EQ(back->grant.refresh_token.reveal(), "refresh");

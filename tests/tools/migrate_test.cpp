@@ -81,6 +81,20 @@ TEST_F(MigrateTest, SourcesThatKeepTheTokenAreWarnedOf) {
   EXPECT_THAT(must({"migrate", root(), "-q"}).err, IsEmpty());
 }
 
+TEST_F(MigrateTest, ACredentialKeepsItsCaBundleAndInsecureTlsIsRefusedAloud) {
+  const auto tls = [](const char* value) {
+    auto row = hermes_row("1", "2026-04-12T10:00:00+00:00");
+    row.back() = ',';
+    return hermes_file(row + R"("tls":)" + value + "}");
+  };
+  write_file(dir_ / "one/auth.json", tls(R"({"insecure":true,"ca_bundle":"/etc/our-ca.pem"})"));
+  const auto ran = must({"migrate", (dir_ / "one").string()});
+
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("tls_insecure"), HasSubstr("credential_pool.nous[0]")));
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored()[0].identity.ca_file, "/etc/our-ca.pem");
+}
+
 TEST_F(MigrateTest, OneBadSourceLeavesTheOthersAndExitsEight) {
   write_file(dir_ / "hermes/profiles/broken/auth.json", "{\n  \"providers\": {,");
   const auto ran = run({"migrate", root()});

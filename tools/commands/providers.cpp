@@ -98,7 +98,7 @@ std::vector<Field> fields_of(const oauth::Provider& provider) {
 
 // As it counts now: the environment wins over the files.
 Field in_effect(const Context& context, const oauth::Provider& provider, Field field) {
-  const auto set = field.name == "ca_file" ? oauth::ca_file_of(provider, context.env)
+  const auto set = field.name == "ca_file" ? oauth::ca_file_of(provider, {}, context.env)
                                            : oauth::setting(provider, field.name, context.env);
   const auto file = provider.origin.find(field.name);
   if (!set.variable.empty()) return {field.name, set.value, "$" + set.variable};
