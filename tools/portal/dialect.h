@@ -1,10 +1,12 @@
 // Dialects: how one provider's token endpoint spells what all of them mean.
 //
-// A further provider (JSON bodies, MiniMax's status field, nested errors) is a row of kDialects
-// and the functions it names; the rotation behind it is the same.
+// A further provider is a row of kDialects and the functions it names; the rotation behind it is
+// the same.
 #pragma once
 
 #include <httplib.h>
+
+#include <array>
 
 #include "tools/portal/answer.h"
 #include "tools/portal/oauth_error.h"
@@ -23,6 +25,8 @@ struct TokenRequest {
   std::string redirect_uri{};
   std::string user_code{};
   std::string state{};
+  std::string client_secret{};  // of the body
+  std::string authorization{};  // the header
 };
 
 struct Dialect {
@@ -31,12 +35,13 @@ struct Dialect {
   TokenRequest (*read)(const httplib::Request& request);
   bool (*accepts)(const Options& options, const TokenRequest& request);  // the token's transport
   nlohmann::json (*success)(const World& world, const Grant& grant);
-  nlohmann::json (*failure)(const OauthError& error);
+  Answer (*failure)(const OauthError& error);
+  bool rotates = true;  // false: the refresh token stays, and no answer repeats it
 };
 
-extern const Dialect kNous;      // POST /api/oauth/token
-extern const Dialect kStandard;  // POST /oauth/token, RFC 6749
-extern const Dialect kJson;      // POST /v1/oauth/token, bodies in JSON
+// The real paths of Nous and of RFC 6749; the others have their provider's id before theirs.
+extern const std::array<Dialect, 9> kDialects;
+extern const Dialect& kNous;
 
 // MiniMax's answer to a poll for a user code: always 200, and a `status`.
 Answer user_code_answer(const Granted<Grant>& granted);

@@ -63,7 +63,8 @@ std::string Issuer::adopt(const Adoption& adoption) {
   return id;
 }
 
-Granted<Grant> Issuer::refresh(const std::string& refresh_token, const std::string& client_id) {
+Granted<Grant> Issuer::refresh(const std::string& refresh_token, const std::string& client_id,
+                               bool rotate) {
   const std::lock_guard lock(mutex_);
   const auto found = refresh_.find(refresh_token);
   if (found == refresh_.end()) {
@@ -77,7 +78,9 @@ Granted<Grant> Issuer::refresh(const std::string& refresh_token, const std::stri
   if (family.shown.revoked) {
     return tl::unexpected(invalid_grant("Refresh session has been revoked"));
   }
-  if (token.generation == family.shown.generation) return spend(token.family, family);
+  if (token.generation == family.shown.generation) {
+    return rotate ? spend(token.family, family) : renew(token.family, family);
+  }
   if (within_grace(family, token)) return grant(token.family, family);
   return reuse(family, token);
 }
@@ -165,6 +168,11 @@ Granted<Grant> Issuer::spend(const std::string& id, Family& family) {
   return grant(id, family);
 }
 
+Granted<Grant> Issuer::renew(const std::string& id, Family& family) {
+  issue_access(id, family);
+  return grant(id, family);
+}
+
 Granted<Grant> Issuer::reuse(Family& family, Refresh& token) {
   token.reused = true;
   ++family.shown.reuse_detected;
@@ -179,9 +187,13 @@ bool Issuer::within_grace(const Family& family, const Refresh& token) const {
 
 void Issuer::issue(const std::string& id, Family& family) {
   family.current_refresh = fake_token(kRefreshPrefix);
+  refresh_[family.current_refresh] = {id, family.shown.generation, false};
+  issue_access(id, family);
+}
+
+void Issuer::issue_access(const std::string& id, Family& family) {
   family.current_access = new_access_token(family);
   family.access_expires_at = clock_.now_ms() + family.access_ttl_ms;
-  refresh_[family.current_refresh] = {id, family.shown.generation, false};
   bearers_[family.current_access] = {id, false, family.access_expires_at};
 }
 

@@ -74,8 +74,10 @@ class Issuer {
 
   // Errors, all 400 invalid_grant: unknown token; the first reuse, which revokes the family; any
   // token of a revoked family. Within the grace the spent predecessor of the current token gets
-  // the same successor again. A foreign client is refused and nothing is spent.
-  Granted<Grant> refresh(const std::string& refresh_token, const std::string& client_id);
+  // the same successor again. A foreign client is refused and nothing is spent. Without `rotate`
+  // only the access token is new.
+  Granted<Grant> refresh(const std::string& refresh_token, const std::string& client_id,
+                         bool rotate = true);
 
   Granted<AgentKey> mint(const std::string& access_token);  // error: 401 invalid_token
   bool may_infer(const std::string& bearer) const;
@@ -112,9 +114,11 @@ class Issuer {
 
   std::string new_family(Family family);
   Granted<Grant> spend(const std::string& id, Family& family);
+  Granted<Grant> renew(const std::string& id, Family& family);
   Granted<Grant> reuse(Family& family, Refresh& token);
   bool within_grace(const Family& family, const Refresh& token) const;
   void issue(const std::string& id, Family& family);
+  void issue_access(const std::string& id, Family& family);
   std::string new_access_token(const Family& family) const;
   Grant grant(const std::string& id, const Family& family) const;
   TokenState state_of_locked(const Refresh& token) const;

@@ -43,6 +43,9 @@ Endpoints:
   POST /api/accounts/deviceauth/usercode, /api/accounts/deviceauth/token
                                 Codex's device login, which ends in an authorization code
   POST /oauth/code              MiniMax's user code, polled for at /oauth/token
+  POST /openai-codex/oauth/token, /anthropic/v1/oauth/token, /xai-oauth/oauth2/token,
+       /qwen-oauth/api/v1/oauth2/token, /minimax-oauth/oauth/token, /spotify/api/token
+                                the same in the dialects of those providers
   POST /oauth/revoke, GET /.well-known/openid-configuration
 
 Control, all in JSON; an unknown field is refused by name:

@@ -28,6 +28,17 @@ bool is_loopback_url(const std::string& url) {
          url.rfind("http://[::1]:", 0) == 0;
 }
 
+// RFC 6749 section 2.3.1, in either place.
+bool proves_client(const std::string& secret, const TokenRequest& request) {
+  if (secret.empty() || request.client_secret == secret) return true;
+  const auto encoded = [](const std::string& text) {
+    return httplib::detail::encode_query_param(text);
+  };
+  return request.authorization ==
+         httplib::make_basic_authentication_header(encoded(request.client_id), encoded(secret))
+             .second;
+}
+
 Delivery delivery_of(const Fault& fault) {
   Delivery delivery;
   delivery.cut_after = fault.cut_after;
@@ -45,9 +56,7 @@ OauthEndpoints::OauthEndpoints(World& world, HttpFront& front) : world_(world) {
 }
 
 void OauthEndpoints::add_token_routes(HttpFront& front) {
-  add_token_route(front, kNous);
-  add_token_route(front, kStandard);
-  add_token_route(front, kJson);
+  for (const Dialect& dialect : kDialects) add_token_route(front, dialect);
   front.Post("/oauth/revoke", [this](const auto& request, auto& response) {
     const auto token = request.get_param_value("token");
     auto seen = record(Endpoint::kRevoke, request);
@@ -81,6 +90,8 @@ void OauthEndpoints::add_login_routes(HttpFront& front) {
   });
   front.Get("/.well-known/openid-configuration",
             [this](const auto&, auto& response) { write(discovery(), response); });
+  front.Get("/xai-oauth/.well-known/openid-configuration",
+            [this](const auto&, auto& response) { write(xai_discovery(), response); });
 }
 
 void OauthEndpoints::add_bearer_routes(HttpFront& front) {
@@ -147,17 +158,20 @@ Answer OauthEndpoints::token(const Dialect& dialect, const TokenRequest& request
         login(world_.approvals.redeem_user_code(request.user_code, request.code_verifier)));
   }
   const auto grant = exchange(dialect, request);
-  if (!grant) return json_answer(grant.error().status, dialect.failure(grant.error()));
+  if (!grant) return dialect.failure(grant.error());
   return json_answer(200, dialect.success(world_, *grant));
 }
 
 Granted<Grant> OauthEndpoints::exchange(const Dialect& dialect, const TokenRequest& request) {
+  if (!proves_client(world_.options.client_secret, request)) {
+    return tl::unexpected(OauthError{401, "invalid_client", "Client authentication failed"});
+  }
   if (request.grant_type == "refresh_token") {
     if (request.refresh_token.empty() || !dialect.accepts(world_.options, request)) {
       return tl::unexpected(OauthError{400, "invalid_request",
                                        "refresh_token is missing, or not where it is expected"});
     }
-    return world_.issuer.refresh(request.refresh_token, request.client_id);
+    return world_.issuer.refresh(request.refresh_token, request.client_id, dialect.rotates);
   }
   if (request.grant_type == kDeviceGrant) {
     return login(world_.approvals.redeem_device(request.device_code, request.code_verifier));
@@ -210,7 +224,9 @@ Answer OauthEndpoints::codex_device_token(const httplib::Request& request) {
   const auto approved = world_.approvals.redeem_device(body.value("device_auth_id", ""));
   if (!approved) {
     const bool pending = approved.error().code == "authorization_pending";
-    return json_answer(pending ? 403 : 400, kStandard.failure(approved.error()));
+    OauthError error = approved.error();
+    error.status = pending ? 403 : 400;
+    return kNous.failure(error);
   }
   const auto verifier = fake_token("verifier_SIM_") + fake_token("_");
   const auto challenge = pkce_challenge(verifier);
@@ -274,7 +290,7 @@ Answer OauthEndpoints::agent_key(const httplib::Request& request) {
     return oauth_error(400, "invalid_request", "expected JSON with an integer min_ttl_seconds");
   }
   const auto key = world_.issuer.mint(bearer_of(request));
-  if (!key) return json_answer(key.error().status, kNous.failure(key.error()));
+  if (!key) return kNous.failure(key.error());
   return json_answer(200, {{"api_key", key->api_key},
                            {"key_id", key->key_id},
                            {"expires_at", iso8601(key->expires_at_ms)},
@@ -307,6 +323,14 @@ Answer OauthEndpoints::discovery() const {
                            {"token_endpoint", url + "/oauth/token"},
                            {"device_authorization_endpoint", url + "/api/oauth/device/code"},
                            {"revocation_endpoint", url + "/oauth/revoke"}});
+}
+
+// An issuer whose URL has a path, and a document in only one of the two places.
+Answer OauthEndpoints::xai_discovery() const {
+  const auto issuer = world_.base_url + "/xai-oauth";
+  return json_answer(200, {{"issuer", issuer},
+                           {"authorization_endpoint", issuer + "/oauth2/authorize"},
+                           {"token_endpoint", issuer + "/oauth2/token"}});
 }
 
 }  // namespace authdb::portal

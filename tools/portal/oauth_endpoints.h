@@ -35,6 +35,7 @@ class OauthEndpoints {
   Answer agent_key(const httplib::Request& request);
   Answer infer(const httplib::Request& request);
   Answer discovery() const;
+  Answer xai_discovery() const;
 
   World& world_;
 };

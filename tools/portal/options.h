@@ -22,6 +22,7 @@ struct Options {
 
   Era era = Era::kAgentKey;
   RefreshIn refresh_in = RefreshIn::kEither;  // of the Nous token endpoint
+  std::string client_secret{};                // when set, every token request must prove to know it
   std::chrono::seconds access_ttl{900};
   std::chrono::seconds agent_key_ttl{86400};
   std::chrono::seconds reuse_grace{0};  // 0: strictly single use

@@ -12,6 +12,7 @@
 //   POST /api/oauth/token          Nous dialect: refresh_token in the body or x-nous-refresh-token
 //   POST /oauth/token              RFC 6749: refresh_token, device_code, authorization_code (PKCE)
 //   POST /v1/oauth/token           the same with bodies in JSON
+//   POST /PROVIDER/…               the dialects of the other providers (dialect.cpp)
 //   POST /api/oauth/device/code    GET /oauth/authorize    POST /oauth/revoke
 //   POST /api/accounts/deviceauth/usercode, …/token        Codex's device login
 //   POST /oauth/code               MiniMax's user code, polled for at /oauth/token
