@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "oauth/discovery.h"
 #include "oauth/serve.h"
 #include "oauth/token_endpoint.h"
 #include "store/pool.h"
@@ -62,13 +63,13 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
 }  // namespace
 
 EndpointFor endpoints(BearerParts parts, Clock clock) {
-  return [parts = std::move(parts), clock = std::move(clock),
-          discoveries = std::make_shared<Discoveries>()](
+  auto discovery = std::make_shared<Discovery>(parts.http, parts.environment, clock);
+  return [parts = std::move(parts), clock = std::move(clock), discovery = std::move(discovery)](
              const Identity& identity) -> std::unique_ptr<TokenEndpoint> {
     const Provider* provider = parts.registry().find(identity.provider);
     if (provider == nullptr) return nullptr;
     return std::make_unique<OAuthTokenEndpoint>(
-        TokenEndpointParts{provider, identity, parts.http, parts.environment, clock, discoveries});
+        TokenEndpointParts{provider, identity, parts.http, parts.environment, clock, discovery});
   };
 }
 

@@ -39,9 +39,14 @@ struct CommonCode {
   std::string_view code;
   FailureClass failure;
 };
-constexpr std::array<CommonCode, 6> kCommonCodes{{
+constexpr std::array<CommonCode, 10> kCommonCodes{{
     {"invalid_grant", FailureClass::terminal},
     {"refresh_token_reused", FailureClass::terminal},
+    // The client is at fault, not the login: another login would not help.
+    {"invalid_client", FailureClass::transient},
+    {"unauthorized_client", FailureClass::transient},
+    {"unsupported_grant_type", FailureClass::transient},
+    {"invalid_scope", FailureClass::transient},
     {"temporarily_unavailable", FailureClass::transient},
     {"server_error", FailureClass::transient},
     {"slow_down", FailureClass::rate_limited},
@@ -69,7 +74,7 @@ Verdict classify_refusal(int status, const ErrorBody& body, const std::vector<Er
     if (common.code == body.code) return verdict(common.failure);
   }
   // Without an `error` it is not the token endpoint that speaks: an edge, a gateway.
-  const bool refuses = status == 401 || (!body.code.empty() && (status == 400 || status == 403));
+  const bool refuses = status == 401 || (status == 403 && !body.code.empty());
   return verdict(refuses ? FailureClass::login : FailureClass::transient);
 }
 
@@ -104,7 +109,10 @@ Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>
   if (status >= 200 && status < 300) {
     // Some providers say no with 200; a rule that names the status knows them.
     for (const ErrorRule& rule : rules) {
-      if (body.json && rule.status && applies(rule, status, body)) return verdict(rule.failure);
+      if (!body.json || !rule.status || !applies(rule, status, body)) continue;
+      Verdict known = verdict(rule.failure);
+      known.reuse = known.ruling == Ruling::rejected && says_reuse(body);
+      return known;
     }
     return {Ruling::uncertain, FailureClass::transient, false};
   }

@@ -126,12 +126,6 @@ Result<std::string> agent_key_url(const Provider& provider, const Identity& iden
   return absolute(provider, identity, environment, provider.agent_key->endpoint);
 }
 
-Result<std::string> discovery_url(const Provider& provider, const Environment& environment) {
-  const std::string issuer = setting(provider, "issuer", environment).value;
-  return absolute(provider, Identity{}, environment,
-                  join_url(issuer, ".well-known/openid-configuration"));
-}
-
 std::string inference_base_url(const Provider& provider, const Identity& identity,
                                const Environment& environment) {
   const Setting set = setting(provider, "inference_base_url", environment);

@@ -33,8 +33,6 @@ Result<std::string> token_url(const Provider& provider, const Identity& identity
                               const Environment& environment);
 Result<std::string> agent_key_url(const Provider& provider, const Identity& identity,
                                   const Environment& environment);
-// Where to ask for the token endpoint of a provider that only names its issuer.
-Result<std::string> discovery_url(const Provider& provider, const Environment& environment);
 
 // May the provider's tokens go to this URL?
 Result<void> check_allowed(const Provider& provider, std::string_view url,

@@ -6,7 +6,7 @@
 
 extern "C" {
 
-inline constexpr int kAuthdbHttpAbi = 1;
+inline constexpr int kAuthdbHttpAbi = 2;
 
 struct AuthdbHttpHeader {
   const char* name;
@@ -31,6 +31,7 @@ struct AuthdbHttpRequest {
 struct AuthdbHttpAnswer {
   int status;  // 0: no final status line arrived
   int complete;
+  int unreached;  // no connection stood, so that `sent` was not called: it may be tried again
   char* body;  // `body_size` bytes, not terminated; authdb_http_release() wipes and frees it
   std::size_t body_size;
   char content_type[128];

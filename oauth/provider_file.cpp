@@ -241,6 +241,7 @@ std::vector<FieldProblem> check(const Provider& provider) {
     const std::string reason = endpoint_problem(provider.*field.member, provider);
     if (!reason.empty()) wrong(std::string(field.name), reason);
   }
+  if (provider.issuer.find('?') != std::string::npos) wrong("issuer", "must have no query");
   if (provider.agent_key) {
     const std::string reason = endpoint_problem(provider.agent_key->endpoint, provider);
     if (!reason.empty()) wrong("agent_key", "\"endpoint\" " + reason);

@@ -351,7 +351,7 @@ Result<const Provider*> Serving::known_provider(const Identity& identity) const 
   }
   const bool stated = !setting(*provider, "token_endpoint", parts_.environment).value.empty();
   const auto url = stated ? token_url(*provider, identity, parts_.environment)
-                          : discovery_url(*provider, parts_.environment);
+                          : endpoint_url(*provider, identity, parts_.environment, "issuer");
   if (!url) return fail(url.error());
   return provider;
 }

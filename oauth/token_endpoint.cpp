@@ -14,8 +14,6 @@ namespace {
 
 constexpr std::string_view kHeaderPrefix = "header:";
 constexpr std::size_t kShownCode = 64;
-// Short: others wait for the lock that is held meanwhile.
-constexpr Milliseconds kDiscoveryDeadline{8'000};
 
 // Of a token that has not arrived yet, only the scope is known.
 BearerKind bearer_kind_of(const Provider& provider, const std::string& scope,
@@ -40,17 +38,6 @@ std::string http_code(int status) { return "http_" + std::to_string(status); }
 
 }  // namespace
 
-std::string Discoveries::find(const std::string& url) {
-  const std::lock_guard lock(mutex_);
-  const auto found = token_endpoints_.find(url);
-  return found == token_endpoints_.end() ? std::string() : found->second;
-}
-
-void Discoveries::keep(const std::string& url, const std::string& token_endpoint) {
-  const std::lock_guard lock(mutex_);
-  token_endpoints_[url] = token_endpoint;
-}
-
 TokenPolicy OAuthTokenEndpoint::policy() const {
   return {parts_.provider->skew, parts_.provider->reuse_grace};
 }
@@ -69,43 +56,9 @@ Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function
   return answer;
 }
 
-Result<std::string> OAuthTokenEndpoint::url() {
-  const bool known = !setting(*parts_.provider, "token_endpoint", parts_.environment).value.empty();
-  return known ? token_url(*parts_.provider, parts_.identity, parts_.environment) : discover();
-}
-
-// No token travels with this request, so it may fail and be repeated freely.
-Result<std::string> OAuthTokenEndpoint::discover() {
-  const auto where = discovery_url(*parts_.provider, parts_.environment);
-  if (!where) return fail(where.error());
-  std::string found = parts_.discoveries->find(*where);
-  if (found.empty()) {
-    HttpRequest request;
-    request.method = "GET";
-    request.deadline = kDiscoveryDeadline;
-    request.url = *where;
-    request.ca_file = ca_file_of(*parts_.provider, parts_.identity, parts_.environment).value;
-    const Answer answer = parts_.http->perform(request, {});
-    if (answer.http_status == 200 && answer.complete) {
-      found = std::string(TokenAnswer(answer.body.reveal()).text("token_endpoint"));
-    }
-    if (found.empty()) {
-      return fail(Errc::try_later,
-                  "the token endpoint of " + parts_.provider->id +
-                      " could not be looked up at its issuer" +
-                      (answer.failure.empty() ? "" : ": " + scrub(answer.failure)));
-    }
-  }
-  if (const auto allowed = check_allowed(*parts_.provider, found, parts_.environment); !allowed) {
-    return fail(allowed.error());
-  }
-  parts_.discoveries->keep(*where, found);
-  return found;
-}
-
 Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
   const Provider& provider = *parts_.provider;
-  auto endpoint = url();
+  auto endpoint = parts_.discovery->endpoint(provider, parts_.identity, "token_endpoint");
   if (!endpoint) return fail(endpoint.error());
   const bool in_body =
       provider.refresh_token_in == "body" || mints_agent_keys(provider, parts_.identity.scope);
@@ -163,6 +116,10 @@ std::string OAuthTokenEndpoint::describe(const Answer& answer, const TokenAnswer
   }
   std::string text = "the server answered with " + status + ", " + shown(body.code, kShownCode);
   if (!body.description.empty()) text += ": " + shown(body.description, kShownText);
+  if (body.code == "invalid_client" || body.code == "unauthorized_client") {
+    text += " (look at client_id, client_auth and client_secret_env of `authdb providers " +
+            parts_.provider->id + "`)";
+  }
   if (verdict.reuse) text = "this refresh token had been used before: " + text;
   return text;
 }

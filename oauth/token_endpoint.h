@@ -3,10 +3,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "oauth/classify.h"
+#include "oauth/discovery.h"
 #include "oauth/http.h"
 #include "oauth/provider.h"
 #include "oauth/token_answer.h"
@@ -16,24 +16,13 @@
 
 namespace authdb::oauth {
 
-// What the well-known document of each issuer said, for the life of the process. Thread-safe.
-class Discoveries {
- public:
-  std::string find(const std::string& url);
-  void keep(const std::string& url, const std::string& token_endpoint);
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, std::string> token_endpoints_;
-};
-
 struct TokenEndpointParts {
   const Provider* provider;  // the registry's, which outlives every endpoint
   Identity identity;
   std::shared_ptr<HttpTransport> http;
   Environment environment;
   Clock clock;
-  std::shared_ptr<Discoveries> discoveries;
+  std::shared_ptr<Discovery> discovery;
 };
 
 // send() is for one refresh; judge() may be called any number of times, from any thread.
@@ -47,8 +36,6 @@ class OAuthTokenEndpoint final : public TokenEndpoint {
   TokenPolicy policy() const override;
 
  private:
-  Result<std::string> url();
-  Result<std::string> discover();
   Result<HttpRequest> request(const Secret& refresh_token);
   Grant grant_of(const TokenAnswer& answer, Instant started_at, std::string& warning) const;
   std::string describe(const Answer& answer, const TokenAnswer& fields, const ErrorBody& body,

@@ -16,8 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::hours kUndoWindow{24};  // how long a removed credential can be taken back
-
 std::string variable(const char* name) {
   const char* value = ::getenv(name);
   return value == nullptr ? "" : value;
@@ -101,6 +99,19 @@ Result<void> write(Engine& engine, F&& body) {
     const auto txn = engine.begin_write();
     body(*txn);
     txn->commit();
+  });
+}
+
+Result<void> mark_removed(Engine& engine, const Uid& uid) {
+  return write(engine, [&](Txn& txn) {
+    const Credential row = engine.load_sealed(txn, uid).row;
+    const Instant now = engine.now();
+    txn.set_removed(row.id, now);
+    txn.clear_refresh_hash(row.id);
+    if (row.refresh_hash) {
+      txn.retire(row.id, *row.refresh_hash, row.family, row.generation, now, Retirement::removed);
+    }
+    txn.wipe_removed(now - kUndoWindow);
   });
 }
 
@@ -241,22 +252,15 @@ Result<Secret> Store::unseal_extra(const Uid& uid) const {
 Result<void> Store::remove(const Uid& uid) {
   const auto found = find(uid);
   if (!found) return fail(found.error());
+  if (found->identity.auth_type == AuthType::api_key) return mark_removed(*engine_, uid);
   // Under the lock, so that no rotation is under way that would bring the token back.
-  std::optional<LockedCredential> locked;
-  if (found->identity.auth_type == AuthType::oauth) {
-    auto taken = lock_credential(*this, uid, engine_->options.lock_wait);
-    if (!taken) return fail(std::move(taken.error()));
-    locked.emplace(std::move(*taken));
-  }
-  return write(*engine_, [&](Txn& txn) {
-    const Credential row = engine_->load_sealed(txn, uid).row;
-    txn.set_removed(row.id, now());
-    txn.clear_refresh_hash(row.id);
-    if (row.refresh_hash) {
-      txn.retire(row.id, *row.refresh_hash, row.family, row.generation, now(), Retirement::removed);
-    }
-    txn.wipe_removed(now() - kUndoWindow);
-  });
+  const auto locked = lock_credential(*this, uid, engine_->options.lock_wait);
+  if (!locked) return fail(locked.error());
+  return remove(*locked);
+}
+
+Result<void> Store::remove(const LockedCredential& locked) {
+  return mark_removed(*engine_, locked.held().row.uid);
 }
 
 Result<Selection> Store::select(const std::string& profile, const std::string& provider,

@@ -32,6 +32,7 @@
 namespace authdb {
 
 struct Engine;
+class LockedCredential;
 
 enum class LogLevel { debug, info, warning, error };
 using Logger = std::function<void(LogLevel, std::string_view)>;
@@ -102,6 +103,9 @@ struct QueryRows {
   std::vector<std::vector<Cell>> rows;
 };
 
+// How long a removed credential can be taken back; its seals are wiped by the next removal after.
+inline constexpr std::chrono::hours kUndoWindow{24};
+
 class Store {
  public:
   // Runs the checklist of DESIGN 4.1; each refusal has its own message and mend. not_found if there
@@ -148,6 +152,8 @@ class Store {
   // Marks a credential removed in every profile, retires its refresh token and seals the rest away
   // for a day. Its uid is never used again.
   Result<void> remove(const Uid& uid);
+  // The same, for a caller who has the lock and will want it further.
+  Result<void> remove(const LockedCredential& locked);
 
   // The pool of `profile` in the order its strategy wants, the owner of the bearer `rejected` (a
   // fingerprint; may be empty) before all others. round_robin and least_used count the first as

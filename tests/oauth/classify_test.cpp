@@ -74,7 +74,7 @@ TEST(Classify, NousKnowsDeadGrantsAndEmptyPurses) {
       {"nous", 403, R"({"error":"subscription_required"})", Ruling::unspent,
        FailureClass::entitlement},
       {"nous", 403, R"({"error":"access_denied"})", Ruling::rejected, FailureClass::login},
-      {"nous", 400, R"({"error":"something_new"})", Ruling::rejected, FailureClass::login},
+      {"nous", 400, R"({"error":"something_new"})", Ruling::unspent, FailureClass::transient},
       {"nous", 404, R"({"error":"something_new"})", Ruling::unspent, FailureClass::transient},
   });
 }

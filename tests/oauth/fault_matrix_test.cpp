@@ -1,6 +1,8 @@
-// Every fault the simulator knows, met by a refresh over real HTTP: what the caller is told, what
-// becomes of the token, and whether the next call heals. No fault may end in reuse that was not the
-// server's own.
+// Every fault the simulator knows, in the dialect of every provider, met by a refresh over real
+// HTTP: what the caller is told, what becomes of the token, and whether the next call heals. No
+// fault may end in reuse that was not the server's own.
+#include <fstream>
+
 #include "bearer_fixture.h"
 #include "tools/portal/portal.h"
 
@@ -10,9 +12,10 @@ namespace {
 using portal::Fault;
 using portal::When;
 
-// libcurl with a deadline that a test can wait for.
+// libcurl with a deadline that a test can wait for, where a test must wait for it.
 class Impatient final : public HttpTransport {
  public:
+  explicit Impatient(Milliseconds deadline) : deadline_(deadline) {}
   Answer perform(const HttpRequest& request, const std::function<bool()>& sent) override {
     HttpRequest hurried;
     hurried.method = request.method;
@@ -21,11 +24,12 @@ class Impatient final : public HttpTransport {
       hurried.headers.emplace_back(name, value.clone());
     }
     hurried.body = request.body.clone();
-    hurried.deadline = Milliseconds{400};
+    hurried.deadline = deadline_;
     return real_->perform(hurried, sent);
   }
 
  private:
+  Milliseconds deadline_;
   std::shared_ptr<HttpTransport> real_ = curl_transport();
 };
 
@@ -109,22 +113,57 @@ std::vector<Case> all_faults() {
   };
 }
 
-class FaultMatrix : public BearerTest, public testing::WithParamInterface<Case> {
+// A provider of the simulator: its id, and the fields of a user's file that lead there. `/` stands
+// for the simulator's URL.
+struct Dialect {
+  const char* provider;
+  const char* portal;  // the credential's own, below the simulator's
+  const char* fields;
+  bool rotates = true;
+};
+
+constexpr std::array<Dialect, 8> kDialects{{
+    {"nous", "", ""},
+    {"acme", "", R"("client_id":"my-client","token_endpoint":"/oauth/token")"},
+    {"openai-codex", "", R"("token_endpoint":"/openai-codex/oauth/token")"},
+    {"anthropic", "", R"("token_endpoint":"/anthropic/v1/oauth/token")"},
+    {"xai-oauth", "", R"("issuer":"/xai-oauth")"},
+    {"qwen-oauth", "", R"("token_endpoint":"/qwen-oauth/api/v1/oauth2/token")"},
+    {"minimax-oauth", "/minimax-oauth", ""},
+    {"spotify", "/spotify", "", false},
+}};
+
+class DialectTest : public BearerTest {
  protected:
-  FaultMatrix() : portal_(options_for_jwt()) {
+  explicit DialectTest(const Dialect& dialect) : portal_(options_for_jwt()), dialect_(dialect) {
     portal_.freeze();
     portal_.set_now_ms(to_millis(kStart));
-    http_ = std::make_shared<Impatient>();
+    provider_ = dialect.provider;
+    variables_["SPOTIFY_CLIENT_ID"] = "my-client";
+    describe();
     const portal::Grant grant = portal_.create_grant();
     Seed seed = jwt_seed();
-    seed.portal = portal_.base_url();
+    seed.provider = dialect.provider;
+    seed.portal = portal_.base_url() + dialect.portal;
     seed.access = grant.access_token;
     seed.refresh = grant.refresh_token;
     seed.scope = grant.scope;
     seed.expires_in = Seconds{-1};
     before_ = grant.refresh_token;
+    family_ = grant.family;
     uid_ = add(seed);
-    portal_.add_fault(GetParam().fault);
+  }
+
+  void describe() {
+    std::string fields = dialect_.fields;
+    if (fields.empty()) return;
+    fields.insert(fields.find(R"("/)") + 1, portal_.base_url());
+    const auto file = directory_ / "providers.d" / "one.json";
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << R"({"id":")" << dialect_.provider << "\"," << fields << "}";
+    std::filesystem::permissions(file, std::filesystem::perms(0600));
+    registry_ = ProviderRegistry::load(file.parent_path());
+    ASSERT_THAT(registry_.problems(), testing::IsEmpty());
   }
 
   static portal::Options options_for_jwt() {
@@ -140,31 +179,112 @@ class FaultMatrix : public BearerTest, public testing::WithParamInterface<Case> 
   std::int64_t reuse_detected() { return portal_.counters().totals.reuse_detected; }
 
   portal::Portal portal_;
+  const Dialect& dialect_;
   std::string before_;
+  std::string family_;
   Uid uid_;
+};
+
+// ---- Without a fault ----------------------------------------------------------------------------
+
+class EveryDialect : public DialectTest, public testing::WithParamInterface<Dialect> {
+ protected:
+  EveryDialect() : DialectTest(GetParam()) { http_ = curl_transport(); }
+};
+
+TEST_P(EveryDialect, RefreshesAgainAndAgain) {
+  for (int i = 0; i < 3; ++i) {
+    const auto got = bearer();
+    ASSERT_TRUE(got) << got.error().message;
+    EXPECT_EQ(got->action, Action::refreshed);
+    EXPECT_EQ(got->expires_at, at_millis(now_) + Seconds{3600}) << "in every spelling";
+    pass(Seconds{3600});
+    portal_.set_now_ms(now_);
+  }
+  EXPECT_EQ(refresh_token() == before_, !GetParam().rotates);
+  EXPECT_EQ(portal_.token(refresh_token()).state, "current");
+  EXPECT_EQ(reuse_detected(), 0);
+}
+
+TEST_P(EveryDialect, ServerThatRevokedTheSessionIsBelieved) {
+  portal_.revoke(family_);
+  const auto got = bearer();
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Errc::login_needed) << got.error().message;
+  EXPECT_EQ(refresh_token(), before_) << "marked, not wiped";
+  EXPECT_EQ(open().find(uid_)->health.status, Status::dead);
+}
+
+TEST_P(EveryDialect, ReuseBySomebodyElseIsRecognised) {
+  HttpRequest other;
+  other.url = portal_.base_url() + (GetParam().rotates ? "/oauth/token" : "/spotify/api/token");
+  other.headers.emplace_back("Content-Type", Secret::copy_of("application/x-www-form-urlencoded"));
+  other.body = Secret::copy_of("grant_type=refresh_token&client_id=x&refresh_token=" + before_);
+  ASSERT_EQ(curl_transport()->perform(other, {}).http_status, 200);
+  const auto got = bearer();
+
+  ASSERT_EQ(got.has_value(), !GetParam().rotates) << "what does not rotate is never spent";
+  if (got) return;
+  EXPECT_EQ(got.error().code, Errc::login_needed);
+  EXPECT_THAT(got.error().message, testing::HasSubstr("before and revoked the session"));
+  EXPECT_THAT(got.error().message, testing::HasSubstr(", process "));
+  EXPECT_THAT(got.error().hint, testing::HasSubstr("sent that token only once"));
+  EXPECT_THAT(got.error().hint, testing::HasSubstr("Before that: import committed at "));
+}
+
+INSTANTIATE_TEST_SUITE_P(Simulator, EveryDialect, testing::ValuesIn(kDialects),
+                         [](const auto& one) {
+                           std::string name = one.param.provider;
+                           std::erase(name, '-');
+                           return name;
+                         });
+
+// ---- With each fault ----------------------------------------------------------------------------
+
+class FaultMatrix : public DialectTest,
+                    public testing::WithParamInterface<std::tuple<Dialect, Case>> {
+ protected:
+  FaultMatrix() : DialectTest(std::get<0>(GetParam())) {
+    const Fault& fault = std::get<1>(GetParam()).fault;
+    const bool slow = fault.endless || fault.drip.count() > 0;
+    http_ = std::make_shared<Impatient>(Milliseconds{slow ? 1500 : 20'000});
+    portal_.add_fault(fault);
+  }
+  // What an answer without an access token leaves depends on whether it brings a refresh token.
+  End end() const {
+    const End stated = std::get<1>(GetParam()).end;
+    return stated == End::saved && !dialect_.rotates ? End::uncertain : stated;
+  }
 };
 
 TEST_P(FaultMatrix, P5_NoFaultLosesTheLoginOrIsTakenForItsEnd) {
   const auto got = bearer();
 
-  ASSERT_EQ(got.has_value(), GetParam().end == End::served) << text(got);
+  ASSERT_EQ(got.has_value(), end() == End::served) << text(got);
   if (!got) {
     EXPECT_EQ(got.error().code, Errc::try_later) << got.error().message;
   }
-  const bool rotated = GetParam().end == End::served || GetParam().end == End::saved;
-  EXPECT_EQ(refresh_token() == before_, !rotated);
-  EXPECT_EQ(hold(), GetParam().end == End::uncertain ? Hold::uncertain : Hold::none);
+  const bool moved = (end() == End::served || end() == End::saved) && dialect_.rotates;
+  EXPECT_EQ(refresh_token() == before_, !moved);
+  EXPECT_EQ(hold(), end() == End::uncertain ? Hold::uncertain : Hold::none);
   EXPECT_EQ(open().find(uid_)->health.status, Status::ok);
 
-  if (GetParam().end != End::uncertain) {
+  if (end() != End::uncertain) {
     pass(Seconds{31});  // past what a Retry-After asked for
     EXPECT_TRUE(bearer().has_value()) << text(bearer());
   }
   EXPECT_EQ(reuse_detected(), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Simulator, FaultMatrix, testing::ValuesIn(all_faults()),
-                         [](const auto& one) { return std::string(one.param.name); });
+INSTANTIATE_TEST_SUITE_P(Simulator, FaultMatrix,
+                         testing::Combine(testing::ValuesIn(kDialects),
+                                          testing::ValuesIn(all_faults())),
+                         [](const auto& one) {
+                           std::string name = std::get<0>(one.param).provider;
+                           std::erase(name, '-');
+                           return name + "_" + std::get<1>(one.param).name;
+                         });
 
 }  // namespace
 }  // namespace authdb::oauth

@@ -91,8 +91,8 @@ TEST_F(Providers, KnowTheFactsOfTheWire) {
   EXPECT_EQ(url("qwen"), "https://chat.qwen.ai/api/v1/oauth2/token");
   EXPECT_EQ(url("minimax"), "https://api.minimax.io/oauth/token");
   EXPECT_EQ(url("spotify"), "https://accounts.spotify.com/api/token");
-  EXPECT_EQ(discovery_url(*registry.find("xai"), no_environment()).value_or("none"),
-            "https://auth.x.ai/.well-known/openid-configuration");
+  EXPECT_EQ(registry.find("xai")->token_endpoint, "");
+  EXPECT_EQ(registry.find("xai")->issuer, "https://auth.x.ai");
   EXPECT_EQ(registry.find("codex")->client_id, "app_EMoamEEZ73f0CkXaXp7hrann");
   EXPECT_EQ(registry.find("nous")->session, Seconds{30 * 86400});
   EXPECT_EQ(registry.find("anthropic")->headers.at("User-Agent"), "axios/1.7.9");
@@ -166,6 +166,7 @@ TEST_F(Providers, EachMistakeNamesItsField) {
       {mine_with(R"("skew_s":1.5)"), "skew_s"},
       {mine_with(R"("skew_s":18446744073709551615)"), "skew_s"},
       {mine_with(R"("floor_s":0)"), "floor_s"},
+      {mine_with(R"("issuer":"https://a.example/?tenant=1")"), "issuer"},
       {mine_with(R"("lead_s":60)"), "lead_s"},
       {mine_with(R"("login":"telepathy")"), "login"},
       {mine_with(R"("device_pkce":"yes")"), "device_pkce"},

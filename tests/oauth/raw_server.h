@@ -16,6 +16,7 @@ namespace authdb::oauth {
 class Peer {
  public:
   explicit Peer(int fd) : fd_(fd) {}
+  int fd() const { return fd_; }
   // Until the end of the request: headers and Content-Length bytes. What came before the client
   // went away, if it did.
   std::string read_request() const;

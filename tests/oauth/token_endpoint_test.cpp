@@ -23,8 +23,10 @@ class Endpoint : public testing::Test {
   }
   OAuthTokenEndpoint endpoint(Provider provider, Environment env = no_environment()) {
     providers_.push_back(std::move(provider));
+    const Clock clock = [] { return kNow; };
+    auto discovery = std::make_shared<Discovery>(http_, env, clock);
     return OAuthTokenEndpoint(
-        {&providers_.back(), identity_, http_, std::move(env), [] { return kNow; }, discoveries_});
+        {&providers_.back(), identity_, http_, std::move(env), clock, std::move(discovery)});
   }
   Seen sent_by(OAuthTokenEndpoint endpoint, const std::string& token = "rt/1+x") {
     http_->answers.push_back(answered(200, "{}"));
@@ -39,7 +41,6 @@ class Endpoint : public testing::Test {
   ProviderRegistry registry_ = ProviderRegistry::load("/nonexistent");
   std::deque<Provider> providers_;  // endpoints point into it
   std::shared_ptr<ScriptedHttp> http_ = std::make_shared<ScriptedHttp>();
-  std::shared_ptr<Discoveries> discoveries_ = std::make_shared<Discoveries>();
   Identity identity_;
 };
 
@@ -129,36 +130,23 @@ TEST_F(Endpoint, NothingIsSentToAHostThatIsNotTheProviders) {
   EXPECT_THAT(answer.failure, HasSubstr("evil.example"));
 }
 
-TEST_F(Endpoint, IssuerIsAskedOnceForTheTokenEndpoint) {
-  http_->answers.push_back(answered(200, R"({"token_endpoint":"https://auth.x.ai/oauth2/token"})"));
-  http_->answers.push_back(answered(200, "{}"));
+TEST_F(Endpoint, TokenGoesWhereTheIssuerSaysAndNowhereIfItSaysNothing) {
+  http_->answers.push_back(answered(
+      200, R"({"issuer":"https://auth.x.ai","token_endpoint":"https://auth.x.ai/oauth2/token"})"));
   http_->answers.push_back(answered(200, "{}"));
   endpoint("xai").send(Secret::copy_of("rt-1"), [] { return true; });
-  endpoint("xai").send(Secret::copy_of("rt-2"), [] { return true; });
 
-  ASSERT_EQ(http_->seen.size(), 3U);
-  EXPECT_EQ(http_->seen[0].method, "GET");
-  EXPECT_EQ(http_->seen[0].url, "https://auth.x.ai/.well-known/openid-configuration");
-  EXPECT_EQ(http_->seen[0].body, "");
+  ASSERT_EQ(http_->seen.size(), 2U);
   EXPECT_EQ(http_->seen[1].url, "https://auth.x.ai/oauth2/token");
-  EXPECT_EQ(http_->seen[2].url, "https://auth.x.ai/oauth2/token");
-}
 
-TEST_F(Endpoint, IssuerThatFailsOrPointsElsewhereGetsNoToken) {
-  for (const auto& [status, body] : std::vector<std::pair<int, std::string>>{
-           {503, ""},
-           {200, "{}"},
-           {200, R"({"token_endpoint":"https://evil.example/t"})"},
-           {200, R"({"token_endpoint":"http://auth.x.ai/t"})"}}) {
-    http_->seen.clear();
-    http_->answers.push_back(answered(status, body));
-    bool sent = false;
-    const Answer answer = endpoint("xai").send(Secret::copy_of("rt"), [&] { return sent = true; });
-
-    EXPECT_FALSE(sent) << body;
-    EXPECT_EQ(http_->seen.size(), 1U) << body;
-    EXPECT_NE(answer.failure, "") << body;
-  }
+  http_->seen.clear();
+  http_->answers.push_back(answered(
+      200, R"({"issuer":"https://auth.x.ai","token_endpoint":"https://evil.example/token"})"));
+  bool sent = false;
+  const Answer answer = endpoint("xai").send(Secret::copy_of("rt"), [&] { return sent = true; });
+  EXPECT_FALSE(sent);
+  EXPECT_EQ(http_->seen.size(), 1U);
+  EXPECT_THAT(answer.failure, HasSubstr("evil.example"));
 }
 
 // ---- The answer --------------------------------------------------------------------------------

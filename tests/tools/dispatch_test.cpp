@@ -56,12 +56,10 @@ TEST_F(DispatchTest, AnUnknownCommandNamesTheNearest) {
 }
 
 TEST_F(DispatchTest, WhatComesLaterIsNotOfferedYet) {
-  for (const auto* verb :
-       {"undo", "export", "exec", "backup", "restore", "doctor", "key", "upgrade", "completion"}) {
+  for (const auto* verb : {"exec", "backup", "restore", "doctor", "key", "upgrade", "completion"}) {
     EXPECT_EQ(run({verb}).status, 2) << verb;
     EXPECT_THAT(run({"--help"}).out, Not(HasSubstr("\n  " + std::string(verb) + " "))) << verb;
   }
-  EXPECT_EQ(run({"migrate", "--cutover"}).status, 2);
 }
 
 TEST_F(DispatchTest, GlobalOptionsMayStandBeforeAndAfterTheVerb) {

@@ -9,7 +9,7 @@ std::span<const Command* const> all_commands() {
       &kLogin,   &kMigrate, &kAdd,      &kProviders,                         // setup
       &kToken,   &kReport,  &kRefresh,  &kMint,      &kExport, &kKeepFresh,  // use
       &kStatus,  &kList,    &kLog,      &kSql,                               // look
-      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout,               // manage
+      &kProfile, &kReset,   &kPriority, &kRemove,    &kLogout, &kUndo,       // manage
   };
   return kCommands;
 }

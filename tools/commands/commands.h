@@ -6,6 +6,7 @@
 namespace authdb::cli {
 
 extern const Command kAdd, kExport, kKeepFresh, kList, kLog, kLogin, kLogout, kMigrate, kMint,
-    kPriority, kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken;
+    kPriority, kProfile, kProviders, kRefresh, kRemove, kReport, kReset, kSql, kStatus, kToken,
+    kUndo;
 
 }  // namespace authdb::cli

@@ -1,0 +1,99 @@
+#include "oauth/revocation.h"
+
+#include "oauth/classify.h"
+#include "oauth/client_request.h"
+#include "oauth/discovery.h"
+#include "store/rotation.h"
+#include "store/scrub.h"
+
+namespace authdb::oauth {
+namespace {
+
+constexpr Milliseconds kLockWait{30'000};
+
+// The refresh token if there is one: with it the server forgets what descends from it, too.
+struct Token {
+  const Secret& secret;
+  const char* hint;
+};
+
+Token token_of(const Held& held) {
+  if (!held.refresh_token.empty()) return {held.refresh_token, "refresh_token"};
+  return {held.access_token, "access_token"};
+}
+
+Outcome outcome_of(const Answer& answer, bool sent) {
+  if (!sent) return Outcome::not_sent;
+  if (answer.http_status == 0) return Outcome::uncertain;
+  return answer.http_status < 300 ? Outcome::committed : Outcome::rejected;
+}
+
+std::string said(const Answer& answer, const Secret& token) {
+  if (answer.http_status == 0) return scrub(answer.failure, {&token});
+  const ErrorBody body = read_error(TokenAnswer(answer.body.reveal()));
+  std::string text = "status " + std::to_string(answer.http_status);
+  if (!body.code.empty()) text += ", " + scrub(body.code, {&token}, 64);
+  if (!body.description.empty()) text += ": " + scrub(body.description, {&token});
+  return text;
+}
+
+// So that nobody tries it, should it be taken back: no server accepts it any more.
+void mark_revoked(LockedCredential& lock) {
+  Judgement judgement;
+  judgement.code = "revoked";
+  judgement.message = "it was revoked at the provider when it was removed";
+  lock.mark_dead(judgement);
+}
+
+LoggedOut exchange(LockedCredential& lock, const BearerParts& parts, const HttpRequest& request,
+                   const std::string& profile) {
+  const Secret& token = token_of(lock.held()).secret;
+  Attempt attempt = lock.begin_attempt(AttemptKind::revoke, profile);
+  attempt.refresh_hash = lock.held().row.refresh_hash;
+  bool sent = false;
+  const Answer answer = parts.http->perform(request, [&] { return sent = true; });
+  attempt.outcome = outcome_of(answer, sent);
+  if (answer.http_status != 0) attempt.http_status = answer.http_status;
+  const bool revoked = attempt.outcome == Outcome::committed;
+  lock.record(attempt);
+  if (revoked) mark_revoked(lock);
+  return revoked ? LoggedOut{Remote::revoked, {}} : LoggedOut{Remote::failed, said(answer, token)};
+}
+
+LoggedOut revoke(LockedCredential& lock, const Store& store, const BearerParts& parts,
+                 const std::string& profile) {
+  const Credential& row = lock.held().row;
+  const auto [token, hint] = token_of(lock.held());
+  const Provider* provider = parts.registry().find(row.identity.provider);
+  if (provider == nullptr || token.empty()) return {Remote::not_offered, {}};
+  if (row.hold == Hold::handed_over) return {Remote::failed, "another tool has its live token"};
+
+  Discovery discovery(parts.http, parts.environment, [&store] { return store.now(); });
+  const auto url = discovery.endpoint(*provider, row.identity, "revocation_endpoint");
+  if (!url && url.error().code == Errc::usage) return {Remote::not_offered, {}};
+  if (!url) return {Remote::failed, url.error().message};
+  const auto request = client_request(*provider, row.identity, parts.environment, *url,
+                                      {{"token", token.reveal()}, {"token_type_hint", hint}},
+                                      provider->revocation_body);
+  if (!request) return {Remote::failed, request.error().message};
+  return exchange(lock, parts, *request, profile);
+}
+
+}  // namespace
+
+Result<LoggedOut> log_out(Store& store, const BearerParts& parts, const Uid& uid,
+                          const std::string& profile, bool keep_remote) {
+  const auto row = store.find(uid);
+  if (!row) return fail(row.error());
+  if (row->identity.auth_type == AuthType::api_key) {
+    if (auto removed = store.remove(uid); !removed) return fail(removed.error());
+    return LoggedOut{};
+  }
+  auto lock = lock_credential(store, uid, kLockWait);
+  if (!lock) return fail(lock.error());
+  if (auto removed = store.remove(*lock); !removed) return fail(removed.error());
+  if (keep_remote) return LoggedOut{};
+  return revoke(*lock, store, parts, profile);
+}
+
+}  // namespace authdb::oauth

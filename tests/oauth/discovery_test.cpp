@@ -1,0 +1,159 @@
+#include "oauth/discovery.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fakes.h"
+
+namespace authdb::oauth {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr const char* kAcme =
+    R"({"issuer":"https://id.acme.example","token_endpoint":"https://id.acme.example/token",
+        "revocation_endpoint":"https://id.acme.example/revoke",
+        "authorization_endpoint":"https://evil.example/authorize",
+        "authorization_response_iss_parameter_supported":true})";
+
+class DiscoveryTest : public testing::Test {
+ protected:
+  DiscoveryTest() {
+    acme_.id = "acme";
+    acme_.issuer = "https://id.acme.example";
+  }
+  Result<std::string> find(std::string_view field) {
+    return discovery_.endpoint(acme_, identity_, field);
+  }
+  void answer(int status, const std::string& body) {
+    http_->answers.push_back(answered(status, body));
+  }
+  std::vector<std::string> asked() const {
+    std::vector<std::string> urls;
+    for (const Seen& seen : http_->seen) urls.push_back(seen.url);
+    return urls;
+  }
+
+  std::shared_ptr<ScriptedHttp> http_ = std::make_shared<ScriptedHttp>();
+  Instant now_ = at_millis(1'790'000'000'000);
+  Discovery discovery_{http_, no_environment(), [this] { return now_; }};
+  Provider acme_;
+  Identity identity_;
+};
+
+TEST_F(DiscoveryTest, WhatTheFileStatesIsNotLookedUp) {
+  acme_.token_endpoint = "https://id.acme.example/t";
+
+  EXPECT_EQ(find("token_endpoint").value_or("none"), "https://id.acme.example/t");
+  EXPECT_THAT(asked(), IsEmpty());
+}
+
+TEST_F(DiscoveryTest, TheIssuersDocumentNamesTheOthersAndIsReadOnce) {
+  answer(200, kAcme);
+
+  EXPECT_EQ(find("token_endpoint").value_or("none"), "https://id.acme.example/token");
+  EXPECT_EQ(find("revocation_endpoint").value_or("none"), "https://id.acme.example/revoke");
+  EXPECT_TRUE(discovery_.metadata(acme_, identity_)->iss_in_answers);
+  EXPECT_THAT(asked(),
+              ElementsAre("https://id.acme.example/.well-known/oauth-authorization-server"));
+  EXPECT_EQ(http_->seen[0].method, "GET");
+  EXPECT_EQ(http_->seen[0].body, "");
+}
+
+TEST_F(DiscoveryTest, AnIssuerWithAPathHasItsDocumentInOneOfTwoPlaces) {
+  acme_.issuer = "https://id.acme.example/tenant/7";
+  answer(200, "<html>a page</html>");
+  answer(200, R"({"issuer":"https://id.acme.example/tenant/7",
+                  "token_endpoint":"https://id.acme.example/t7"})");
+
+  EXPECT_EQ(find("token_endpoint").value_or("none"), "https://id.acme.example/t7");
+  EXPECT_THAT(asked(),
+              ElementsAre("https://id.acme.example/.well-known/oauth-authorization-server/tenant/7",
+                          "https://id.acme.example/tenant/7/.well-known/openid-configuration"));
+}
+
+TEST_F(DiscoveryTest, ADocumentThatSpeaksForAnotherIssuerIsRefused) {
+  for (const char* issuer : {"https://evil.example", "https://id.acme.example/", ""}) {
+    answer(200, R"({"issuer":")" + std::string(issuer) +
+                    R"(","token_endpoint":"https://id.acme.example/token"})");
+    const auto found = find("token_endpoint");
+
+    ASSERT_FALSE(found) << issuer;
+    EXPECT_EQ(found.error().code, Errc::refused);
+    EXPECT_THAT(found.error().message, HasSubstr("speaks for the issuer"));
+  }
+}
+
+TEST_F(DiscoveryTest, AnEndpointOnAHostThatIsNotListedIsRefused) {
+  answer(200, kAcme);
+  const auto found = find("authorization_endpoint");
+
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, Errc::refused);
+  EXPECT_THAT(found.error().message, HasSubstr("evil.example"));
+  acme_.allowed_hosts = {"evil.example"};
+  EXPECT_TRUE(find("authorization_endpoint"));
+}
+
+TEST_F(DiscoveryTest, AnEndpointMustBeEncrypted) {
+  answer(200,
+         R"({"issuer":"https://id.acme.example","token_endpoint":"http://id.acme.example/t"})");
+
+  EXPECT_EQ(find("token_endpoint").error().code, Errc::refused);
+}
+
+TEST_F(DiscoveryTest, WhatIsNotPublishedIsNotThere) {
+  answer(200, kAcme);
+  EXPECT_EQ(find("device_authorization_endpoint").error().code, Errc::usage);
+  acme_.issuer.clear();
+  EXPECT_EQ(find("revocation_endpoint").error().code, Errc::usage);
+}
+
+TEST_F(DiscoveryTest, AnIssuerThatDoesNotAnswerIsAskedAgain) {
+  answer(503, "");
+  answer(503, "");
+  const auto found = find("token_endpoint");
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, Errc::try_later);
+  EXPECT_THAT(found.error().message, HasSubstr("status 503"));
+
+  answer(200, kAcme);
+  EXPECT_TRUE(find("token_endpoint"));
+}
+
+TEST_F(DiscoveryTest, ALoginGetsTheEndpointsThatTheFileLeavesOut) {
+  acme_.authorization_endpoint = "https://id.acme.example/stated";
+  answer(200, kAcme);
+  const auto completed = discovery_.completed(acme_);
+
+  ASSERT_TRUE(completed) << completed.error().message;
+  EXPECT_EQ(completed->token_endpoint, "https://id.acme.example/token");
+  EXPECT_EQ(completed->authorization_endpoint, "https://id.acme.example/stated");
+  EXPECT_TRUE(discovery_.completed(*completed)) << "asks no more";
+  EXPECT_EQ(asked().size(), 1U);
+}
+
+TEST_F(DiscoveryTest, ALoginDoesNotGoToAHostThatTheFileDoesNotList) {
+  answer(200, kAcme);
+
+  EXPECT_EQ(discovery_.completed(acme_).error().code, Errc::refused);
+}
+
+TEST_F(DiscoveryTest, ADocumentIsGoodForADayAndLongerIfTheIssuerIsAway) {
+  answer(200, kAcme);
+  EXPECT_TRUE(find("token_endpoint"));
+  now_ += std::chrono::hours{25};
+  answer(503, "");
+  answer(503, "");
+  EXPECT_EQ(find("token_endpoint").value_or("none"), "https://id.acme.example/token");
+  EXPECT_EQ(asked().size(), 3U);
+
+  answer(200, R"({"issuer":"https://id.acme.example",
+                  "token_endpoint":"https://id.acme.example/moved"})");
+  EXPECT_EQ(find("token_endpoint").value_or("none"), "https://id.acme.example/moved");
+}
+
+}  // namespace
+}  // namespace authdb::oauth

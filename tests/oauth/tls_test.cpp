@@ -1,0 +1,255 @@
+// TLS and proxies as they are in the field: nginx with good and bad certificates, and a proxy that
+// really tunnels, or refuses to.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "bearer_fixture.h"
+#include "raw_server.h"
+#include "tls_server.h"
+
+namespace authdb::oauth {
+namespace {
+
+using testing::AnyOf;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// One for all tests of this file: making keys and starting nginx takes a moment.
+const TlsServer& server() {
+  static const TlsServer started;
+  return started;
+}
+
+struct Got {
+  Answer answer;
+  bool sent = false;
+};
+
+Got post(const std::string& url, const std::string& ca_file) {
+  HttpRequest request;
+  request.url = url;
+  request.ca_file = ca_file;
+  request.body = Secret::copy_of("grant_type=refresh_token");
+  Got got;
+  got.answer = curl_transport()->perform(request, [&] { return got.sent = true; });
+  return got;
+}
+
+void expect_not_sent(const Got& got, const std::string& why) {
+  EXPECT_FALSE(got.sent) << "the token would be with a stranger";
+  EXPECT_EQ(got.answer.http_status, 0);
+  EXPECT_THAT(got.answer.failure, HasSubstr(why));
+}
+
+TEST(Tls, GoodCertificateOfAKnownAuthorityIsBelieved) {
+  const Got got = post(server().url(Certificate::good), server().ca_file());
+
+  EXPECT_TRUE(got.sent);
+  EXPECT_EQ(got.answer.http_status, 200) << got.answer.failure;
+}
+
+TEST(Tls, AuthorityThatTheSystemDoesNotKnowIsNone) {
+  expect_not_sent(post(server().url(Certificate::good), {}), "unable to get local issuer");
+}
+
+TEST(Tls, ExpiredCertificateGetsNoToken) {
+  expect_not_sent(post(server().url(Certificate::expired), server().ca_file()), "expired");
+}
+
+TEST(Tls, CertificateOfAnotherHostGetsNoToken) {
+  expect_not_sent(post(server().url(Certificate::wrong_host), server().ca_file()),
+                  "matches target host name");
+}
+
+TEST(Tls, SelfSignedCertificateGetsNoToken) {
+  expect_not_sent(post(server().url(Certificate::self_signed), server().ca_file()), "self");
+}
+
+TEST(Tls, CaFileThatCannotBeReadIsNamed) {
+  expect_not_sent(post(server().url(Certificate::good), "/nonexistent/ca.pem"),
+                  "/nonexistent/ca.pem");
+}
+
+// ---- Whose CA file ------------------------------------------------------------------------------
+
+class TlsBearerTest : public BearerTest {
+ protected:
+  TlsBearerTest() {
+    http_ = curl_transport();
+    provider_ = "acme";
+  }
+  void describe(Certificate certificate, const std::string& more = {}) {
+    const auto file = directory_ / "providers.d" / "acme.json";
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << R"({"id":"acme","client_id":"c","token_endpoint":")"
+                        << server().url(certificate) << "\"" << more << "}";
+    std::filesystem::permissions(file, std::filesystem::perms(0600));
+    registry_ = ProviderRegistry::load(file.parent_path());
+  }
+  // Each with tokens of its own: those of one that was removed are never taken in again.
+  Uid add_expired(const std::string& ca_file = {}) {
+    Seed seed = jwt_seed();
+    seed.access = "at-" + std::to_string(++added_);
+    seed.refresh = "rt-" + std::to_string(added_);
+    seed.provider = "acme";
+    seed.expires_in = Seconds{-1};
+    Change change = change_for(seed, at_millis(now_));
+    change.credentials.at(0).identity->ca_file = ca_file;
+    return open().apply(change)->uids.at(0);
+  }
+  int added_ = 0;
+};
+
+TEST_F(TlsBearerTest, OperatorsCaFileIsUsed) {
+  describe(Certificate::good);
+  add_expired();
+  EXPECT_EQ(bearer().error().code, Errc::try_later);
+  variables_["AUTHDB_CA_FILE"] = "/nonexistent/ca.pem";
+  variables_["SSL_CERT_FILE"] = server().ca_file();
+  EXPECT_THAT(text(bearer()), HasSubstr("/nonexistent/ca.pem")) << "ours comes first";
+
+  variables_["AUTHDB_CA_FILE"] = server().ca_file();
+  EXPECT_EQ(text(bearer()), "at-over-tls");
+}
+
+TEST_F(TlsBearerTest, CaFileOfOpenSslsOwnVariableIsUsed) {
+  describe(Certificate::good);
+  add_expired();
+  variables_["SSL_CERT_FILE"] = server().ca_file();
+
+  EXPECT_EQ(text(bearer()), "at-over-tls");
+}
+
+TEST_F(TlsBearerTest, ProvidersCaFileIsUsed) {
+  describe(Certificate::good, R"(,"ca_file":")" + server().ca_file() + "\"");
+  const Uid uid = add_expired();
+
+  EXPECT_EQ(text(bearer()), "at-over-tls");
+  EXPECT_EQ(text(open().unseal(uid)->refresh_token), TlsServer::kRefreshToken);
+}
+
+TEST_F(TlsBearerTest, CredentialsCaFileIsUsed) {
+  describe(Certificate::good);
+  add_expired(server().ca_file());
+
+  EXPECT_EQ(text(bearer()), "at-over-tls");
+}
+
+TEST_F(TlsBearerTest, BadCertificateLeavesTheTokenUnspentAndTheLedgerSaysNotSent) {
+  for (const auto certificate :
+       {Certificate::expired, Certificate::wrong_host, Certificate::self_signed}) {
+    describe(certificate, R"(,"ca_file":")" + server().ca_file() + "\"");
+    const Uid uid = add_expired();
+    const auto got = bearer();
+
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().code, Errc::try_later);
+    EXPECT_EQ(text(open().unseal(uid)->refresh_token), "rt-" + std::to_string(added_));
+    EXPECT_EQ(open().find(uid)->hold, Hold::none);
+    const auto rows = open().query("SELECT outcome FROM attempt ORDER BY id DESC LIMIT 1");
+    EXPECT_EQ(std::get<std::string>(rows->rows.at(0).at(0)), "not_sent");
+    ASSERT_TRUE(open().remove(uid));
+  }
+}
+
+// ---- Proxies ------------------------------------------------------------------------------------
+
+class ProxyVariables {
+ public:
+  explicit ProxyVariables(const std::string& proxy, const char* except = nullptr) {
+    ::setenv("HTTPS_PROXY", proxy.c_str(), 1);
+    if (except != nullptr) ::setenv("NO_PROXY", except, 1);
+  }
+  ~ProxyVariables() {
+    ::unsetenv("HTTPS_PROXY");
+    ::unsetenv("NO_PROXY");
+  }
+  ProxyVariables(const ProxyVariables&) = delete;
+  ProxyVariables& operator=(const ProxyVariables&) = delete;
+};
+
+// Copies both ways between the client and the TLS server until either ends.
+void tunnel(const Peer& peer, int port) {
+  const int far = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  if (::connect(far, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+    std::array<pollfd, 2> ends{{{peer.fd(), POLLIN, 0}, {far, POLLIN, 0}}};
+    std::array<char, 16384> chunk{};
+    for (bool open = true; open && ::poll(ends.data(), ends.size(), -1) > 0;) {
+      for (std::size_t i = 0; i < 2; ++i) {
+        if (ends.at(i).revents == 0) continue;
+        const ssize_t got = ::recv(ends.at(i).fd, chunk.data(), chunk.size(), 0);
+        open = open && got > 0 &&
+               ::send(ends.at(1 - i).fd, chunk.data(), static_cast<std::size_t>(got),
+                      MSG_NOSIGNAL) == got;
+      }
+    }
+  }
+  ::close(far);
+}
+
+const std::string kBeyond = std::string("https://") + kTlsHost + "/token";
+
+TEST(Proxy, CarriesTheTlsThroughAndSeesNoneOfIt) {
+  std::string heard;
+  RawServer proxy([&](Peer& peer) {
+    heard = peer.read_request();
+    peer.say("HTTP/1.1 200 Connection established\r\n\r\n");
+    tunnel(peer, server().port(Certificate::good));
+  });
+  const ProxyVariables set(proxy.url(""));
+  const Got got = post(kBeyond, server().ca_file());
+  proxy.wait_served(1);
+
+  EXPECT_TRUE(got.sent);
+  EXPECT_EQ(got.answer.http_status, 200) << got.answer.failure;
+  EXPECT_THAT(heard, StartsWith(std::string("CONNECT ") + kTlsHost + ":443 HTTP/1.1"));
+}
+
+TEST(Proxy, WithAnotherServerBehindItGetsNoToken) {
+  RawServer proxy([&](Peer& peer) {
+    peer.read_request();
+    peer.say("HTTP/1.1 200 Connection established\r\n\r\n");
+    tunnel(peer, server().port(Certificate::wrong_host));
+  });
+  const ProxyVariables set(proxy.url(""));
+
+  expect_not_sent(post(kBeyond, server().ca_file()), "matches target host name");
+}
+
+TEST(Proxy, ThatRefusesToConnectHasSentNothing) {
+  for (const char* refusal :
+       {"HTTP/1.1 403 Forbidden\r\nContent-Length: 29\r\n\r\n{\"error\":\"invalid_grant\",\"a\":1}",
+        "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 503 Busy\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n", ""}) {
+    RawServer proxy([&](Peer& peer) {
+      peer.read_request();
+      peer.say(refusal);
+    });
+    const ProxyVariables set(proxy.url(""));
+
+    const Got got = post(kBeyond, server().ca_file());
+    EXPECT_FALSE(got.sent) << refusal;
+    EXPECT_EQ(got.answer.http_status, 0) << refusal;
+    EXPECT_NE(got.answer.failure, "") << refusal;
+  }
+}
+
+TEST(Proxy, IsNotAskedForHostsThatNoProxyNames) {
+  RawServer proxy([](Peer& peer) { peer.read_request(); });
+  const ProxyVariables set(proxy.url(""), "acme.test");
+
+  EXPECT_FALSE(post(kBeyond, server().ca_file()).sent);  // nobody knows the name
+  EXPECT_EQ(proxy.connections(), 0);
+}
+
+}  // namespace
+}  // namespace authdb::oauth
