@@ -106,7 +106,7 @@ Error explain_dead(const Locked& locked) {
   std::string message = "the login of " + name_of(locked.held.row) + " has ended";
   if (health.status_at) message += " " + ago(*health.status_at, locked.engine.now());
   if (!health.error_message.empty()) message += ": " + health.error_message;
-  return {Errc::login_needed, std::move(message), kLogInAgain};
+  return {Errc::login_needed, std::move(message), log_in_again(locked)};
 }
 
 Error explain_unspent(const Locked& locked, const Judgement& judgement,
