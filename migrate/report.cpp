@@ -128,6 +128,7 @@ void report(const Premises& premises, Draft& draft) {
   warn_of_second_spenders(premises, draft);
   warn_of_insecure_tls(premises, draft);
   warn_of_logins(draft);
+  warn_of_insecure_tls(premises, draft);
   for (const Settled& settled : draft.families) {
     ++plan.credentials;
     if (is_grant(premises, settled)) ++plan.families;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "oauth/endpoints.h"
+#include "oauth/provider_fields.h"
 #include "oauth/token_answer.h"
 #include "oauth/url.h"
 #include "store/scrub.h"
@@ -65,6 +66,25 @@ Result<std::string> Discovery::endpoint(const Provider& provider, const Identity
   const auto allowed = check_allowed(provider, found->second, environment_);
   if (!allowed) return fail(allowed.error());
   return found->second;
+}
+
+Result<Provider> Discovery::completed(const Provider& provider) {
+  Provider out = provider;
+  const bool has_start =
+      !out.device_authorization_endpoint.empty() || !out.authorization_endpoint.empty();
+  const bool published = !setting(provider, "issuer", environment_).value.empty();
+  if (!published || (!out.token_endpoint.empty() && has_start)) return out;
+  const auto metadata = this->metadata(provider, {});
+  if (!metadata) return fail(metadata.error());
+  for (const TextField& field : kTextFields) {
+    const auto found = metadata->endpoints.find(field.name);
+    if (found == metadata->endpoints.end() || !(out.*field.member).empty()) continue;
+    // Judged by what the provider itself lists: once filled in, its host would be listed, too.
+    const auto allowed = check_allowed(provider, found->second, environment_);
+    if (!allowed) return fail(allowed.error());
+    out.*field.member = found->second;
+  }
+  return out;
 }
 
 Result<ServerMetadata> Discovery::metadata(const Provider& provider, const Identity& identity) {

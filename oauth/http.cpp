@@ -9,6 +9,8 @@
 #include <atomic>
 #include <filesystem>
 #include <mutex>
+#include <random>
+#include <thread>
 
 #include "oauth/http_module.h"
 #include "oauth/url.h"
@@ -78,6 +80,20 @@ const Module& http_module() {
   const std::lock_guard guard(loading.mutex);
   if (loading.module.load() == nullptr) loading.module = new Module(load_module());
   return *loading.module.load();
+}
+
+using Steady = std::chrono::steady_clock;
+
+// Before a connection is tried for again: at most so long.
+constexpr std::array<Milliseconds, 2> kPauses{Milliseconds{200}, Milliseconds{600}};
+
+// Half of it at least; the rest by chance, so that many who fail together do not come back
+// together.
+Milliseconds jittered(Milliseconds pause) {
+  thread_local std::minstd_rand random{std::random_device{}()};
+  return std::uniform_int_distribution<Milliseconds::rep>(pause.count() / 2,
+                                                          pause.count())(random) *
+         Milliseconds{1};
 }
 
 struct Sent {
@@ -165,7 +181,16 @@ class CurlTransport final : public HttpTransport {
     raw.context = &context;
 
     AuthdbHttpAnswer out{};
+    const auto started = Steady::now();
     module.perform(kAuthdbHttpAbi, &raw, &out);
+    for (const Milliseconds pause : kPauses) {
+      const auto left = request.deadline - (Steady::now() - started) - pause;
+      if (out.unreached == 0 || left <= Steady::duration::zero()) break;
+      module.release(&out);
+      std::this_thread::sleep_for(jittered(pause));
+      raw.deadline_ms = std::chrono::duration_cast<Milliseconds>(left).count();
+      module.perform(kAuthdbHttpAbi, &raw, &out);
+    }
     answer.http_status = out.status;
     if (out.body != nullptr) answer.body = Secret::copy_of({out.body, out.body_size});
     answer.content_type = out.content_type;

@@ -1,7 +1,8 @@
-// One HTTP exchange as a token endpoint needs it: HTTP/1.1 on a new connection, no redirects, no
-// retries, one deadline over the whole transfer, a cap on the answer. libcurl does the work, in a
-// module of its own that is loaded when the first request is made: a token that is fresh never pays
-// for it.
+// One HTTP exchange as a token endpoint needs it: HTTP/1.1 on a new connection, no redirects, one
+// deadline over all of it, a cap on the answer. A connection that never stood is tried for again,
+// twice and after a pause: nothing was sent. A request is never sent twice. libcurl does the work,
+// in a module of its own that is loaded when the first request is made: a token that is fresh never
+// pays for it.
 #pragma once
 
 #include <functional>
@@ -27,9 +28,9 @@ struct HttpRequest {
   std::size_t answer_cap = 1 << 20;
 };
 
-// Thread-safe. perform() invokes `sent` once, after the connection (TLS included) stands and before
-// the first byte of the request leaves; if it returns false nothing is sent. An empty function is
-// true.
+// Thread-safe. perform() invokes `sent` at most once, after the connection (TLS included) stands
+// and before the first byte of the request leaves; if it returns false nothing is sent. An empty
+// function is true.
 class HttpTransport {
  public:
   virtual ~HttpTransport() = default;

@@ -26,6 +26,7 @@ struct Transfer {
   const AuthdbHttpRequest& request;
   AuthdbHttpAnswer& answer;
   bool too_large = false;
+  bool asked = false;  // whether the request may be sent: from here on it may have been
   bool refused = false;
   time_t date = -1;
   char retry_after[64] = {};
@@ -120,6 +121,7 @@ std::size_t take_header(char* data, std::size_t, std::size_t size, void* context
 
 int before_request(void* context, char*, char*, int, int) {
   auto& transfer = *static_cast<Transfer*>(context);
+  transfer.asked = true;
   transfer.refused = transfer.request.sent(transfer.request.context) == 0;
   return transfer.refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
@@ -232,6 +234,13 @@ void describe(const Transfer& transfer, CURLcode code, const char* error) {
 // While the module is loaded, which fork() waits for (http.cpp).
 const CURLcode g_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
 
+// A name that was not found, a port that nobody listens on, a handshake that was cut. A certificate
+// that is not believed stays so.
+bool never_stood(CURLcode code) {
+  return code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_RESOLVE_HOST ||
+         code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR;
+}
+
 void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   const auto deadline = Steady::now() + std::chrono::milliseconds(request.deadline_ms);
   if (g_ready != CURLE_OK) return say(answer, "libcurl cannot be initialised");
@@ -254,6 +263,7 @@ void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   curl_easy_getinfo(easy.get(), CURLINFO_CONTENT_TYPE, &type);
   answer.status = status >= 200 ? static_cast<int>(status) : 0;
   answer.complete = code == CURLE_OK ? 1 : 0;
+  answer.unreached = never_stood(code) && !transfer.asked ? 1 : 0;
   answer.retry_after_s = retry_after_of(transfer);
   answer.date_s = transfer.date;
   if (type != nullptr) std::snprintf(answer.content_type, sizeof answer.content_type, "%s", type);

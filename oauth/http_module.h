@@ -31,7 +31,8 @@ struct AuthdbHttpRequest {
 struct AuthdbHttpAnswer {
   int status;  // 0: no final status line arrived
   int complete;
-  char* body;  // `body_size` bytes, not terminated; authdb_http_release() wipes and frees it
+  int unreached;  // no connection stood, so that `sent` was not called: it may be tried again
+  char* body;     // `body_size` bytes, not terminated; authdb_http_release() wipes and frees it
   std::size_t body_size;
   char content_type[128];
   long long retry_after_s;  // -1: none

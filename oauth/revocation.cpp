@@ -37,7 +37,7 @@ std::string said(const Answer& answer, const Secret& token) {
   return text;
 }
 
-// Takes back later what no server would accept any more.
+// So that nobody tries it, should it be taken back: no server accepts it any more.
 void mark_revoked(LockedCredential& lock) {
   Judgement judgement;
   judgement.code = "revoked";

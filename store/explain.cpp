@@ -6,10 +6,10 @@
 namespace authdb {
 namespace {
 
-constexpr const char* kLogInAgain =
-    "Log in again with the tool this login is from, then `authdb migrate`; or give the new grant "
-    "to "
-    "`authdb add PROVIDER --grant`.";
+std::string log_in_again(const Locked& locked) {
+  return "Log in again: authdb login " + locked.held.row.identity.provider +
+         ". Or with the tool this login is from, then `authdb migrate`.";
+}
 
 std::string token_of(const Locked& locked) {
   const auto& hash = locked.held.row.refresh_hash;
@@ -18,6 +18,29 @@ std::string token_of(const Locked& locked) {
 
 std::string of_profile(const std::string& profile) {
   return profile.empty() ? "" : ", profile " + profile;
+}
+
+std::string of_process(const Locked& locked) {
+  const Holder self = locked.engine.self();
+  return ", process " + std::to_string(self.pid) + " (" + self.process + ")";
+}
+
+// What the ledger says happened before: the newest first, without the attempt that failed now.
+std::string last_attempts(const Locked& locked) {
+  const auto rows = Engine::guarded([&] {
+    return locked.engine.backend->view()->query(
+        "SELECT kind, outcome, started_at, process, pid FROM attempt WHERE credential = " +
+        std::to_string(locked.held.row.id) + " ORDER BY id DESC LIMIT 3 OFFSET 1");
+  });
+  std::string list;
+  for (const auto& row : rows ? rows->rows : std::vector<std::vector<Cell>>()) {
+    list += (list.empty() ? " Before that: " : "; ") + std::get<std::string>(row[0]) + " " +
+            std::get<std::string>(row[1]) + " at " +
+            format_iso(at_millis(std::get<std::int64_t>(row[2]))) + " by " +
+            std::get<std::string>(row[3]) + "[" + std::to_string(std::get<std::int64_t>(row[4])) +
+            "]";
+  }
+  return list.empty() ? list : list + ".";
 }
 
 std::string lost_answer(const LostAttempts& lost, Instant now) {
@@ -39,19 +62,20 @@ std::string said(const Judgement& judgement) {
 Error explain_reuse(const Locked& locked, const LostAttempts& lost, const std::string& profile) {
   Error error{Errc::login_needed,
               "the provider has seen the refresh token of " + name_of(locked.held.row) +
-                  " before and revoked the session" + token_of(locked) + of_profile(profile),
+                  " before and revoked the session" + token_of(locked) + of_profile(profile) +
+                  of_process(locked),
               ""};
   if (lost.count > 0) {
     error.hint =
         "This was our own lost answer, not an outsider: " + lost_answer(lost, locked.engine.now()) +
-        ". " + kLogInAgain;
+        ". " + log_in_again(locked);
   } else {
     error.hint =
         "This store sent that token only once, so something else has a copy and spent it: another "
         "install sharing the old auth.json, a monitoring script, the tool itself. Refresh tokens "
         "are "
-        "single-use: only one may spend them. Stop the other one first. " +
-        std::string(kLogInAgain);
+        "single-use: only one may spend them. Stop the other one first." +
+        last_attempts(locked) + " " + log_in_again(locked);
   }
   return error;
 }
@@ -73,8 +97,8 @@ Error explain_rejected(const Locked& locked, const Judgement& judgement, const L
   if (judgement.reuse) return explain_reuse(locked, lost, profile);
   Error error{Errc::login_needed,
               "the provider refused to refresh " + name_of(locked.held.row) + token_of(locked) +
-                  of_profile(profile) + ": " + said(judgement),
-              kLogInAgain};
+                  of_profile(profile) + of_process(locked) + ": " + said(judgement),
+              log_in_again(locked)};
   if (lost.count > 0) {
     error.hint = "Probably our own lost answer: " + lost_answer(lost, locked.engine.now()) + ". " +
                  error.hint;
@@ -93,7 +117,7 @@ Error explain_dead(const Locked& locked) {
   std::string message = "the login of " + name_of(locked.held.row) + " has ended";
   if (health.status_at) message += " " + ago(*health.status_at, locked.engine.now());
   if (!health.error_message.empty()) message += ": " + health.error_message;
-  return {Errc::login_needed, std::move(message), kLogInAgain};
+  return {Errc::login_needed, std::move(message), log_in_again(locked)};
 }
 
 Error explain_unspent(const Locked& locked, const Judgement& judgement,
@@ -143,12 +167,13 @@ Error explain_retired(const Locked& locked, const RetiredToken& retired) {
           "the refresh token of " + name_of(locked.held.row) + " is retired (" +
               std::string(word(retired.reason)) + " since " + format_iso(retired.retired_at) +
               ") and is never sent again",
-          kLogInAgain};
+          log_in_again(locked)};
 }
 
 Error explain_no_refresh_token(const Locked& locked) {
   return {Errc::login_needed,
-          name_of(locked.held.row) + " has no refresh token, so nothing can renew it", kLogInAgain};
+          name_of(locked.held.row) + " has no refresh token, so nothing can renew it",
+          log_in_again(locked)};
 }
 
 std::string clocks_differ(const Answer& answer, Instant received_at) {

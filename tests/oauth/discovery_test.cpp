@@ -123,6 +123,24 @@ TEST_F(DiscoveryTest, AnIssuerThatDoesNotAnswerIsAskedAgain) {
   EXPECT_TRUE(find("token_endpoint"));
 }
 
+TEST_F(DiscoveryTest, ALoginGetsTheEndpointsThatTheFileLeavesOut) {
+  acme_.authorization_endpoint = "https://id.acme.example/stated";
+  answer(200, kAcme);
+  const auto completed = discovery_.completed(acme_);
+
+  ASSERT_TRUE(completed) << completed.error().message;
+  EXPECT_EQ(completed->token_endpoint, "https://id.acme.example/token");
+  EXPECT_EQ(completed->authorization_endpoint, "https://id.acme.example/stated");
+  EXPECT_TRUE(discovery_.completed(*completed)) << "asks no more";
+  EXPECT_EQ(asked().size(), 1U);
+}
+
+TEST_F(DiscoveryTest, ALoginDoesNotGoToAHostThatTheFileDoesNotList) {
+  answer(200, kAcme);
+
+  EXPECT_EQ(discovery_.completed(acme_).error().code, Errc::refused);
+}
+
 TEST_F(DiscoveryTest, ADocumentIsGoodForADayAndLongerIfTheIssuerIsAway) {
   answer(200, kAcme);
   EXPECT_TRUE(find("token_endpoint"));

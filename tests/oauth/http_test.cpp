@@ -255,6 +255,20 @@ TEST(Http, InformationalAnswerIsNoAnswer) {
   EXPECT_EQ(exchange(std::string("HTTP/1.1 100 Continue\r\n\r\n") + kOk).answer.http_status, 200);
 }
 
+TEST(Http, ConnectionThatNeverStoodIsTriedForAgainAndOneThatStoodIsNot) {
+  RawServer hangs_up([](Peer&) {});
+  HttpRequest request = request_to(hangs_up);
+  request.url = "https" + hangs_up.url().substr(4);  // the handshake is cut: nothing was sent
+  bool sent = false;
+  EXPECT_NE(curl_transport()->perform(request, [&] { return sent = true; }).failure, "");
+  EXPECT_FALSE(sent);
+  EXPECT_EQ(hangs_up.connections(), 3);
+
+  RawServer listens([](Peer& peer) { peer.read_request(); });
+  EXPECT_NE(curl_transport()->perform(request_to(listens), {}).failure, "");
+  EXPECT_EQ(listens.connections(), 1);
+}
+
 TEST(Http, RetryAfterIsReadInBothForms) {
   const auto after = [](const std::string& headers) {
     return exchange("HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n" + headers + "\r\n")

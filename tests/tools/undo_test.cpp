@@ -53,6 +53,7 @@ TEST_F(UndoTest, TheLastOneComesBackWithItsTokensAndProfiles) {
   must({"profile", "add", "atlas"});
   must({"profile", "bind", "atlas", "acme", "work"});
   must({"remove", "openrouter", "spare"});
+  now_ += Seconds{1};
   must({"remove", "acme", "work", "--keep-remote"});
   const auto ran = must({"undo"});
 

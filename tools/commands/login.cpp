@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "oauth/discovery.h"
 #include "oauth/new_session.h"
 #include "oauth/url.h"
 #include "tools/choice.h"
@@ -233,7 +234,10 @@ Result<int> log_in(Context& context, const Options& options) {
   }
   const auto found = find_provider(context, options);
   if (!found) return fail(found.error());
-  const oauth::Provider& provider = **found;
+  oauth::Discovery discovery(context.bearer_parts().http, context.env, context.clock);
+  const auto completed = discovery.completed(**found);
+  if (!completed) return fail(completed.error());
+  const oauth::Provider& provider = *completed;
   const auto flow = oauth::login_flow(provider, options.browser);
   if (!flow) return fail(flow.error());
   const auto timeout = timeout_of(options, *flow);

@@ -223,9 +223,10 @@ Answer OauthEndpoints::codex_device_token(const httplib::Request& request) {
   if (!body.is_object()) return oauth_error(400, "invalid_request", "expected JSON");
   const auto approved = world_.approvals.redeem_device(body.value("device_auth_id", ""));
   if (!approved) {
-    const OauthError& error = approved.error();
-    const bool pending = error.code == "authorization_pending";
-    return oauth_error(pending ? 403 : 400, error.code.c_str(), error.description.c_str());
+    const bool pending = approved.error().code == "authorization_pending";
+    OauthError error = approved.error();
+    error.status = pending ? 403 : 400;
+    return kNous.failure(error);
   }
   const auto verifier = fake_token("verifier_SIM_") + fake_token("_");
   const auto challenge = pkce_challenge(verifier);
