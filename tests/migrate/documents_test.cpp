@@ -11,17 +11,19 @@ namespace {
 
 using namespace authdb::migrate::testing;
 
-std::string visible(const std::string& text) {
-  std::string shown = json(text).dump(-1, ' ', true, json::error_handler_t::replace);
-  shown = shown.substr(1, shown.size() - 2);
-  return shown.size() > 200 ? shown.substr(0, 200) + "..." : shown;
-}
-
 std::string replaced(std::string text, const std::string& path) {
   for (auto at = text.find(path); at != std::string::npos; at = text.find(path)) {
     text.replace(at, path.size(), "FILE");
   }
   return text;
+}
+
+// Of one line, without the directory that this run made.
+std::string visible(const std::string& text, const std::string& path) {
+  std::string shown =
+      json(replaced(text, path)).dump(-1, ' ', true, json::error_handler_t::replace);
+  shown = shown.substr(1, shown.size() - 2);
+  return shown.size() > 200 ? shown.substr(0, 200) + "..." : shown;
 }
 
 // What a person would be told, and what the profile would get.
@@ -31,6 +33,7 @@ std::string plan_text(const std::vector<Document>& documents) {
     return "refused (exit " + std::to_string(static_cast<int>(document.failure->code)) +
            "): " + document.failure->message + "\n";
   }
+  const auto shown = [&](const std::string& text) { return visible(text, document.path.string()); };
   MigrateOptions options;
   options.now = at("2026-11-01T00:00:00Z");
   const auto made = plan(documents, nullptr, options);
@@ -41,15 +44,15 @@ std::string plan_text(const std::vector<Document>& documents) {
                     std::to_string(source.merged) + " merged, " + std::to_string(source.stale) +
                     " stale\n";
   for (const auto& [row, reason] : source.skipped) {
-    out += "skipped " + visible(row) + ": " + visible(reason) + "\n";
+    out += "skipped " + shown(row) + ": " + shown(reason) + "\n";
   }
   for (const auto& decision : made->decisions) {
-    out += decision.action + " " + visible(decision.provider) + " " + visible(decision.label) +
-           ": " + visible(decision.reason) + "\n";
+    out += decision.action + " " + shown(decision.provider) + " " + shown(decision.label) + ": " +
+           shown(decision.reason) + "\n";
   }
   for (const auto& state : made->change.states) {
-    out += "state of " + visible(state.provider) + (state.active ? ": active" : ":");
-    for (const auto& word : state.suppressed_sources) out += " without " + visible(word);
+    out += "state of " + shown(state.provider) + (state.active ? ": active" : ":");
+    for (const auto& word : state.suppressed_sources) out += " without " + shown(word);
     out += "\n";
   }
   for (const auto& warning : made->warnings) out += "warning " + warning.code + "\n";
