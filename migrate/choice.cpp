@@ -6,10 +6,13 @@
 namespace authdb::migrate {
 namespace {
 
-Evidence evidence_of(const Row& row) {
+Evidence evidence_of(const Row& row, std::optional<Instant> latest) {
   Evidence evidence;
-  evidence.obtained = row.grant.obtained_at;
-  evidence.derived = row.grant.obtained_derived;
+  const auto& obtained = row.grant.obtained_at;
+  if (obtained && (!latest || *obtained <= *latest)) {
+    evidence.obtained = obtained;
+    evidence.derived = row.grant.obtained_derived;
+  }
   evidence.expires = row.grant.expires_at;
   if (row.claims) {
     evidence.issued = row.claims->issued_at;
@@ -27,7 +30,7 @@ std::string name_of(const Copy& copy) {
 
 // Puts the copy with the newest access token first. What one copy knows of a token holds for every
 // other copy of it.
-void order(Pair& pair, const std::vector<Copy>& copies) {
+void order(Pair& pair, const std::vector<Copy>& copies, std::optional<Instant> latest) {
   std::vector<Evidence> evidence;
   std::unordered_map<std::string, std::size_t> first;  // access token -> place in `evidence`
   std::vector<std::size_t> shown;
@@ -37,10 +40,10 @@ void order(Pair& pair, const std::vector<Copy>& copies) {
         access ? std::string(reinterpret_cast<const char*>(access->data()), access->size()) : "";
     const auto [it, fresh] = first.emplace(token, evidence.size());
     if (fresh) {
-      evidence.push_back(evidence_of(*copies[i].row));
+      evidence.push_back(evidence_of(*copies[i].row, latest));
       shown.push_back(i);
     } else {
-      complete(evidence[it->second], evidence_of(*copies[i].row));
+      complete(evidence[it->second], evidence_of(*copies[i].row, latest));
     }
   }
   std::size_t best = 0;
@@ -56,8 +59,8 @@ void order(Pair& pair, const std::vector<Copy>& copies) {
 
 }  // namespace
 
-std::vector<Pair> pairs_of(const std::vector<std::size_t>& family,
-                           const std::vector<Copy>& copies) {
+std::vector<Pair> pairs_of(const std::vector<std::size_t>& family, const std::vector<Copy>& copies,
+                           std::optional<Instant> latest) {
   std::vector<Pair> pairs;
   std::unordered_map<std::string, std::size_t> place;
   for (const auto i : family) {
@@ -68,7 +71,7 @@ std::vector<Pair> pairs_of(const std::vector<std::size_t>& family,
     pair.refresh = copies[i].refresh;
     pair.copies.push_back(i);
   }
-  for (Pair& pair : pairs) order(pair, copies);
+  for (Pair& pair : pairs) order(pair, copies, latest);
   return pairs;
 }
 

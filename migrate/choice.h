@@ -11,6 +11,10 @@
 
 namespace authdb::migrate {
 
+// Nothing is obtained in the future: a clock that was wrong, or a mistyped time, would otherwise
+// outdo every later login. A day leaves room for clocks that disagree.
+inline constexpr std::chrono::hours kClockSlack{24};
+
 // The copies that show one refresh token; without one, one access token.
 struct Pair {
   std::vector<std::size_t> copies;  // the one with the newest access token first
@@ -23,8 +27,10 @@ struct Pair {
   std::optional<RetiredToken> retired;
 };
 
-// The pairs that copies show, in their order. References have none.
-std::vector<Pair> pairs_of(const std::vector<std::size_t>& family, const std::vector<Copy>& copies);
+// The pairs that copies show, in their order. References have none. Times of obtaining after
+// `latest` are not believed.
+std::vector<Pair> pairs_of(const std::vector<std::size_t>& family, const std::vector<Copy>& copies,
+                           std::optional<Instant> latest);
 
 struct Choice {
   std::size_t winner = 0;  // index

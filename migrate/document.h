@@ -55,6 +55,8 @@ struct Document {
   std::string profile;  // whose file it is
   std::vector<Row> rows;
   std::vector<ForeignState> states;
+  // Fingerprints of refresh tokens that the tool says it has spent (`sha256:` and 16 hex digits).
+  std::vector<std::string> spent;
   Secret unknown;  // JSON object: what belongs to no row and no provider; empty: nothing
   std::vector<BadRow> bad_rows;
   std::optional<Error> failure;  // nothing was taken from this file

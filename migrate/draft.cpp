@@ -133,7 +133,11 @@ void Draft::lose(Settled& settled, const std::vector<Pair>& pairs, std::size_t w
 
 // What the store holds is not presumed anything: displacing it says what becomes of it.
 void Draft::presume_spent(Settled& settled, const Pair& pair) {
-  if (pair.refresh && !pair.held) losers_.emplace_back(&settled, *pair.refresh);
+  if (pair.refresh && !pair.held) presume_spent(settled, *pair.refresh);
+}
+
+void Draft::presume_spent(Settled& settled, const TokenHash& refresh) {
+  losers_.emplace_back(&settled, refresh);
 }
 
 void Draft::undecided(Settled& settled, const std::vector<Pair>& pairs, std::size_t kept) {

@@ -51,6 +51,7 @@ struct Draft {
   // All but the winner are stale, and presumed spent.
   void lose(Settled& settled, const std::vector<Pair>& pairs, std::size_t winner);
   void presume_spent(Settled& settled, const Pair& pair);
+  void presume_spent(Settled& settled, const TokenHash& refresh);
   // Nothing tells which is the live one: `kept` stays, or is taken, and is not refreshed.
   void undecided(Settled& settled, const std::vector<Pair>& pairs, std::size_t kept);
   // Last, for every family: which refresh token the store will hold.

@@ -446,6 +446,7 @@ Health health_in(const json& row) {
   Fields fields(copy);
   Row read;
   read_health(copy, fields, read);
+  if (read.health.status != Status::exhausted) read.health.cooldown_until.reset();
   return read.health;
 }
 

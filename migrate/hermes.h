@@ -31,7 +31,7 @@ void read_block(Block block, Document& document);
 // Last: what lies around the blocks in such a file.
 void keep_rest(nlohmann::json rest, Document& document);
 
-// The health that a pool row states, for comparison; `cooldown_until` is what it says itself.
+// The health that a pool row states, for comparison: a cooldown only if the row itself has its end.
 Health health_in(const nlohmann::json& row);
 
 bool recognises_store(const nlohmann::json& root);

@@ -39,6 +39,7 @@ std::string slot_key(const Identity& id, const std::string& profile, bool single
 Result<Known> read_known(const Store* store) {
   Known known;
   if (!store) return known;
+  known.now = store->now();
   auto credentials = store->list({.provider = {}, .profile = {}, .include_removed = true});
   if (!credentials) return fail(std::move(credentials.error()));
   known.credentials = std::move(*credentials);

@@ -15,6 +15,7 @@
 namespace authdb::migrate {
 
 struct Known {
+  std::optional<Instant> now;           // the store's clock
   std::vector<Credential> credentials;  // removed ones too
   std::unordered_map<Uid, std::set<std::string>> profiles_of;
   std::set<std::string> profiles;

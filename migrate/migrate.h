@@ -20,6 +20,9 @@ struct MigrateOptions {
   std::optional<std::filesystem::path>
       prefer;                // the source whose pair wins, whatever the timestamps
   bool include_env = false;  // keep the raw secrets of `env:` rows
+  // A time that is later than this by more than a day is no evidence of when a grant was obtained.
+  // Absent: the store's clock; without a store, every time is believed.
+  std::optional<Instant> now;
 };
 
 // One row or block that was not imported, and why.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "migrate/choice.h"
+
 namespace authdb::migrate {
 namespace {
 
@@ -58,6 +60,19 @@ std::vector<bool> read_before_among(const std::vector<Document>& documents, cons
   return read;
 }
 
+std::unordered_set<std::string> spent_among(const std::vector<Document>& documents) {
+  std::unordered_set<std::string> spent;
+  for (const Document& document : documents) {
+    spent.insert(document.spent.begin(), document.spent.end());
+  }
+  return spent;
+}
+
+std::optional<Instant> latest_obtained(const Known& known, const MigrateOptions& options) {
+  const auto& now = options.now ? options.now : known.now;
+  return now ? std::optional<Instant>(*now + kClockSlack) : std::nullopt;
+}
+
 }  // namespace
 
 Premises::Premises(const std::vector<Document>& read, const Known& stored,
@@ -68,7 +83,9 @@ Premises::Premises(const std::vector<Document>& read, const Known& stored,
       copies(copies_of(read, options.include_env)),
       preferred(preferred_among(read, options)),
       projected(projected_among(read, stored)),
-      read_before(read_before_among(read, stored)) {}
+      read_before(read_before_among(read, stored)),
+      told_spent(spent_among(read)),
+      latest(latest_obtained(stored, options)) {}
 
 bool Premises::any_preferred(const std::vector<std::size_t>& family) const {
   return std::any_of(family.begin(), family.end(), [&](auto i) { return is_preferred(i); });

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "migrate/families.h"
@@ -41,9 +43,11 @@ struct Premises {
   const Known& known;
   const KnownIndex index;
   const std::vector<Copy> copies;
-  std::vector<bool> preferred;    // by document: --prefer names it
-  std::vector<bool> projected;    // by document: this store supplies it
-  std::vector<bool> read_before;  // by document: these bytes are in a receipt
+  std::vector<bool> preferred;                 // by document: --prefer names it
+  std::vector<bool> projected;                 // by document: this store supplies it
+  std::vector<bool> read_before;               // by document: these bytes are in a receipt
+  std::unordered_set<std::string> told_spent;  // fingerprints, by what the documents say
+  std::optional<Instant> latest;               // no grant was obtained after this
 };
 
 }  // namespace authdb::migrate

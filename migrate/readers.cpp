@@ -1,6 +1,7 @@
 #include "migrate/readers.h"
 
 #include <array>
+#include <optional>
 
 #include "migrate/claude.h"
 #include "migrate/codex.h"
@@ -15,6 +16,16 @@ namespace {
 
 using nlohmann::json;
 
+// Nothing is taken from it.
+Document failed(Document document, Error error) {
+  Document bare;
+  bare.path = std::move(document.path);
+  bare.sha256 = std::move(document.sha256);
+  bare.profile = std::move(document.profile);
+  bare.failure = std::move(error);
+  return bare;
+}
+
 Error unrecognised(const std::string& path) {
   Error error{Errc::refused, path + ": no credential file that we know", "Recognised are:"};
   for (const Reader& reader : readers()) {
@@ -23,6 +34,32 @@ Error unrecognised(const std::string& path) {
   }
   error.hint += ".";
   return error;
+}
+
+// What Hermes notes of each refresh token that it has rotated away: once a prefix of its SHA-256,
+// with or without the name of the hash.
+std::optional<std::string> spent_fingerprint(const json& entry) {
+  constexpr std::string_view kName = "sha256:";
+  constexpr std::size_t kDigits = 16;
+  if (!entry.is_string()) return std::nullopt;
+  std::string_view hex = entry.get_ref<const std::string&>();
+  if (hex.starts_with(kName)) hex.remove_prefix(kName.size());
+  if (hex.size() < kDigits) return std::nullopt;  // too short to be evidence against a token
+  return std::string(kName) + std::string(hex.substr(0, kDigits));
+}
+
+Result<std::vector<std::string>> read_spent(const std::filesystem::path& path) {
+  std::vector<std::string> spent;
+  auto bytes = read_source(path);
+  if (!bytes && bytes.error().code == Errc::not_found) return spent;
+  if (!bytes) return fail(std::move(bytes.error()));
+  const auto tree = parse_json(bytes->text.reveal(), path.string());
+  if (!tree) return fail(tree.error());
+  const json list = tree->is_object() ? tree->value("fingerprints", json()) : json();
+  for (const json& entry : list) {
+    if (auto print = spent_fingerprint(entry)) spent.push_back(std::move(*print));
+  }
+  return spent;
 }
 
 }  // namespace
@@ -66,6 +103,9 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
     if (!reader.recognises(*tree)) continue;
     document.format = reader.format;
     reader.read(std::move(*tree), document);
+    auto spent = read_spent(path.string() + ".hermes-spent-rotations.json");
+    if (!spent) return failed(std::move(document), std::move(spent.error()));
+    document.spent = std::move(*spent);
     return document;
   }
   wipe_strings(*tree);

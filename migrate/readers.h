@@ -22,7 +22,8 @@ struct Reader {
 // In the order in which they are asked.
 std::span<const Reader> readers();
 
-// Reads one file. Whatever keeps it from being read is in the document's `failure`.
+// Reads one file, and the list of spent tokens that Hermes keeps beside it. Whatever keeps them
+// from being read is in the document's `failure`.
 Document read_document(const std::filesystem::path& path, std::string profile);
 
 }  // namespace authdb::migrate

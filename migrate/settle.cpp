@@ -27,7 +27,7 @@ class Settlement {
 
   void run() {
     describe();
-    auto pairs = pairs_of(family_, premises_.copies);
+    auto pairs = pairs_of(family_, premises_.copies, premises_.latest);
     for (Pair& pair : pairs) look_up(pair);
     settled_.existing = find_credential(premises_, family_, pairs);
     if (belongs_elsewhere(pairs)) return;
@@ -36,6 +36,7 @@ class Settlement {
     if (settled_.existing && settled_.existing->removed_at) return removed(pairs);
     auto candidates = candidates_of(std::move(pairs));
     if (candidates.empty()) return nothing_new();
+    for (const TokenHash& hash : told_spent_) draft_.presume_spent(settled_, hash);
     if (settled_.existing) return against_store(std::move(candidates));
     add(candidates);
   }
@@ -56,6 +57,10 @@ class Settlement {
   void look_up(Pair& pair) {
     const bool current = pair.refresh && premises_.index.by_refresh(*pair.refresh);
     if (pair.refresh && !current) pair.retired = premises_.retired(*pair.refresh);
+    if (pair.refresh && !current && !pair.retired &&
+        premises_.told_spent.count(fingerprint(*pair.refresh)) != 0) {
+      pair.retired.emplace();  // on its own tool's word, which --prefer may overrule
+    }
     pair.holder = holder(pair.copies.front());
     pair.preferred = premises_.any_preferred(pair.copies);
   }
@@ -115,6 +120,7 @@ class Settlement {
       const bool lifted =
           pair.retired && pair.retired->reason == Retirement::presumed && pair.preferred;
       if (pair.retired && !lifted) {
+        if (pair.retired->uid.empty()) told_spent_.push_back(*pair.refresh);
         draft_.set(pair, Fate::stale);
         return true;
       }
@@ -331,7 +337,8 @@ class Settlement {
   const std::vector<std::size_t>& family_;
   Settled& settled_;
   Decision& decision_;
-  bool newer_access_ = false;  // a copy of the pair that the store has: held_among() says
+  std::vector<TokenHash> told_spent_;  // by a tool, and not known to the store
+  bool newer_access_ = false;          // a copy of the pair that the store has: held_among() says
 };
 
 }  // namespace

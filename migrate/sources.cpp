@@ -130,8 +130,10 @@ std::vector<fs::path> well_known_places() {
     const std::string set = environment(variable);
     return set.empty() ? home() / usual : fs::path(set);
   };
+  const std::string set = environment("XDG_DATA_HOME");
+  const fs::path data = set.empty() ? home() / ".local/share" : fs::path(set);
   return {hermes_root(), either("CODEX_HOME", ".codex"), either("CLAUDE_CONFIG_DIR", ".claude"),
-          home() / ".qwen"};
+          home() / ".qwen", data / "opencode"};
 }
 
 Result<std::vector<Document>> read_sources(const MigrateOptions& options) {

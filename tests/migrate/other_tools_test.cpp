@@ -82,5 +82,34 @@ TEST(QwenReader, GeminisFileIsNotTakenForQwens) {
       read_tree({{"access_token", "ya29"}, {"refresh_token", "1//"}, {"expiry_date", 1}}).failure);
 }
 
+TEST(OpencodeReader, GrantsKeysAndWellKnownTokensAreRead) {
+  const Document document = read_tree(
+      {{"openai",
+        {{"type", "oauth"}, {"access", "at"}, {"refresh", "rt"}, {"expires", 1790010000000}}},
+       {"groq", {{"type", "api"}, {"key", "k"}}},
+       {"https://x.example", {{"type", "wellknown"}, {"key", "X_TOKEN"}, {"token", "t"}}}});
+
+  ASSERT_THAT(document.rows, SizeIs(3));
+  const Row* login = testing::row_at(document, "openai");
+  EXPECT_EQ(login->identity.provider, "openai-codex") << "ChatGPT's login is no API key";
+  EXPECT_EQ(text(login->grant.refresh_token), "rt");
+  EXPECT_EQ(login->grant.expires_at, at_millis(1790010000000));
+  const Row* key = testing::row_at(document, "groq");
+  EXPECT_EQ(key->identity.auth_type, AuthType::api_key);
+  EXPECT_EQ(text(key->grant.access_token), "k");
+  const Row* known = testing::row_at(document, "https://x.example");
+  EXPECT_EQ(text(known->grant.access_token), "t");
+  EXPECT_EQ(extra_of(known->extra)["key"], "X_TOKEN");
+}
+
+TEST(OpencodeReader, WhatStandsInForATokenIsNone) {
+  const Document document = read_tree(
+      {{"anthropic",
+        {{"type", "oauth"}, {"access", "at"}, {"refresh", "held-by-authdb"}, {"expires", 1}}}});
+
+  ASSERT_THAT(document.rows, SizeIs(1));
+  EXPECT_TRUE(document.rows[0].grant.refresh_token.empty());
+}
+
 }  // namespace
 }  // namespace authdb::migrate

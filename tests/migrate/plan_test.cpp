@@ -518,6 +518,59 @@ TEST_F(PlanTest, UnknownFieldsOfTheCopiesSurviveBesideTheWinners) {
   EXPECT_EQ(copy["as"]["refresh_token"], fingerprint(token_hash("r1"))) << "never the token";
 }
 
+TEST_F(PlanTest, ATimeInTheFutureIsNoEvidence) {
+  root(pool("nous", {grant_row("same", "r1", "2099-01-01T00:00:00Z")}));
+  profile("atlas", pool("nous", {grant_row("same", "r2", "2026-02-01T00:00:00Z")}));
+  auto options = from({dir_.path()});
+  options.now = at("2026-03-01T00:00:00Z");
+
+  const auto undecided = plan(*read_sources(options), nullptr, options);
+  ASSERT_EQ(undecided->conflicts.size(), 1U);
+
+  options.now = at("2098-12-31T12:00:00Z");  // a clock that is half a day behind
+  const auto decided = plan(*read_sources(options), nullptr, options);
+  EXPECT_TRUE(decided->conflicts.empty());
+  EXPECT_TRUE(giving(*decided, "r1"));
+}
+
+TEST_F(PlanTest, ATokenThatItsToolSaysItHasSpentIsNeverTheLiveOne) {
+  const json spent{{"accessToken", "a1"}, {"refreshToken", "r1"}, {"expiresAt", 1790028800000}};
+  dir_.write_json(".anthropic_oauth.json", spent);
+  dir_.write_json(".anthropic_oauth.json.hermes-spent-rotations.json",
+                  {{"version", 1}, {"fingerprints", {fingerprint(token_hash("r1")).substr(7)}}});
+  auto live = grant_row("an1", "r2");
+  live["source"] = "hermes_pkce";
+  root(pool("anthropic", {live}));
+
+  const Plan plan = plan_root();
+
+  EXPECT_TRUE(plan.conflicts.empty());
+  ASSERT_TRUE(giving(plan, "r2"));
+  EXPECT_TRUE(retires(*giving(plan, "r2"), "r1"));
+}
+
+TEST_F(PlanTest, ASpentTokenWithoutASuccessorIsNotImported) {
+  dir_.write_json(".anthropic_oauth.json", {{"accessToken", "a1"}, {"refreshToken", "r1"}});
+  dir_.write_json(".anthropic_oauth.json.hermes-spent-rotations.json",
+                  {{"version", 1}, {"fingerprints", {fingerprint(token_hash("r1"))}}});
+
+  const Plan plan = plan_root();
+
+  EXPECT_TRUE(plan.change.credentials.empty());
+  EXPECT_EQ(plan.decisions[0].reason, "its refresh token is spent");
+}
+
+TEST_F(PlanTest, ADamagedListOfSpentTokensFailsItsFile) {
+  dir_.write_json(".anthropic_oauth.json", {{"accessToken", "a1"}, {"refreshToken", "r1"}});
+  dir_.write(".anthropic_oauth.json.hermes-spent-rotations.json", "{");
+
+  const Plan plan = plan_root();
+
+  ASSERT_TRUE(plan.sources[0].failure);
+  EXPECT_THAT(plan.sources[0].failure->message, HasSubstr("hermes-spent-rotations.json"));
+  EXPECT_TRUE(plan.change.credentials.empty());
+}
+
 TEST_F(PlanTest, ManyRowsArePlannedInLinearTime) {
   const auto seconds_for = [this](int count) {
     json rows = json::array();

@@ -163,6 +163,23 @@ TEST(Sources, WithoutPathsTheUsualHomeIsRead) {
   EXPECT_THAT(found(*documents, dir.path()), ElementsAre("default .hermes/auth.json"));
 }
 
+TEST(Sources, WithoutPathsTheOtherToolsPlacesAreReadToo) {
+  const TempDir dir;
+  dir.write(".codex/auth.json", R"({"OPENAI_API_KEY": "sk-FAKE"})");
+  dir.write("share/opencode/auth.json", R"({"groq": {"type": "api", "key": "k_FAKE"}})");
+  const Variable home("HOME", dir.path());
+  const Variable hermes("HERMES_HOME", "");
+  const Variable codex("CODEX_HOME", "");
+  const Variable share("XDG_DATA_HOME", dir.path() / "share");
+
+  const auto documents = read_sources({});
+
+  ASSERT_TRUE(documents);
+  ASSERT_THAT(*documents, SizeIs(2));
+  EXPECT_EQ((*documents)[0].format, "codex");
+  EXPECT_EQ((*documents)[1].format, "opencode");
+}
+
 TEST(Sources, HermesHomeIsResolvedAsHermesDoes) {
   const Variable home("HOME", "/home/pat");
   const auto root = [](const std::string& value) {

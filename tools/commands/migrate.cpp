@@ -246,6 +246,7 @@ Result<int> run(Context& context, const Options& options) {
   request.paths.assign(options.paths.begin(), options.paths.end());
   if (options.prefer) request.prefer = *options.prefer;
   request.include_env = options.include_env;
+  request.now = context.clock();
   if (options.running && !options.cutover)
     return fail(Errc::usage, "--running goes with --cutover");
   if (options.cutover && !options.dry_run) {

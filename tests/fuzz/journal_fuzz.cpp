@@ -1,0 +1,27 @@
+// A journal's record and the parcel in it: from any bytes either the whole thing or nothing.
+#include <vector>
+
+#include "store/journal.h"
+#include "store/parcel.h"
+#include "tests/fuzz/fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace authdb;
+  if (const auto record = Journal::decode({data, size})) {
+    const auto bytes = Journal::encode(*record);
+    fuzz::require(Journal::decode(bytes).has_value(), "a record that is written is read again");
+  }
+  const Secret bytes = Secret::copy_of(fuzz::text_of(data, size));
+  if (const auto parcel = unpack(bytes)) {
+    const Secret again = pack(parcel->identity, parcel->grant);
+    fuzz::require(unpack(again).has_value(), "a parcel that is packed is unpacked again");
+  }
+  // The checksum keeps mutations out of what lies behind it: wrap them as a right one would.
+  JournalRecord record;
+  record.state = JournalState::answered;
+  record.process.assign(fuzz::text_of(data, size).substr(0, 40));
+  record.payload.assign(data, data + size);
+  const auto back = Journal::decode(Journal::encode(record));
+  fuzz::require(back && back->payload == record.payload, "a payload comes back as it was");
+  return 0;
+}
