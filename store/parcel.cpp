@@ -52,6 +52,7 @@ class Unpacker {
     return at_millis(ms);
   }
   bool good() const { return good_; }
+  bool more() const { return !rest_.empty(); }
 
  private:
   std::string_view broken() {
@@ -82,15 +83,15 @@ Secret pack(const Identity& identity, const Grant& grant) {
       .text(identity.token_type)
       .text(identity.base_url)
       .text(identity.portal_base_url)
-      .text(identity.inference_base_url)
-      .text(identity.ca_file);
+      .text(identity.inference_base_url);
   out.text(grant.access_token.reveal())
       .text(grant.refresh_token.reveal())
       .at(grant.obtained_at)
       .text(grant.obtained_derived ? "1" : "0")
       .at(grant.expires_at)
       .at(grant.session_ends_at)
-      .text(word(grant.bearer_kind));
+      .text(word(grant.bearer_kind))
+      .text(identity.ca_file);
   return out.done();
 }
 
@@ -105,7 +106,7 @@ std::optional<Parcel> unpack(const Secret& bytes) {
   for (std::string* field :
        {&identity.source, &identity.foreign_id, &identity.account, &identity.client_id,
         &identity.scope, &identity.token_type, &identity.base_url, &identity.portal_base_url,
-        &identity.inference_base_url, &identity.ca_file}) {
+        &identity.inference_base_url}) {
     *field = in.text();
   }
   Grant& grant = parcel.grant;
@@ -116,6 +117,7 @@ std::optional<Parcel> unpack(const Secret& bytes) {
   grant.expires_at = in.at();
   grant.session_ends_at = in.at();
   grant.bearer_kind = from_word<BearerKind>(in.text()).value_or(BearerKind::access_token);
+  if (in.more()) identity.ca_file = in.text();  // packed by an older program: there is none
   if (!in.good()) return std::nullopt;
   return parcel;
 }

@@ -75,6 +75,9 @@ constexpr const char* kSteps[] = {
     "portal_base_url, extra) = (SELECT b.label, b.source, b.foreign_id, b.account, b.client_id, "
     "b.base_url, b.portal_base_url, b.extra FROM backup.credential b WHERE b.uid = c.uid) "
     "WHERE c.removed_at IS NULL AND c.uid IN (SELECT uid FROM backup.credential)",
+    // Where the backup is older than the column, the name is that of the row itself.
+    "UPDATE main.credential AS c SET ca_file = (SELECT ca_file FROM backup.credential b WHERE "
+    "b.uid = c.uid) WHERE c.uid IN (SELECT uid FROM backup.credential)",
     // A verdict is about a grant: it counts where both have the same, and dead stays dead.
     "DELETE FROM main.health WHERE status <> 'dead' AND credential IN (SELECT t.credential "
     "FROM main.token_set t JOIN main.credential c ON c.id = t.credential "

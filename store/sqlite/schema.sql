@@ -23,7 +23,6 @@ CREATE TABLE credential (
   base_url           TEXT,
   portal_base_url    TEXT,
   inference_base_url TEXT,
-  ca_file            TEXT,
   extra              BLOB,  -- sealed
   created_at         INTEGER NOT NULL,
   removed_at         INTEGER

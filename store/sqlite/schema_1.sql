@@ -1,5 +1,5 @@
 -- Minor step 1: the files of other tools that are kept supplied with access tokens, and a quick summary.
--- Stored: never change a step that has been released; append the next one (store/sqlite/schema.h).
+-- Stored: never change a step that has been released; append the next one (store/CMakeLists.txt).
 
 CREATE TABLE projection (
   path       TEXT PRIMARY KEY CHECK (path <> ''),

@@ -52,8 +52,7 @@ void bind_identity(Binder& b, const Identity& identity) {
       .text_or_null(identity.token_type)
       .text_or_null(identity.base_url)
       .text_or_null(identity.portal_base_url)
-      .text_or_null(identity.inference_base_url)
-      .text_or_null(identity.ca_file);
+      .text_or_null(identity.inference_base_url);
 }
 
 void bind_tokens(Binder& b, const SealedTokens& tokens) {
@@ -120,13 +119,22 @@ std::int64_t SqliteTxn::insert(const Uid& uid, const Identity& identity, const S
   change_one(
       connection_,
       "INSERT INTO credential (provider, label, auth_type, source, foreign_id, account, "
-      "client_id, scope, token_type, base_url, portal_base_url, inference_base_url, ca_file, uid, "
-      "extra, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "client_id, scope, token_type, base_url, portal_base_url, inference_base_url, uid, extra, "
+      "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.text(uid).blob(extra).at(at);
       });
-  return connection_.database().getLastInsertRowid();
+  const std::int64_t id = connection_.database().getLastInsertRowid();
+  set_ca_file(id, identity.ca_file);
+  return id;
+}
+
+// By itself and only where there is one: a store that could not be brought up has no such column.
+void SqliteTxn::set_ca_file(std::int64_t credential, const std::string& ca_file) {
+  if (ca_file.empty()) return;
+  change_one(connection_, "UPDATE credential SET ca_file = ? WHERE id = ?",
+             [&](Binder& b) { b.text(ca_file).integer(credential); });
 }
 
 void SqliteTxn::set_identity(std::int64_t credential, const Identity& identity) {
@@ -134,11 +142,12 @@ void SqliteTxn::set_identity(std::int64_t credential, const Identity& identity) 
       connection_,
       "UPDATE credential SET provider = ?, label = ?, auth_type = ?, source = ?, foreign_id = ?, "
       "account = ?, client_id = ?, scope = ?, token_type = ?, base_url = ?, portal_base_url = ?, "
-      "inference_base_url = ?, ca_file = ? WHERE id = ?",
+      "inference_base_url = ? WHERE id = ?",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.integer(credential);
       });
+  set_ca_file(credential, identity.ca_file);
 }
 
 void SqliteTxn::set_extra(std::int64_t credential, const Sealed& extra) {

@@ -67,6 +67,7 @@ class SqliteTxn final : public Reads<Txn> {
 
  private:
   void prune_ledger(std::int64_t credential, Instant now);
+  void set_ca_file(std::int64_t credential, const std::string& ca_file);
 
   FileLock gate_;
   Lease owned_;

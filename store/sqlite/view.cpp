@@ -16,14 +16,16 @@ namespace {
 #define AUTHDB_CREDENTIAL_COLUMNS                                                             \
   "c.id, c.uid, c.provider, c.label, c.auth_type, c.source, c.foreign_id, c.account, "        \
   "c.client_id, c.scope, c.token_type, c.base_url, c.portal_base_url, c.inference_base_url, " \
-  "c.ca_file, c.created_at, c.removed_at, t.family, t.generation, t.bearer_kind, "            \
-  "t.access_fingerprint, "                                                                    \
+  "(SELECT ca_file FROM credential WHERE id = c.id), c.created_at, c.removed_at, t.family, "  \
+  "t.generation, t.bearer_kind, t.access_fingerprint, "                                       \
   "t.refresh_hash, t.origin, t.obtained_at, t.obtained_derived, t.expires_at, t.refresh_at, " \
   "t.session_ends_at, t.hold, k.credential IS NOT NULL, k.fingerprint, k.obtained_at, "       \
   "k.expires_at, coalesce(h.status, 'ok'), h.status_at, h.error_code, h.error_reason, "       \
   "h.error_message, h.cooldown_until, coalesce(h.request_count, 0), h.last_used_at "
-#define AUTHDB_CREDENTIAL_FROM                                 \
-  "FROM credential c JOIN token_set t ON t.credential = c.id " \
+// A store that is only looked at may lack the column ca_file: then the name above is `older`'s.
+#define AUTHDB_CREDENTIAL_FROM                             \
+  "FROM (SELECT NULL AS ca_file) older JOIN credential c " \
+  "JOIN token_set t ON t.credential = c.id "               \
   "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id "
 
 Identity read_identity(RowReader& row) {
@@ -251,8 +253,9 @@ std::vector<PoolEntry> Reads<Base>::pool(std::string_view profile, std::string_v
       "SELECT " AUTHDB_CREDENTIAL_COLUMNS
       ", EXISTS (SELECT 1 FROM provider_state s, json_each(s.suppressed) j "
       "  WHERE s.profile = p.id AND s.provider = c.provider AND j.value = c.source) "
-      "FROM profile p JOIN profile_credential pc ON pc.profile = p.id "
-      "JOIN credential c ON c.id = pc.credential JOIN token_set t ON t.credential = c.id "
+      "FROM (SELECT NULL AS ca_file) older JOIN profile p "
+      "JOIN profile_credential pc ON pc.profile = p.id JOIN credential c ON c.id = pc.credential "
+      "JOIN token_set t ON t.credential = c.id "
       "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id "
       "WHERE p.name = ?1 AND c.provider = ?2 AND c.removed_at IS NULL "
       "ORDER BY pc.position, c.id";
