@@ -103,8 +103,8 @@ class Examination {
     look_at_attempt(name, stored->row, journal);
   }
 
-  static bool is_at_work(const JournalRecord& record) {
-    return record.boot_id == boot_id() && ::kill(static_cast<pid_t>(record.pid), 0) == 0;
+  bool is_at_work(const JournalRecord& record) const {
+    return record.boot_id == engine_.boot_id() && ::kill(static_cast<pid_t>(record.pid), 0) == 0;
   }
 
   void look_at_attempt(const std::string& name, const Credential& row, const Journal& journal) {

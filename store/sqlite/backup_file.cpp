@@ -131,7 +131,7 @@ std::string damage(const fs::path& database, const ClockVfs& vfs) {
   } catch (const SQLite::Exception& error) {
     const int code = error.getErrorCode() & 0xff;
     if (code == 11 || code == 26) return error.what();  // SQLITE_CORRUPT, SQLITE_NOTADB
-    throw_backend_error(error, "opening " + database.string());
+    throw_backend_error(error, "cannot open", database, 0);
   } catch (const BackendError& error) {
     if (error.error.message.find("damaged") == std::string::npos) throw;
     return error.error.message;
@@ -184,7 +184,7 @@ Result<void> write_backup(Connection& connection, const fs::path& file, Clock cl
     }
     (void)open_backup(unfinished.path(), std::move(clock));  // a backup that cannot be read is none
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "writing the backup " + file.string());
+    throw_backend_error(error, "cannot write the backup", file, 0);
   }
   return give_name(unfinished.path(), file);
 }
@@ -196,7 +196,7 @@ std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
     check_backup(*connection, file);
     return std::make_unique<BackupView>(std::move(vfs), std::move(connection));
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "opening the backup " + file.string());
+    throw_backend_error(error, "cannot open the backup", file, 0);
   }
 }
 
@@ -225,7 +225,7 @@ Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,
     }
     rebuilt.held = finish_database(unfinished.path(), journalled);
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "copying the backup");
+    throw_backend_error(error, "cannot copy the backup", backup, 0);
   }
   auto aside = set_aside(files.database, now);
   if (!aside) return fail(aside.error());

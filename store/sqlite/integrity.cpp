@@ -37,7 +37,7 @@ std::vector<std::string> check_integrity(const StoreFiles& files, Clock clock) {
                                " is retired; it is not sent");
              });
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "checking " + files.database.string());
+    throw_backend_error(error, "cannot check", files.database, 0);
   }
   return wrong;
 }

@@ -147,7 +147,7 @@ void attach_backup(Connection& connection, const std::filesystem::path& file) {
     attach.bind(1, file.string());
     attach.exec();
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "opening the backup " + file.string());
+    throw_backend_error(error, "cannot open the backup", file, 0);
   }
 }
 
@@ -158,7 +158,7 @@ Merged merge_attached(Connection& connection, Instant at) {
     connection.exec("DROP TABLE forward");
     return merged;
   } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "restoring from the backup");
+    connection.fail(error, "cannot restore into");
   }
 }
 

@@ -77,7 +77,7 @@ class DoctorTest : public StoreTest {
       record.generation = 2;
       record.hash = hash("refresh-a-2");
       record.pid = ::getpid();
-      record.boot_id = boot_id();
+      record.boot_id = kernel_boot_id();
       record.process = "doomed";
       record.started_at = now();
       (void)taken.write_intent(record);

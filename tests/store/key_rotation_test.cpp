@@ -234,7 +234,7 @@ TEST_F(KeyRotationTest, P4_AnAnswerThatWasJournalledBeforeIsSettledAfterRotation
     record.family = 1;
     record.generation = generation_;
     record.hash = hash(token("refresh"));
-    record.boot_id = boot_id();
+    record.boot_id = kernel_boot_id();
     record.started_at = now();
     ASSERT_TRUE(journal.write_intent(record));
     ASSERT_TRUE(journal.write_sent());
