@@ -1,6 +1,7 @@
 #include "tools/prove/scenario.h"
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tools/prove/invariants.h"
 
@@ -171,8 +172,11 @@ void lay_out_login(Scenario& scenario, Stage& stage, const Home& home, const cha
 void lay_out_rotated(Scenario& scenario, Stage& stage, const Home& home, const char* scope,
                      bool expired) {
   lay_out_login(scenario, stage, home, scope);
-  if (expired) stage.portal().add_fault({.merge = {{"expires_at", "2026-01-01T00:00:00Z"}}});
+  if (expired) stage.portal().add_fault({.merge = {{"expires_in", 1}}});
   stage.must(home, {"refresh", "nous"});
+  if (expired)
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(1100));  // the command's clock is the real one
   scenario.logins = tokens_in(home);
 }
 
