@@ -101,14 +101,14 @@ void warn_of_logins(Draft& draft) {
 
 void warn_of_insecure_tls(const Premises& premises, Draft& draft) {
   for (const Document& document : premises.documents) {
-    for (const Row& row : document.rows) {
-      if (!row.insecure_tls) continue;
-      draft.plan.warnings.push_back(
-          {"tls_insecure", document.path.string() + ": " + row.where +
-                               " asks not to verify its servers' certificates (tls.insecure). "
-                               "authdb always does; name the authority they are from with "
-                               "AUTHDB_CA_FILE or tls.ca_bundle."});
-    }
+    const auto row = std::find_if(document.rows.begin(), document.rows.end(),
+                                  [](const Row& one) { return one.insecure_tls; });
+    if (row == document.rows.end()) continue;
+    draft.plan.warnings.push_back(
+        {"tls_insecure", document.path.string() + ": " + row->where +
+                             " asks not to verify its servers' certificates (tls.insecure). "
+                             "authdb always does; name the authority they are from with "
+                             "AUTHDB_CA_FILE or tls.ca_bundle."});
   }
 }
 

@@ -19,6 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // The checksum keeps mutations out of what lies behind it: wrap them as a right one would.
   JournalRecord record;
   record.state = JournalState::answered;
+  record.number = 1;
   record.process.assign(fuzz::text_of(data, size).substr(0, 40));
   record.payload.assign(data, data + size);
   const auto back = Journal::decode(Journal::encode(record));

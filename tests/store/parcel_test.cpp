@@ -41,9 +41,22 @@ TEST(Parcel, ComesBackAsItWentIn) {
 
 TEST(Parcel, CutAnywhereItIsNotAParcel) {
   const Secret whole = pack(identity(), grant());
+  const std::size_t without_ca_file = whole.size() - 4 - identity().ca_file.size();
   for (std::size_t length = 0; length < whole.size(); ++length) {
+    if (length == without_ca_file) continue;  // that is how an older program packed it
     EXPECT_FALSE(unpack(Secret::copy_of(whole.reveal().substr(0, length)))) << length;
   }
+}
+
+TEST(Parcel, OfAnOlderProgramIsReadWithoutTheFieldItLacked) {
+  const Secret whole = pack(identity(), grant());
+  const Grant packed = grant();
+  const std::size_t without_ca_file = whole.size() - 4 - identity().ca_file.size();
+  const auto parcel = unpack(Secret::copy_of(whole.reveal().substr(0, without_ca_file)));
+
+  ASSERT_TRUE(parcel);
+  EXPECT_EQ(parcel->identity.ca_file, "");
+  EXPECT_EQ(parcel->grant.refresh_token.reveal(), packed.refresh_token.reveal());
 }
 
 TEST(Parcel, AnotherFormatIsNotGuessedAt) {
