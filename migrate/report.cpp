@@ -126,7 +126,6 @@ void report(const Premises& premises, Draft& draft) {
     plan.change.receipts.push_back(receipt(document, plan.sources[d]));
   }
   warn_of_second_spenders(premises, draft);
-  warn_of_insecure_tls(premises, draft);
   warn_of_logins(draft);
   warn_of_insecure_tls(premises, draft);
   for (const Settled& settled : draft.families) {
