@@ -98,6 +98,12 @@ std::vector<LedgerRow> ledger_of(const Home& home) {
   return all;
 }
 
+std::string quick_check(const std::filesystem::path& database) try {
+  return joined(Reader(database).rows("PRAGMA quick_check(1)").at(0));
+} catch (const std::runtime_error& error) {
+  return error.what();
+}
+
 std::vector<std::string> check_store(const Home& home) {
   std::vector<std::string> violations;
   try {

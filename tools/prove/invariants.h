@@ -27,6 +27,9 @@ struct LedgerRow {
 // In the order they were written. Throws std::runtime_error if the database cannot be read.
 std::vector<LedgerRow> ledger_of(const Home& home);
 
+// What SQLite says of a database: `ok`, or what is wrong with it.
+std::string quick_check(const std::filesystem::path& database);
+
 // Violations, each a sentence: the file is sound, no current token is a retired one, generations go
 // up by one and never back, and no token has two known successors.
 std::vector<std::string> check_store(const Home& home);

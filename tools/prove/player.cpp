@@ -188,9 +188,18 @@ class Player {
     return {dice_.one_of(kLooks)};
   }
 
-  // Of the logins that came beside the first ones.
   Action upkeep() {
-    return {{"remove", "nous", "more-" + std::to_string(1 + dice_.below(20))}, {0, 2, 3}};
+    const auto backup = board_.home.directory / ("backup-" + std::to_string(board_.serial()));
+    switch (dice_.below(4)) {
+      case 0:
+        return {{"key", "rotate"}};
+      case 1:
+        return {{"key", "prune"}};
+      case 2:
+        return {{"backup", backup.string()}};
+      default:  // one of the logins that came beside the first ones
+        return {{"remove", "nous", "more-" + std::to_string(1 + dice_.below(20))}, {0, 2, 3}};
+    }
   }
 
   // ---- doing it, and being hurt ----------------------------------------------------------------

@@ -158,6 +158,42 @@ void judge_removed(Death& death) {
   expect_no_reuse(death);
 }
 
+// A change of the seal key was cut short: every cell and journal still opens, and the change can be
+// completed.
+void judge_rekeyed(Death& death) {
+  const auto must = [&](const std::vector<std::string>& words) {
+    const Finished done = death.stage.authdb(death.home, words);
+    death.expect(done.code == 0, words[0] + " " + words[1] + " ended with " +
+                                     std::to_string(done.code) + ": " + done.err);
+    const Asked asked = ask(death);
+    expect_live(death, asked, "after " + words[0] + " " + words[1]);
+  };
+  const Asked asked = ask(death);
+  expect_live(death, asked, "with two keys");
+  expect_posts(death, asked, 0, "with two keys");
+  must({"key", "rotate"});
+  must({"key", "prune"});
+  must({"refresh", "nous"});  // its journal opens too
+  expect_no_reuse(death);
+}
+
+// A backup is whole, or not there.
+void judge_backed_up(Death& death) {
+  const auto copy = death.home.directory / "copy.db";
+  if (std::filesystem::exists(copy)) {
+    const std::string checked = quick_check(copy);
+    death.expect(checked == "ok", "the backup is not whole: " + checked);
+  }
+  const Asked asked = ask(death);
+  expect_live(death, asked, "after a backup");
+  expect_posts(death, asked, 0, "after a backup");
+  const auto second = (death.home.directory / "second.db").string();
+  const Finished again = death.stage.authdb(death.home, {"backup", second});
+  death.expect(again.code == 0,
+               "backup ended with " + std::to_string(again.code) + ": " + again.err);
+  expect_no_reuse(death);
+}
+
 // ---- homes -------------------------------------------------------------------------------------
 
 // A login that was added long ago.
@@ -323,6 +359,32 @@ std::vector<Scenario> arriving() {
   };
 }
 
+void lay_out_second_key(Scenario& scenario, Stage& stage, const Home& home) {
+  lay_out_rotated(scenario, stage, home, kInvoke, false);
+  stage.must(home, {"key", "rotate"});
+}
+
+std::vector<Scenario> upkeep() {
+  const auto lay_out = [](Scenario& scenario, Stage& stage, const Home& home) {
+    lay_out_rotated(scenario, stage, home, kInvoke, false);
+  };
+  return {{.name = "key-rotate",
+           .about = "the store sealed with a new key",
+           .words = {"key", "rotate"},
+           .prepare = lay_out,
+           .afterwards = judge_rekeyed},
+          {.name = "key-prune",
+           .about = "the old key dropped",
+           .words = {"key", "prune"},
+           .prepare = lay_out_second_key,
+           .afterwards = judge_rekeyed},
+          {.name = "backup",
+           .about = "the database copied",
+           .words = {"backup", "HOME/copy.db"},
+           .prepare = lay_out,
+           .afterwards = judge_backed_up}};
+}
+
 std::vector<Scenario> leaving() {
   return {{.name = "remove",
            .about = "a login removed",
@@ -356,7 +418,7 @@ Progress progress_of(const std::vector<Call>& calls) {
 
 std::vector<Scenario> crash_scenarios() {
   std::vector<Scenario> all;
-  for (auto part : {arriving(), refreshing(), leaving()}) {
+  for (auto part : {arriving(), refreshing(), upkeep(), leaving()}) {
     for (auto& scenario : part) all.push_back(std::move(scenario));
   }
   for (Scenario& scenario : all) {
@@ -370,7 +432,11 @@ std::vector<Scenario> crash_scenarios() {
 }
 
 Command command_of(const Scenario& scenario, const Stage& stage, const Home& home) {
-  return stage.command(home, scenario.words, scenario.input);
+  auto words = scenario.words;
+  for (auto& word : words) {
+    if (word.starts_with("HOME/")) word.replace(0, 4, home.directory.string());
+  }
+  return stage.command(home, std::move(words), scenario.input);
 }
 
 void judge_refresh(Death& death) {

@@ -42,7 +42,7 @@ struct Death {
 struct Scenario {
   std::string name;
   std::string about;
-  std::vector<std::string> words{};        // the command that dies
+  std::vector<std::string> words{};        // the command that dies; HOME stands for its directory
   std::string input{};                     // what it gets on stdin
   std::size_t sample = 1;                  // the short form dies at every so-many-th call
   bool talks = false;                      // sends requests that are no refresh
