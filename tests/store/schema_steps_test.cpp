@@ -15,9 +15,10 @@ namespace fs = std::filesystem;
 
 class SchemaStepsTest : public StoreTest {
  protected:
-  // A store that a program of schema minor 0 made, with a key, a login and two profiles.
-  void lay_out_minor_0() {
-    const fs::path frozen = fs::path(AUTHDB_TEST_DATA) / "stores" / "minor-0";
+  // A store as a program of that schema minor left it, with a key, a login and two profiles.
+  void lay_out(int minor) {
+    const fs::path frozen =
+        fs::path(AUTHDB_TEST_DATA) / "stores" / ("minor-" + std::to_string(minor));
     fs::create_directories(database().parent_path());
     fs::create_directories(dir_.path() / "config");
     fs::copy(frozen / "auth.db", database());
@@ -46,8 +47,12 @@ class SchemaStepsTest : public StoreTest {
   }
 };
 
-TEST_F(SchemaStepsTest, UseBringsAnOlderStoreUpAndLosesNothing) {
-  lay_out_minor_0();
+class OlderStoreTest : public SchemaStepsTest, public testing::WithParamInterface<int> {};
+
+INSTANTIATE_TEST_SUITE_P(OfMinor, OlderStoreTest, testing::Range(0, 2));
+
+TEST_P(OlderStoreTest, UseBringsItUpAndLosesNothing) {
+  lay_out(GetParam());
 
   Store store = open(OpenMode::use);
 
@@ -59,29 +64,29 @@ TEST_F(SchemaStepsTest, UseBringsAnOlderStoreUpAndLosesNothing) {
   EXPECT_THAT(*store.projections(), IsEmpty());
 }
 
-TEST_F(SchemaStepsTest, LookingLeavesAnOlderStoreAsItIsAndWorks) {
-  lay_out_minor_0();
+TEST_P(OlderStoreTest, LookingLeavesItAsItIsAndWorks) {
+  lay_out(GetParam());
   const std::string before = file_bytes(database());
 
   const Store store = open(OpenMode::look);
 
-  EXPECT_EQ(minor(store), "0");
+  EXPECT_EQ(minor(store), std::to_string(GetParam()));
   EXPECT_THAT(*store.projections(), IsEmpty());
   EXPECT_THAT(*store.projections_behind(), IsEmpty());
   EXPECT_EQ(store.list({})->size(), 2u);
   EXPECT_EQ(file_bytes(database()), before);
 }
 
-TEST_F(SchemaStepsTest, AStoreThatWasBroughtUpIsTheSameAsANewOne) {
-  lay_out_minor_0();
+TEST_P(OlderStoreTest, BroughtUpItIsTheSameAsANewOne) {
+  lay_out(GetParam());
   const auto brought_up = schema(open(OpenMode::use));
   fs::remove_all(database().parent_path());
 
   EXPECT_EQ(schema(open(OpenMode::create)), brought_up);
 }
 
-TEST_F(SchemaStepsTest, ManyThatOpenItAtOnceBringItUpOnce) {
-  lay_out_minor_0();
+TEST_P(OlderStoreTest, ManyThatOpenItAtOnceBringItUpOnce) {
+  lay_out(GetParam());
   std::vector<pid_t> children;
   for (int i = 0; i < 8; ++i) {
     const pid_t child = ::fork();
