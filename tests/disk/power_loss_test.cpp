@@ -106,7 +106,7 @@ class PowerLossTest : public DiskTest {
     int ways = 2;
     for (const auto& [file, sectors] : unsynced) {
       check(
-          moment, [&](const std::string& path, std::size_t) { return path == file; },
+          moment, [&, only = file](const std::string& path, std::size_t) { return path == only; },
           "only " + file + " landed");
       ++ways;
       if (file != torn) continue;
