@@ -27,7 +27,8 @@ json rest_of(const Contents& contents) {
 json block_of(const Contents& contents, const ExportRequest& request, const Shown& shown,
               json fresh) {
   const bool known = !shown.places.empty();
-  json block = known ? shown.places.front().as : std::move(fresh);
+  json block = std::move(fresh);
+  if (known) block = shown.places.front().as;
   write_grant(block, spelling_of(name_of(request.format), shown.identity().provider, true),
               shown.held, {.known = known, .with_refresh = contents.with_refresh});
   return block;
