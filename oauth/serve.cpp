@@ -160,15 +160,17 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
       if (!first) return fail(first.error());
     }
   }
-  auto minted = mint_under(*lock, **provider);
+  auto minted = mint_under(*lock, **provider, /*ignore_cooldown=*/false);
   return minted ? std::move(minted) : cached_or(row, minted.error());
 }
 
 // Refresh if due, commit, mint, commit; once more if the access token turns out to be refused.
-Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provider) const {
+Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provider,
+                                   bool ignore_cooldown) const {
   RotateRequest want;
   want.profile = request_.profile;
   want.rejected = request_.rejected;
+  want.ignore_cooldown = ignore_cooldown;
   want.stop = request_.stop;
   std::vector<std::string> warnings;
   for (bool second = false;; second = true) {
@@ -342,7 +344,7 @@ Result<Bearer> Serving::mint(const Credential& row) const {
   if (!provider) return fail(provider.error());
   auto lock = lock_credential(store_, row.uid, store_.lock_wait(), request_.stop);
   if (!lock) return fail(lock.error());
-  auto minted = mint_under(*lock, **provider);
+  auto minted = mint_under(*lock, **provider, /*ignore_cooldown=*/true);
   if (!minted) return fail(with_hint(minted.error(), row));
   return minted;
 }

@@ -28,7 +28,8 @@ class Serving {
   Result<Bearer> agent_key(const Credential& row) const;
   Result<Bearer> without_refresh_token(const Credential& row) const;
 
-  Result<Bearer> mint_under(LockedCredential& lock, const Provider& provider) const;
+  Result<Bearer> mint_under(LockedCredential& lock, const Provider& provider,
+                            bool ignore_cooldown) const;
   MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
   Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
                               const MintAnswer& answer) const;

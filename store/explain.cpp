@@ -120,6 +120,14 @@ Error explain_dead(const Locked& locked) {
   return {Errc::login_needed, std::move(message), log_in_again(locked)};
 }
 
+Error explain_cooldown(const Locked& locked) {
+  return {Errc::try_later,
+          name_of(locked.held.row) + " is not refreshed before " +
+              format_iso(*locked.held.row.health.cooldown_until) +
+              ": its token endpoint has asked to wait",
+          "Nothing was sent. `authdb refresh` asks it all the same."};
+}
+
 Error explain_unspent(const Locked& locked, const Judgement& judgement,
                       const std::string& profile) {
   std::string hint = "Nothing was changed; the login is as good as before.";

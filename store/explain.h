@@ -12,6 +12,8 @@ Error explain_rejected(const Locked& locked, const Judgement& judgement, const L
                        const std::string& profile);
 // Another process has been told so since the caller looked.
 Error explain_dead(const Locked& locked);
+// The token endpoint has asked to wait, and it is not over yet.
+Error explain_cooldown(const Locked& locked);
 // A refresh that changed nothing and may be tried again.
 Error explain_unspent(const Locked& locked, const Judgement& judgement, const std::string& profile);
 // What the credential's health remembers of it, for those who ask later.

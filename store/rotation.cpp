@@ -87,16 +87,31 @@ std::optional<Error> never_to_be_sent(const Locked& locked) {
   return std::nullopt;
 }
 
+// The token endpoint has said `Retry-After`. A cooldown beside `exhausted` is what a resource
+// server was reported to want, and such accounts are still refreshed.
+bool asked_to_wait(const Health& health, Instant now) {
+  return health.status == Status::ok && health.cooldown_until && *health.cooldown_until > now;
+}
+
+// Why the token is not sent now unless somebody insists. Whoever waited for the lock while the
+// server said no, or not now, need not ask it again.
+std::optional<Error> not_to_be_sent(const Locked& locked, const RotateRequest& request) {
+  if (request.force) return std::nullopt;
+  const Health& health = locked.held.row.health;
+  if (health.status == Status::dead) return explain_dead(locked);
+  const bool waits = !request.ignore_cooldown && asked_to_wait(health, locked.engine.now());
+  return waits ? std::optional(explain_cooldown(locked)) : std::nullopt;
+}
+
 std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateRequest& request) {
   const Credential& row = locked.held.row;
-  auto never = never_to_be_sent(locked);
-  // Whoever waited for the lock while the server said no need not ask it again.
-  if (!never && !request.force && row.health.status == Status::dead) never = explain_dead(locked);
-  if (never) {
+  auto refused = never_to_be_sent(locked);
+  if (!refused) refused = not_to_be_sent(locked, request);
+  if (refused) {
     // What cannot be renewed is good to its last second.
     const bool lives = access_token_lives(row, request.rejected, locked.engine.now());
-    if (lives && !request.force) return as_it_stands(locked, Action::cached, never->message);
-    return fail(std::move(*never));
+    if (lives && !request.force) return as_it_stands(locked, Action::cached, refused->message);
+    return fail(std::move(*refused));
   }
   if (row.hold == Hold::uncertain) return hold_back_uncertain(locked, request);
   return std::nullopt;
@@ -236,7 +251,8 @@ void forget_attempt(Sending& s, const Judgement& judgement, Outcome outcome) {
     txn->record(s.locked.held.row.id, s.attempt);
     if (judgement.retry_after) {
       Health health = s.locked.held.row.health;
-      health.cooldown_until = s.locked.engine.now() + *judgement.retry_after;
+      const Instant until = s.locked.engine.now() + *judgement.retry_after;
+      health.cooldown_until = std::max(until, health.cooldown_until.value_or(until));
       txn->set_health(s.locked.held.row.id, health);
     }
     txn->commit();

@@ -36,6 +36,8 @@ struct RotateRequest {
   std::string rejected;     // fingerprint of an access token that a resource server refused
   bool force = false;       // refresh although nothing is due
   bool replay = false;      // send an uncertain token now (DESIGN 5.4)
+  // Although the token endpoint has asked to wait (Retry-After). What is forced ignores it too.
+  bool ignore_cooldown = false;
   // The generation the caller had in hand: if a newer one stands there, it serves even a forced
   // refresh.
   std::int64_t seen_generation = 0;

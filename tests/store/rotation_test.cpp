@@ -251,6 +251,68 @@ TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
   EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
 }
 
+TEST_F(RotationTest, WhoWaitedWhileTheServerAskedForTimeDoesNotAskBeforeItIsOver) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 429, .body = "slow down"});
+  ASSERT_FALSE(rotate(store, uid, {}));
+  will(grants("refresh-a-2", "access-a-2"));
+
+  const auto late = rotate(store, uid, {});  // had chosen it before the answer came
+
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Errc::try_later);
+  EXPECT_THAT(late.error().message, ::testing::HasSubstr(format_iso(now() + Seconds(30))));
+  EXPECT_EQ(sent().size(), 1U);
+  advance(Seconds(30));
+  EXPECT_TRUE(rotate(store, uid, {}));
+}
+
+TEST_F(RotationTest, ALiveTokenIsServedWhileTheServerHasAskedForTime) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(Seconds(600));
+  const RotateRequest wants_more{.min_ttl = Seconds(400)};  // than the 300 s it has left
+  will({.status = 429, .body = "slow down"});
+  ASSERT_FALSE(rotate(store, uid, wants_more));
+
+  const auto served = rotate(store, uid, wants_more);
+
+  ASSERT_TRUE(served) << served.error().message;
+  EXPECT_EQ(text(served->held.access_token), "access-a-1");
+  EXPECT_THAT(served->warning, ::testing::HasSubstr("asked to wait"));
+  EXPECT_EQ(sent().size(), 1U);
+}
+
+TEST_F(RotationTest, WhoeverInsistsIsNotHeldBackByTheTimeTheServerAskedFor) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  for (const RotateRequest& insisting :
+       {RotateRequest{.force = true}, RotateRequest{.ignore_cooldown = true}}) {
+    will({.status = 429, .body = "slow down"});
+    EXPECT_FALSE(rotate(store, uid, insisting));
+  }
+  EXPECT_EQ(sent().size(), 2U);
+}
+
+TEST_F(RotationTest, AnAccountThatAResourceServerExhaustedIsStillRefreshed) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  Report report;
+  report.http_status = 429;
+  report.reset_at = now() + Seconds(3600);
+  ASSERT_TRUE(store.report(uid, report));
+  advance(kPastExpiry);
+  will({.status = 429, .body = "slow down"});
+  ASSERT_FALSE(rotate(store, uid, {}));
+  EXPECT_EQ(store.find(uid)->health.cooldown_until, report.reset_at);  // the later of the two
+
+  will(grants("refresh-a-2", "access-a-2"));
+  EXPECT_TRUE(rotate(store, uid, {}));
+}
+
 TEST_F(RotationTest, P5_AfterA429TheNextHolderFindsNothingUncertain) {
   Store store = open();
   const Uid uid = add_login(store);
