@@ -6,8 +6,17 @@
 namespace authdb::prove {
 namespace {
 
+constexpr const char* kRefresh = "refresh";
+
 class CrashSweepTest : public CrashTest, public testing::WithParamInterface<std::string> {
  protected:
+  SweepResult sweep_all(const Scenario& swept) {
+    SweepResult result = sweep(swept, AUTHDB_BINARY, scratch_.path(), swept.sample);
+    expect_none(result.violations);
+    EXPECT_GT(result.points, 20U);
+    EXPECT_EQ(result.kills, (result.points + swept.sample - 1) / swept.sample);
+    return result;
+  }
   static Scenario scenario(const std::string& name) {
     for (const auto& one : crash_scenarios()) {
       if (one.name == name) return one;
@@ -16,18 +25,14 @@ class CrashSweepTest : public CrashTest, public testing::WithParamInterface<std:
   }
 };
 
-TEST_P(CrashSweepTest, EveryDeathIsARowOfTheCrashTable) {
-  const Scenario swept = scenario(GetParam());
-  const SweepResult result = sweep(swept, AUTHDB_BINARY, scratch_.path(), swept.sample);
-  expect_none(result.violations);
-  EXPECT_GT(result.points, 20U);
-  EXPECT_EQ(result.kills, (result.points + swept.sample - 1) / swept.sample);
-  RecordProperty("points", static_cast<int>(result.points));
-}
+TEST_P(CrashSweepTest, EveryDeathIsARowOfTheCrashTable) { sweep_all(scenario(GetParam())); }
 
+// But the one that CrashTableTest looks at more closely.
 std::vector<std::string> names() {
   std::vector<std::string> all;
-  for (const auto& scenario : crash_scenarios()) all.push_back(scenario.name);
+  for (const auto& scenario : crash_scenarios()) {
+    if (scenario.name != kRefresh) all.push_back(scenario.name);
+  }
   return all;
 }
 
@@ -43,7 +48,7 @@ class CrashTableTest : public CrashSweepTest {};
 
 // Every row is met: otherwise a sweep that judges nothing would pass too.
 TEST_F(CrashTableTest, ARefreshDiesInEveryRow) {
-  const SweepResult result = sweep(scenario("refresh"), AUTHDB_BINARY, scratch_.path());
+  const SweepResult result = sweep_all(scenario(kRefresh));
   EXPECT_GT(result.recovered, 10U);
   EXPECT_GE(result.replayed, 2U);
   EXPECT_GE(result.lost, 1U);
