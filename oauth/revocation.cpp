@@ -9,8 +9,6 @@
 namespace authdb::oauth {
 namespace {
 
-constexpr Milliseconds kLockWait{30'000};
-
 // The refresh token if there is one: with it the server forgets what descends from it, too.
 struct Token {
   const Secret& secret;
@@ -89,7 +87,7 @@ Result<LoggedOut> log_out(Store& store, const BearerParts& parts, const Uid& uid
     if (auto removed = store.remove(uid); !removed) return fail(removed.error());
     return LoggedOut{};
   }
-  auto lock = lock_credential(store, uid, kLockWait);
+  auto lock = lock_credential(store, uid, store.lock_wait());
   if (!lock) return fail(lock.error());
   if (auto removed = store.remove(*lock); !removed) return fail(removed.error());
   if (keep_remote) return LoggedOut{};
