@@ -357,6 +357,40 @@ TEST_F(RotationTest, WhoWaitedWhileTheServerSaidNoDoesNotAskAgain) {
   EXPECT_EQ(sent().size(), 1U);
 }
 
+TEST_F(RotationTest, P1_OfTwoThreadsTheOneThatWaitedGoesByTheRowAsItIsThen) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will(grants("refresh-a-2", "access-a-2"));
+  std::atomic<bool> asks = false;  // for the lock: who waits is told from when on
+  StoreOptions patient = options();
+  patient.clock = [&asks, clock = patient.clock] {
+    asks = true;
+    asks.notify_all();
+    return clock();
+  };
+  Store other = *Store::open(patient, OpenMode::use);
+  auto first = lock_credential(store, uid, Milliseconds(0));
+  ASSERT_TRUE(first);
+  asks = false;
+  Result<Rotated> second = fail(Errc::unexpected, "");
+  std::thread waiting([&] {
+    auto locked = lock_credential(other, uid, std::chrono::hours(1));
+    second = locked ? locked->rotate({}) : Result<Rotated>(fail(locked.error()));
+  });
+
+  asks.wait(false);
+  Judgement ended;
+  ended.code = "invalid_grant";
+  first->mark_dead(ended);
+  first = fail(Errc::unexpected, "let go");
+  waiting.join();
+
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, Errc::login_needed);
+  EXPECT_TRUE(sent().empty());
+}
+
 TEST_F(RotationTest, ReuseOfATokenSentOnceIsExplainedAsAnOutsider) {
   Store store = open();
   const Uid uid = add_login(store);
