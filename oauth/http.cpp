@@ -187,6 +187,7 @@ class CurlTransport final : public HttpTransport {
       const auto left = request.deadline - (Steady::now() - started) - pause;
       if (out.unreached == 0 || left <= Steady::duration::zero()) break;
       module.release(&out);
+      // No connection stood, so nothing was sent: the one case in which asking again is harmless.
       std::this_thread::sleep_for(jittered(pause));
       raw.deadline_ms = std::chrono::duration_cast<Milliseconds>(left).count();
       module.perform(kAuthdbHttpAbi, &raw, &out);

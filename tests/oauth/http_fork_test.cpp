@@ -23,7 +23,7 @@ Answer ask_nobody() {
 // In a process of its own, which has not loaded the module: one thread loads it, the other forks.
 [[noreturn]] void fork_while_loading(std::chrono::microseconds after) {
   std::thread loading([] { ask_nobody(); });
-  std::this_thread::sleep_for(after);
+  std::this_thread::sleep_for(after);  // waits for nothing: the moment of the fork is what varies
   const pid_t child = ::fork();
   if (child == 0) {
     ::alarm(20);  // SIGALRM ends it if it hangs
