@@ -150,6 +150,25 @@ TEST_F(RotationTest, P1_ProcessesAtOneExpiryMakeOneCall) {
   ::munmap(calls, sizeof(std::atomic<int>));
 }
 
+// The journal knows nothing of it, and the schema's triggers, which allow no retired token to be
+// current, are gone: as after a repair by hand.
+TEST_F(RotationTest, P1_ATokenThatOnlyTheDatabaseKnowsAsSpentIsNotSentEvenIfForced) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  const std::string command =
+      "sqlite3 '" + database().string() +
+      "' \"DROP TRIGGER retired_token_not_current; INSERT INTO retired_token SELECT refresh_hash, "
+      "credential, family, generation, 0, 'spent' FROM token_set\"";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  will(grants("refresh-a-2", "access-a-2"));
+
+  const auto refused = rotate(store, uid, {.force = true});
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::login_needed) << refused.error().message;
+  EXPECT_TRUE(sent().empty());
+}
+
 TEST_F(RotationTest, P1_ATokenWhoseSuccessorIsKnownIsNotSentEvenIfForced) {
   Store store = open();
   const Uid uid = add_login(store);
