@@ -26,6 +26,7 @@ namespace authdb {
 
 struct BackendError {
   Error error;
+  bool damaged = false;  // the file is not a whole database
 };
 
 // The sealed cells of one credential; empty where there is NULL.

@@ -129,11 +129,10 @@ std::string damage(const fs::path& database, const ClockVfs& vfs) {
     throw BackendError{{Errc::refused, database.string() + " is not an authdb store",
                         "It is some other SQLite database; name the right file with --store."}};
   } catch (const SQLite::Exception& error) {
-    const int code = error.getErrorCode() & 0xff;
-    if (code == 11 || code == 26) return error.what();  // SQLITE_CORRUPT, SQLITE_NOTADB
+    if (is_damage(error.getErrorCode())) return error.what();
     throw_backend_error(error, "cannot open", database, 0);
   } catch (const BackendError& error) {
-    if (error.error.message.find("damaged") == std::string::npos) throw;
+    if (!error.damaged) throw;
     return error.error.message;
   }
 }

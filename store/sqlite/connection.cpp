@@ -87,9 +87,14 @@ bool lacks_shared_memory(int code, int cause) {
 
 }  // namespace
 
+bool is_damage(int code) {
+  return (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+}
+
 void throw_backend_error(const SQLite::Exception& error, std::string_view doing,
                          const fs::path& path, int cause) {
-  throw BackendError{explain(error.getErrorCode(), std::string(doing), path, error.what(), cause)};
+  throw BackendError{explain(error.getErrorCode(), std::string(doing), path, error.what(), cause),
+                     is_damage(error.getErrorCode())};
 }
 
 struct ClockVfs::Vfs : sqlite3_vfs {

@@ -36,6 +36,9 @@ class ClockVfs {
 
 enum class Access { read, write };
 
+// True for SQLite's codes for a file that is not a whole database.
+bool is_damage(int code);
+
 // Turns SQLite's codes into ours: `doing`, as in "cannot write", and `path` go in front. `cause` is
 // the errno behind it, as sqlite3_system_errno() knows it; 0: none.
 [[noreturn]] void throw_backend_error(const SQLite::Exception& error, std::string_view doing,
