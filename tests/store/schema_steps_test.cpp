@@ -56,7 +56,7 @@ TEST_P(OlderStoreTest, UseBringsItUpAndLosesNothing) {
 
   Store store = open(OpenMode::use);
 
-  EXPECT_EQ(minor(store), "2");
+  EXPECT_EQ(minor(store), "3");
   const auto login = store.list({"nous", "", false});
   ASSERT_EQ(login->size(), 1u);
   EXPECT_EQ(text(store.unseal(login->front().uid)->refresh_token), "refresh-frozen-1");
@@ -92,7 +92,7 @@ TEST_P(OlderStoreTest, ManyThatOpenItAtOnceBringItUpOnce) {
     const pid_t child = ::fork();
     if (child == 0) {
       const auto store = Store::open(options(), OpenMode::use);
-      ::_exit(store && minor(*store) == "2" ? 0 : 1);
+      ::_exit(store && minor(*store) == "3" ? 0 : 1);
     }
     children.push_back(child);
   }

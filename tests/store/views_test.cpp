@@ -233,5 +233,31 @@ TEST_F(ViewsTest, TheSummaryCountsWhatFreshnessSays) {
   }
 }
 
+TEST_F(ViewsTest, WhatIsDueIsFoundByItsIndexThoughNothingRemovedIsAskedFor) {
+  Store store = open();
+  add_login(store);
+
+  const auto plan = store.query(
+      "EXPLAIN QUERY PLAN SELECT c.uid FROM token_set t JOIN credential c ON c.id = t.credential "
+      "WHERE t.refresh_at <= 0 AND c.removed_at IS NULL ORDER BY t.refresh_at LIMIT 10");
+
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_THAT(std::get<std::string>(plan->rows.at(0).back()),
+              testing::HasSubstr("INDEX token_set_due"));
+}
+
+TEST_F(ViewsTest, OneProfilesPoolIsFoundByTheProfile) {
+  Store store = open();
+  add_login(store);
+
+  const auto plan = store.query(
+      "EXPLAIN QUERY PLAN SELECT uid FROM pool WHERE profile = 'default' AND provider = 'nous'");
+
+  ASSERT_TRUE(plan) << plan.error().message;
+  std::string steps;
+  for (const auto& row : plan->rows) steps += std::get<std::string>(row.back()) + "\n";
+  EXPECT_THAT(steps, testing::HasSubstr("SEARCH c USING INTEGER PRIMARY KEY"));
+}
+
 }  // namespace
 }  // namespace authdb::test
