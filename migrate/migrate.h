@@ -4,8 +4,10 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "migrate/document.h"
@@ -15,6 +17,11 @@
 
 namespace authdb::migrate {
 
+// Hears how far a long migration is: `done` of `all` have been through `step`, which is one of
+// `files read`, `credentials planned` and `credentials stored`, in that order. Called for each, in
+// the caller's thread.
+using Listener = std::function<void(std::string_view step, std::size_t done, std::size_t all)>;
+
 struct MigrateOptions {
   std::vector<std::filesystem::path> paths;  // files or Hermes roots; empty: the well-known places
   std::optional<std::filesystem::path>
@@ -23,6 +30,7 @@ struct MigrateOptions {
   // A time that is later than this by more than a day is no evidence of when a grant was obtained.
   // Absent: the store's clock; without a store, every time is believed.
   std::optional<Instant> now;
+  Listener progress = {};  // may be empty
 };
 
 // One row or block that was not imported, and why.

@@ -29,7 +29,11 @@ Result<Plan> plan_against(const std::vector<Document>& documents, const Known& k
   const auto families = families_to_settle(premises);
   Draft draft(premises);
   try {
-    for (const auto& family : families) settle(premises, draft, family);
+    for (const auto& family : families) {
+      settle(premises, draft, family);
+      if (options.progress)
+        options.progress("credentials planned", draft.families.size(), families.size());
+    }
     draft.retire_losers();
     bind_profiles(premises, draft);
     add_states(premises, draft);

@@ -152,6 +152,7 @@ Result<std::vector<Document>> read_sources(const MigrateOptions& options) {
   std::vector<Document> documents;
   for (const Place& place : found.places) {
     documents.push_back(read_document(place.path, place.profile));
+    if (options.progress) options.progress("files read", documents.size(), found.places.size());
   }
   // Nobody is told of well-known places that do not exist.
   if (!options.paths.empty()) {

@@ -234,7 +234,7 @@ void tell_journals(Locks& locks) {
 
 }  // namespace
 
-Result<Applied> Store::apply(const Change& change) {
+Result<Applied> Store::apply(const Change& change, const std::function<void(std::size_t)>& told) {
   return Engine::guarded([&] {
     Locks locks = take_locks(*this, change);
     Applied applied;
@@ -245,6 +245,7 @@ Result<Applied> Store::apply(const Change& change) {
         const auto uid = applier.apply(one);
         if (!uid) return Applied{true, {}};
         applied.uids.push_back(*uid);
+        if (told) told(applied.uids.size());
       }
       apply_states(*engine_, *txn, change);
       txn->commit();

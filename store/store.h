@@ -150,8 +150,9 @@ class Store {
   // Changing ------------------------------------------------------------------------------------
 
   // All or nothing, in one write transaction, under the locks of every existing credential it
-  // names.
-  Result<Applied> apply(const Change& change);
+  // names. `told` hears how many of Change::credentials have been written so far, in the caller's
+  // thread; nothing is there before the end.
+  Result<Applied> apply(const Change& change, const std::function<void(std::size_t)>& told = {});
 
   // Marks a credential removed in every profile, retires its refresh token and seals the rest away
   // for a day. Its uid is never used again.

@@ -96,6 +96,26 @@ class ApplyTest : public test::StoreTest {
   TempDir home_;
 };
 
+TEST_F(ApplyTest, WhoListensHearsEachStepToItsEnd) {
+  three_samples();
+  Store store = open();
+  std::vector<std::string> ends;
+  std::size_t before = 0;
+  auto options = from({home_.path()});
+  options.progress = [&](std::string_view step, std::size_t done, std::size_t all) {
+    EXPECT_EQ(done, before + 1) << step;
+    before = done == all ? 0 : done;
+    if (done == all) ends.push_back(std::string(step) + " " + std::to_string(all));
+  };
+
+  const Plan plan = migrate(store, options);
+
+  EXPECT_THAT(
+      ends,
+      ElementsAre("files read 3", "credentials planned " + std::to_string(plan.decisions.size()),
+                  "credentials stored " + std::to_string(plan.change.credentials.size())));
+}
+
 TEST_F(ApplyTest, TheThreeSamplesAreOneSharedGrantAndTheOthersAfterReopening) {
   three_samples();
   {

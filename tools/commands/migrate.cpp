@@ -220,9 +220,10 @@ void print_cutover(Context& context, const migrate::CutOver& done) {
   context.note("Run `authdb keep-fresh --project`: it keeps the access tokens in them alive.");
 }
 
-Result<int> cut_over(Context& context, const migrate::CutOverOptions& options) {
+Result<int> cut_over(Context& context, migrate::CutOverOptions options) {
   auto done = [&]() -> Result<migrate::CutOver> {
-    const Progress progress(context, "Importing");
+    Progress progress(context, "Importing");
+    options.migrate.progress = progress.counter();
     auto store = open_store(context, OpenMode::create);
     if (!store) return fail(store.error());
     return migrate::cut_over(*store, options);
@@ -254,7 +255,8 @@ Result<int> run(Context& context, const Options& options) {
   }
 
   auto plan = [&]() -> Result<migrate::Plan> {
-    const Progress progress(context, options.dry_run ? "Planning" : "Importing");
+    Progress progress(context, options.dry_run ? "Planning" : "Importing");
+    request.progress = progress.counter();
     const auto documents = migrate::read_sources(request);
     if (!documents) return fail(documents.error());
     return options.dry_run ? preview(context, *documents, request)
