@@ -49,7 +49,7 @@ class SchemaStepsTest : public StoreTest {
 
 class OlderStoreTest : public SchemaStepsTest, public testing::WithParamInterface<int> {};
 
-INSTANTIATE_TEST_SUITE_P(OfMinor, OlderStoreTest, testing::Range(0, 2));
+INSTANTIATE_TEST_SUITE_P(OfMinor, OlderStoreTest, testing::Range(0, 3));
 
 TEST_P(OlderStoreTest, UseBringsItUpAndLosesNothing) {
   lay_out(GetParam());
