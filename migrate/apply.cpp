@@ -23,9 +23,9 @@ Result<Plan> apply(Store& store, const std::vector<Document>& documents,
   for (int attempt = 0; attempt <= kReplans; ++attempt) {
     auto planned = plan(documents, &store, options);
     if (!planned || is_empty(planned->change)) return planned;
-    const auto applied = store.apply(planned->change, [&](std::size_t stored) {
+    const auto applied = store.apply(planned->change, [&](std::size_t written) {
       if (options.progress)
-        options.progress("credentials stored", stored, planned->change.credentials.size());
+        options.progress("credentials written", written, planned->change.credentials.size());
     });
     if (!applied) return fail(applied.error());
     if (applied->stale_plan) continue;

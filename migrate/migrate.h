@@ -18,8 +18,10 @@
 namespace authdb::migrate {
 
 // Hears how far a long migration is: `done` of `all` have been through `step`, which is one of
-// `files read`, `credentials planned` and `credentials stored`, in that order. Called for each, in
-// the caller's thread.
+// `files read`, `credentials planned` and `credentials written`, in that order. A cut-over reads
+// again under the locks, and where the store has changed since it was planned, planning begins
+// anew: nothing of what was written is there before the end. Called for each, in the caller's
+// thread.
 using Listener = std::function<void(std::string_view step, std::size_t done, std::size_t all)>;
 
 struct MigrateOptions {

@@ -113,7 +113,27 @@ TEST_F(ApplyTest, WhoListensHearsEachStepToItsEnd) {
   EXPECT_THAT(
       ends,
       ElementsAre("files read 3", "credentials planned " + std::to_string(plan.decisions.size()),
-                  "credentials stored " + std::to_string(plan.change.credentials.size())));
+                  "credentials written " + std::to_string(plan.change.credentials.size())));
+}
+
+TEST_F(ApplyTest, WhoListensHearsThatItIsPlannedAnewWhereTheStoreHasChanged) {
+  Store store = open();
+  root(pool("nous", {grant_row("a1b2c3", "rt-1", "2026-04-01T00:00:00Z")}));
+  migrate(store);
+  root(pool("nous", {grant_row("a1b2c3", "rt-2", "2026-04-02T00:00:00Z"), key_row("d4", "sk-1")}));
+  std::vector<std::string> heard;
+  auto options = from({home_.path()});
+  options.progress = [&](std::string_view step, std::size_t done, std::size_t all) {
+    heard.push_back(std::string(step) + " " + std::to_string(done) + "/" + std::to_string(all));
+    if (heard.size() == 3) rotate_to(store, only(store).uid, "rt-of-a-gateway");
+  };
+
+  migrate(store, options);
+
+  EXPECT_THAT(heard,
+              ElementsAre("files read 1/1", "credentials planned 1/2", "credentials planned 2/2",
+                          "credentials planned 1/2", "credentials planned 2/2",
+                          "credentials written 1/2", "credentials written 2/2"));
 }
 
 TEST_F(ApplyTest, TheThreeSamplesAreOneSharedGrantAndTheOthersAfterReopening) {

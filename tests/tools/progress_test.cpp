@@ -59,9 +59,9 @@ TEST_F(ProgressTest, ABarShowsHowManyOfHowMany) {
   counter("files read", 1, 1);
   EXPECT_TRUE(terminal_.shows("Importing [########################] 1 of 1 files read, "))
       << terminal_.sent();
-  counter("credentials stored", 50'000, 100'000);
+  counter("credentials written", 50'000, 100'000);
   EXPECT_TRUE(
-      terminal_.shows("Importing [############............] 50000 of 100000 credentials stored, "))
+      terminal_.shows("Importing [############............] 50000 of 100000 credentials written, "))
       << terminal_.sent();
 }
 
