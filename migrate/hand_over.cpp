@@ -1,6 +1,7 @@
 #include "migrate/hand_over.h"
 
 #include <algorithm>
+#include <set>
 
 #include "migrate/json_text.h"
 #include "migrate/projection.h"
@@ -9,6 +10,7 @@
 #include "migrate/sources.h"
 #include "migrate/tool_lock.h"
 #include "store/files.h"
+#include "store/rotation.h"
 #include "store/timestamp.h"
 
 namespace authdb::migrate {
@@ -16,8 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-constexpr int kReplans = 3;
 
 Result<void> may_go(const Credential& row) {
   const std::string name = "\"" + row.identity.label + "\" (" + row.uid + ")";
@@ -30,26 +30,6 @@ Result<void> may_go(const Credential& row) {
                 "authdb refresh " + row.identity.provider + " " + row.uid + " --replay");
   }
   return {};
-}
-
-// Holds it, under its lock and after recovery: from then on nothing in this store spends it.
-Result<Credential> hold(Store& store, const Uid& uid) {
-  for (int attempt = 0; attempt <= kReplans; ++attempt) {
-    auto row = store.find(uid);
-    if (!row) return row;
-    if (auto may = may_go(*row); !may) return fail(std::move(may.error()));
-    if (row->hold == Hold::handed_over) return row;
-    CredentialChange change;
-    change.uid = uid;
-    change.planned_against = row->generation;
-    change.hold = Hold::handed_over;
-    Change all;
-    all.credentials.push_back(std::move(change));
-    const auto applied = store.apply(all);
-    if (!applied) return fail(applied.error());
-    if (!applied->stale_plan) return store.find(uid);
-  }
-  return fail(Errc::busy, "the credential " + uid + " was refreshed each time", "Try again.");
 }
 
 struct Match {
@@ -78,6 +58,19 @@ Result<std::vector<Match>> matches(Store& store, const std::string& path, const 
   return found;
 }
 
+// The logins that the file shows, out of everybody else's reach until they are let go.
+Result<std::vector<LockedCredential>> lock_matches(const Store& store,
+                                                   const std::vector<Match>& found) {
+  std::set<Uid> uids;
+  for (const Match& match : found) uids.insert(match.uid);
+  auto locked = lock_credentials(store, uids, store.lock_wait());
+  if (!locked) return locked;
+  for (const auto& one : *locked) {
+    if (auto may = may_go(one.held().row); !may) return fail(std::move(may.error()));
+  }
+  return locked;
+}
+
 Result<void> warn_of_others(const Store& store, const std::string& profile, const Credential& row,
                             HandedOver& done) {
   const auto users = store.profiles_of(row.uid);
@@ -90,14 +83,96 @@ Result<void> warn_of_others(const Store& store, const std::string& profile, cons
   return {};
 }
 
+Result<HandedOver> describe(const Store& store, const fs::path& file, const std::string& profile,
+                            const std::vector<LockedCredential>& locked) {
+  HandedOver done{file, {}, {}};
+  for (const auto& one : locked) {
+    done.credentials.push_back(one.held().row);
+    if (auto warned = warn_of_others(store, profile, one.held().row, done); !warned) {
+      return fail(std::move(warned.error()));
+    }
+  }
+  return done;
+}
+
+Secret with_live_pairs(json&& tree, std::vector<Match>& found,
+                       const std::vector<LockedCredential>& locked) {
+  for (Match& match : found) {
+    const auto owner = std::find_if(locked.begin(), locked.end(), [&](const auto& one) {
+      return one.held().row.uid == match.uid;
+    });
+    match.slot.put(owner->held(), true);
+  }
+  return file_text(std::move(tree));
+}
+
+// The store takes back what it has held for a file that is as it was. What is in the file decides,
+// never the error: a rename whose directory could not be synced has happened, and a commit that
+// failed may have been written.
+Error take_back(const fs::path& path, const std::string& sha256, Error why,
+                const std::vector<LockedCredential*>& held) {
+  const auto there = read_source(path);
+  const bool as_it_was = there && there->sha256 == sha256;
+  if (as_it_was && LockedCredential::set_hold(held, Hold::none)) return why;
+  why.message += as_it_was ? ". Its logins could not be taken back and are held as handed over"
+                           : ". It may have the live pair all the same, so its tool refreshes it";
+  why.hint += (why.hint.empty() ? "" : " ") + std::string("Handing over again finishes it.");
+  return why;
+}
+
+// Hold, then write, so that at no moment two may spend. Killed or without power between the two,
+// nobody does until it is done again; the other way round the tool and the store both would, for
+// good if the hold cannot be written. The commit is durable before the rename can be.
+Result<void> hold_and_replace(const fs::path& path, const std::string& sha256, const Secret& text,
+                              std::vector<LockedCredential>& locked) {
+  std::vector<LockedCredential*> ours;  // the others are the tool's since an earlier time
+  for (auto& one : locked) {
+    if (one.held().row.hold == Hold::none) ours.push_back(&one);
+  }
+  auto done = LockedCredential::set_hold(ours, Hold::handed_over);
+  if (done) done = replace_durable(path, text);
+  if (!done) return fail(take_back(path, sha256, std::move(done.error()), ours));
+  return {};
+}
+
+// Last, because by it a file is known again that was not finished.
+Result<void> forget_projection(Store& store, const fs::path& path) {
+  auto dropped = store.drop_projection(path.string());
+  if (dropped) return {};
+  return fail(dropped.error().code,
+              path.string() + " has the live pair now, and still counts as a projection: " +
+                  dropped.error().message,
+              "Handing over again finishes it.");
+}
+
+// The locks of the logins are kept to the end, so that what is written is what they have.
+Result<HandedOver> give(Store& store, const fs::path& file, const Document& document,
+                        const SourceBytes& before, json&& tree, std::vector<Match>& found) {
+  auto locked = lock_matches(store, found);
+  if (!locked) return fail(std::move(locked.error()));
+  auto done = describe(store, file, document.profile, *locked);
+  if (!done) return done;
+  // As Hermes does on each save. It also tells this file from the one that was imported: the next
+  // migration takes back only what was written since.
+  if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
+  const fs::path path = real_path(file);
+  const Secret text = with_live_pairs(std::move(tree), found, *locked);
+  const auto uninterrupted = locked->front().shield();
+  auto given = hold_and_replace(path, before.sha256, text, *locked);
+  if (given) given = forget_projection(store, path);
+  if (!given) return fail(std::move(given.error()));
+  for (Credential& row : done->credentials) row.hold = Hold::handed_over;
+  return done;
+}
+
 }  // namespace
 
 Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wait) {
   const fs::path path = real_path(file);
   const Document document = read_document(path, profile_of_file(file));
   if (document.failure) return fail(*document.failure);
-  const auto locks = lock_tools({{file, document.format}}, wait);
-  if (!locks) return fail(locks.error());
+  const auto tool = lock_tools({{file, document.format}}, wait);
+  if (!tool) return fail(tool.error());
 
   const auto bytes = read_source(path);
   if (!bytes) return fail(bytes.error());
@@ -109,29 +184,7 @@ Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wa
     return fail(Errc::not_found, path.string() + " shows no login of this store",
                 "Give the tool's own file with -o; `authdb list` shows what the store has.");
   }
-
-  HandedOver done{file, {}, {}};
-  for (Match& match : *found) {
-    const auto row = hold(store, match.uid);
-    if (!row) return fail(row.error());
-    const auto held = store.unseal(match.uid);
-    if (!held) return fail(held.error());
-    match.slot.put(*held, true);
-    const bool known = std::any_of(done.credentials.begin(), done.credentials.end(),
-                                   [&](const Credential& one) { return one.uid == row->uid; });
-    if (known) continue;
-    done.credentials.push_back(*row);
-    if (auto warned = warn_of_others(store, document.profile, *row, done); !warned) {
-      return fail(warned.error());
-    }
-  }
-  // As Hermes does on each save. It also tells this file from the one that was imported: the next
-  // migration takes back only what was written since.
-  if (document.format == "hermes") (*tree)["updated_at"] = format_iso(store.now());
-  const Secret text = file_text(std::move(*tree));
-  if (auto replaced = replace_durable(path, text); !replaced) return fail(replaced.error());
-  if (auto dropped = store.drop_projection(path.string()); !dropped) return fail(dropped.error());
-  return done;
+  return give(store, file, document, *bytes, std::move(*tree), *found);
 }
 
 Result<std::vector<fs::path>> files_of_profile(const Store& store, const std::string& profile) {

@@ -1,8 +1,9 @@
 // The way back: a tool's file gets the live pair, and from then on the tool spends (DESIGN 8).
 //
-// Under the tool's lock every credential that the file shows is put on hold as handed over first,
-// and then the file is replaced. Killed between, nobody spends, and doing it again finishes it. The
-// next migration of the file takes it back.
+// Under the tool's lock and those of every credential that the file shows, in this order, all of
+// them are put on hold as handed over in one transaction, and then the file is replaced: meanwhile
+// nobody refreshes, replaces or removes what is written. Killed between, nobody spends, and doing
+// it again finishes it. The next migration of the file takes it back.
 #pragma once
 
 #include <filesystem>
@@ -20,8 +21,12 @@ struct HandedOver {
 };
 
 // `file`: a file of the tool that shows grants of this store, as a projection or as it was when it
-// was imported. Errors: not_found (no such file, or nothing of ours in it); try_later (a grant in
-// it is uncertain); refused (in conflict, or the file cannot be read); busy.
+// was imported. `wait` is for the tool's lock; each credential's has the store's own.
+//
+// Errors: not_found (no such file, or nothing of ours in it); try_later (a grant in it is
+// uncertain; a full disk); refused (in conflict, or the file cannot be read); busy. Whatever
+// failed, a file that is as it was is not handed over: the store spends on. The message says where
+// that could not be had, and then only the tool may spend, or nobody until it is done again.
 Result<HandedOver> hand_over(Store& store, const std::filesystem::path& file, Milliseconds wait);
 
 // Whether there is such a file for `profile`: the projections that it has, else the files it was

@@ -405,6 +405,18 @@ Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Mil
   return LockedCredential(std::move(*locked));
 }
 
+Result<std::vector<LockedCredential>> lock_credentials(const Store& store,
+                                                       const std::set<Uid>& uids,
+                                                       Milliseconds wait) {
+  std::vector<LockedCredential> all;
+  for (const Uid& uid : uids) {
+    auto locked = lock_credential(store, uid, wait);
+    if (!locked) return fail(std::move(locked.error()));
+    all.push_back(std::move(*locked));
+  }
+  return all;
+}
+
 // The eight steps: 1 and 2 here, 3 to 8 in LockedCredential::rotate().
 Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& request) {
   const PutOffCancellation unwinding_later;
@@ -493,6 +505,16 @@ void LockedCredential::mark_dead(const Judgement& judgement) {
     txn->commit();
   });
   if (!marked) locked.engine.log(LogLevel::warning, marked.error().message);
+}
+
+Result<void> LockedCredential::set_hold(const std::vector<LockedCredential*>& locked, Hold hold) {
+  if (locked.empty()) return {};
+  return Engine::guarded([&] {
+    const auto txn = locked.front()->locked_->begin_write();
+    for (const auto* one : locked) txn->set_hold(one->held().row.id, hold);
+    txn->commit();
+    for (auto* one : locked) one->locked_->held.row.hold = hold;
+  });
 }
 
 }  // namespace authdb

@@ -15,8 +15,10 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "store/attempt.h"
 #include "store/credential.h"
@@ -84,6 +86,8 @@ class LockedCredential {
   std::shared_ptr<void> shield() const;
   // Marks the credential dead: no bearer of it will ever work again without a login.
   void mark_dead(const Judgement& judgement);
+  // Puts each of them on `hold`, all in one transaction. Durable on return.
+  static Result<void> set_hold(const std::vector<LockedCredential*>& locked, Hold hold);
 
  private:
   friend Result<LockedCredential> lock_credential(const Store&, const Uid&, Milliseconds,
@@ -97,6 +101,12 @@ class LockedCredential {
 // is gone.
 Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait,
                                          const std::stop_token& stop = {});
+
+// The same for several, all or none. They are taken in uid order, as everybody does who takes more
+// than one, so that no two wait for each other.
+Result<std::vector<LockedCredential>> lock_credentials(const Store& store,
+                                                       const std::set<Uid>& uids,
+                                                       Milliseconds wait);
 
 // The eight steps. The live access token, refreshed if it is due, rejected or `force`d.
 //

@@ -200,6 +200,25 @@ TEST_F(SmallDiskTest, WritersSayThatTheDiskIsFull) {
   expect_readable();
 }
 
+TEST_F(SmallDiskTest, WhatCannotBeHandedOverForWantOfSpaceStaysWithTheStore) {
+  fs::create_directory(disk_ / "hermes");
+  std::ofstream(disk_ / "hermes" / "auth.json") << R"({"version":1,"credential_pool":{"nous":[
+      {"id":"a1","label":"it","auth_type":"oauth","source":"manual:device_code","priority":0,
+       "access_token":"at-1","refresh_token":"rt-1","expires_at":"2099-01-01T00:00:00Z"}]}})";
+  const std::string elsewhere = " --store " + (home_.path() / "s" / "auth.db").string();
+  const auto cut = authdb("migrate --cutover " + (disk_ / "hermes").string() + elsewhere);
+  ASSERT_EQ(cut.code, kDone) << cut.err;
+  fill();
+
+  expect_full(authdb("export --hand-over" + elsewhere));
+  EXPECT_THAT(authdb("status" + elsewhere).out, Not(HasSubstr("handed over")));
+
+  free_space();
+  const auto done = authdb("export --hand-over" + elsewhere);
+  EXPECT_EQ(done.code, kDone) << done.err;
+  EXPECT_THAT(authdb("status" + elsewhere).out, HasSubstr("handed over"));
+}
+
 TEST_F(SmallDiskTest, AStoreCannotBeMadeOnAFullDisk) {
   fill();
 

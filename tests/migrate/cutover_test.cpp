@@ -43,6 +43,12 @@ std::string jwt(Instant ends, const std::string& id) {
   return base64url(R"({"alg":"none"})") + "." + base64url(claims.dump()) + ".c2ln";
 }
 
+template <typename T>
+std::optional<Errc> error_of(const Result<T>& result) {
+  if (result) return std::nullopt;
+  return result.error().code;
+}
+
 class CutoverTest : public test::StoreTest {
  protected:
   // A provider's block and the pool row that Hermes seeds from it.
@@ -481,7 +487,8 @@ TEST_F(CutoverTest, HandedOverTheToolHasTheLivePairAndTheStoreSpendsNothing) {
   const auto done = hand_over(store, file(), kWait);
 
   ASSERT_TRUE(done) << done.error().message;
-  EXPECT_THAT(done->credentials, SizeIs(1));
+  ASSERT_THAT(done->credentials, SizeIs(1));
+  EXPECT_EQ(done->credentials[0].hold, Hold::handed_over);
   const json after = tree();
   EXPECT_EQ(after["providers"]["nous"]["refresh_token"], "successor-1");
   EXPECT_EQ(after["credential_pool"]["nous"][0]["refresh_token"], "successor-1");
@@ -553,6 +560,87 @@ TEST_F(CutoverTest, WhatIsUncertainOrNotOursIsNotHandedOver) {
   EXPECT_EQ(hand_over(store, other, kWait).error().code, Errc::not_found);
 }
 
+TEST_F(CutoverTest, WhileAFileIsHandedOverNobodyElseGetsTheLoginOrTheToolsLock) {
+  root(nous_home("rt-1"));
+  {
+    Store made = open();
+    cut(made);
+  }
+  int renames = 0;
+
+  traced(
+      [&] {
+        Store store = *Store::open(options(), OpenMode::use);
+        (void)hand_over(store, file(), kWait);
+      },
+      [&](std::uint64_t call) {
+        if (call != SYS_rename) return Fate::happens;
+        ++renames;
+        const Store other = open(OpenMode::use);
+        const auto login = lock_credential(other, nous(other).uid, Milliseconds(0));
+        EXPECT_EQ(error_of(login), Errc::busy);
+        EXPECT_EQ(nous(other).hold, Hold::handed_over) << "before the tool can have it";
+        const auto tool = lock_tools({{file(), "hermes"}}, Milliseconds(0));
+        EXPECT_EQ(error_of(tool), Errc::busy);
+        return Fate::happens;
+      });
+
+  EXPECT_EQ(renames, 1);
+  EXPECT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1");
+}
+
+TEST_F(CutoverTest, WhereTheFileCannotBeWrittenTheLoginStaysWithTheStore) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  const std::string before = contents(file());
+  fs::create_directories(file().string() + ".authdb-new");  // in the way, even of root
+
+  const auto failed = hand_over(store, file(), kWait);
+
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(contents(file()), before);
+  EXPECT_EQ(nous(store).hold, Hold::none);
+  refresh(store, nous(store).uid);
+  EXPECT_EQ(refresh_token(store), "successor-1");
+}
+
+TEST_F(CutoverTest, WhatTheToolHasAlreadyStaysWithItWhereAnotherFileCannotBeWritten) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+  fs::create_directories(file().string() + ".authdb-new");
+
+  EXPECT_FALSE(hand_over(store, file(), kWait));
+
+  EXPECT_EQ(nous(store).hold, Hold::handed_over) << "its token is in the file";
+}
+
+TEST_F(CutoverTest, AHandOverThatDoesNotGetEachLockInTimeChangesNothing) {
+  root(pool("nous", {grant_row("ada", "rt-1"), grant_row("bob", "rt-2")}));
+  auto hurried = options();
+  hurried.lock_wait = Milliseconds(20);
+  Store store = *Store::open(hurried, OpenMode::create);
+  cut(store);
+  const std::string before = contents(file());
+  const auto unchanged = [&] {
+    const auto rows = store.list({});
+    for (const auto& row : *rows) EXPECT_EQ(row.hold, Hold::none) << row.uid;
+    EXPECT_EQ(contents(file()), before);
+  };
+
+  const auto rows = store.list({});
+  for (const auto& row : *rows) {
+    const auto login = lock_credential(store, row.uid, Milliseconds(0));
+    EXPECT_EQ(error_of(hand_over(store, file(), kWait)), Errc::busy) << row.uid;
+    unchanged();
+  }
+  const auto tool = lock_tools({{file(), "hermes"}}, Milliseconds(0));
+  EXPECT_EQ(error_of(hand_over(store, file(), Milliseconds(20))), Errc::busy);
+  unchanged();
+}
+
 // ---- Killed anywhere
 // -----------------------------------------------------------------------------
 
@@ -609,6 +697,29 @@ TEST_F(CutoverTest, KilledInAHandOverAtMostOneSpendsAndItCanBeRepeated) {
     ASSERT_TRUE(hand_over(store, file(), kWait)) << points;
     ASSERT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1") << points;
     if (!killed) break;
+  }
+  EXPECT_GT(points, 8) << "the sweep is empty";
+}
+
+TEST_F(CutoverTest, WhicheverCallOfAHandOverFailsTheStoreSpendsOrTheToolButNotNeither) {
+  int points = 0;
+  for (;; ++points) {
+    fs::remove_all(database().parent_path());
+    root(nous_home("rt-1"));
+    {
+      Store made = open();
+      cut(made);
+    }
+    const bool failed = failed_at(points, [&] {
+      auto store = Store::open(options(), OpenMode::use);
+      if (store) (void)hand_over(*store, file(), kWait);
+    });
+    const bool tool_spends = contents(file()).find("rt-1") != std::string::npos;
+    Store store = open(OpenMode::use);
+    ASSERT_EQ(nous(store).hold == Hold::none, !tool_spends) << points;
+    ASSERT_TRUE(hand_over(store, file(), kWait)) << points;
+    ASSERT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1") << points;
+    if (!failed) break;
   }
   EXPECT_GT(points, 8) << "the sweep is empty";
 }

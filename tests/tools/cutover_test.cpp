@@ -1,4 +1,5 @@
 // Cut over, live with it, go back: as a person runs it.
+#include "store/rotation.h"
 #include "store/timestamp.h"
 #include "tests/tools/harness.h"
 
@@ -105,6 +106,22 @@ TEST_F(CutoverCommand, HandingOverNeedsAFileAndNoFormat) {
   EXPECT_EQ(run({"export", "--hand-over", "--format", "hermes"}).status, 2);
   EXPECT_EQ(run({"export", "--hand-over", "-o", (home() / "absent.json").string()}).status, 3);
   EXPECT_EQ(run({"export", "--hand-over", "--profile", "nobody"}).status, 3);
+}
+
+TEST_F(CutoverCommand, ALoginThatAnotherHoldsForTooLongIsExitSixAndNotHandedOver) {
+  cut_over();
+  const auto before = read_file(file());
+  const Store other = reopen(OpenMode::use);
+  const auto holder = lock_credential(other, stored()[0].uid, Milliseconds{0});
+  ASSERT_TRUE(holder) << holder.error().message;
+  lock_wait_ = Milliseconds{20};
+
+  const auto ran = run({"export", "--hand-over"});
+
+  EXPECT_EQ(ran.status, 6) << testing::PrintToString(ran);
+  EXPECT_THAT(ran.err, HasSubstr("Nothing was changed"));
+  EXPECT_EQ(read_file(file()), before);
+  EXPECT_EQ(stored()[0].hold, Hold::none);
 }
 
 TEST_F(CutoverCommand, StatusWarnsOfALoginThatTheToolMadeItself) {

@@ -33,7 +33,8 @@ its place.
 --hand-over is the way back: the tool's own file gets the live pair, and from then
 on the tool refreshes it and authdb does not (hold=handed_over). -o names that
 file; without it it is every file that was cut over for the profile, or that it
-was imported from. `authdb migrate` takes it back.
+was imported from. `authdb migrate` takes it back. Where the file cannot be
+written, authdb goes on refreshing.
 
 With -o the file is written with mode 0600, complete or not at all. A symbolic
 link, or a file of another user, is not replaced.
