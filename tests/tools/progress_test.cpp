@@ -79,9 +79,16 @@ TEST_F(ProgressTest, NothingOfItIsLeftAtTheEnd) {
 }
 
 TEST_F(ProgressTest, WhatIsSoonDoneShowsNothing) {
+  Terminal another;
+  std::ostream another_err(&another);
+  Context impatient{in_, out_, another_err};
+  impatient.err_is_terminal = true;
   {
     Progress progress(context_, "Importing", std::chrono::hours(1));
     progress.counter()("files read", 1, 1);
+    // By now the first would have been drawn, too.
+    const Progress later(impatient, "restoring", Milliseconds(0));
+    ASSERT_TRUE(another.shows("restoring … 0 s\r\x1b[Krestoring"));
   }
   EXPECT_THAT(terminal_.sent(), IsEmpty());
 }
