@@ -571,23 +571,5 @@ TEST_F(PlanTest, ADamagedListOfSpentTokensFailsItsFile) {
   EXPECT_TRUE(plan.change.credentials.empty());
 }
 
-TEST_F(PlanTest, ManyRowsArePlannedInLinearTime) {
-  const auto seconds_for = [this](int count) {
-    json rows = json::array();
-    for (int i = 0; i < count; ++i) {
-      rows.push_back(grant_row("id" + std::to_string(i), "r" + std::to_string(i)));
-    }
-    root(pool("nous", rows));
-    const auto documents = read_sources(from({dir_.path()}));
-    const auto start = std::chrono::steady_clock::now();
-    EXPECT_EQ(plan(*documents, nullptr, {})->credentials, count);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  const double small = seconds_for(2'000);
-  const double large = seconds_for(40'000);
-
-  EXPECT_LT(large, small * 20 * 8) << "quadratic would be 400 times as long";
-}
-
 }  // namespace
 }  // namespace authdb::migrate
