@@ -1,6 +1,7 @@
 #include "migrate/hand_over.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "migrate/json_text.h"
@@ -63,6 +64,7 @@ Result<std::vector<LockedCredential>> lock_matches(const Store& store,
                                                    const std::vector<Match>& found) {
   std::set<Uid> uids;
   for (const Match& match : found) uids.insert(match.uid);
+  allow_many_files(uids.size());
   auto locked = lock_credentials(store, uids, store.lock_wait());
   if (!locked) return locked;
   for (const auto& one : *locked) {
@@ -97,12 +99,9 @@ Result<HandedOver> describe(const Store& store, const fs::path& file, const std:
 
 Secret with_live_pairs(json&& tree, std::vector<Match>& found,
                        const std::vector<LockedCredential>& locked) {
-  for (Match& match : found) {
-    const auto owner = std::find_if(locked.begin(), locked.end(), [&](const auto& one) {
-      return one.held().row.uid == match.uid;
-    });
-    match.slot.put(owner->held(), true);
-  }
+  std::map<Uid, const Held*> pairs;
+  for (const auto& one : locked) pairs.emplace(one.held().row.uid, &one.held());
+  for (Match& match : found) match.slot.put(*pairs.at(match.uid), true);
   return file_text(std::move(tree));
 }
 
@@ -114,7 +113,7 @@ Error take_back(const fs::path& path, const std::string& sha256, Error why,
   const auto there = read_source(path);
   const bool as_it_was = there && there->sha256 == sha256;
   if (as_it_was && LockedCredential::set_hold(held, Hold::none)) return why;
-  why.message += as_it_was ? ". Its logins could not be taken back and are held as handed over"
+  why.message += as_it_was ? ". Its logins could not be taken back and may be held as handed over"
                            : ". It may have the live pair all the same, so its tool refreshes it";
   why.hint += (why.hint.empty() ? "" : " ") + std::string("Handing over again finishes it.");
   return why;

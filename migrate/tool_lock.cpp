@@ -36,15 +36,15 @@ Result<FileLock> take(const fs::path& path, Milliseconds wait) {
   return std::move(**lock);
 }
 
-// A fleet of a thousand profiles has more locks than a process may usually open files.
-void allow_many_files() {
+}  // namespace
+
+void allow_many_files(std::size_t locks) {
+  constexpr std::size_t kOthers = 200;  // what is open besides, generously
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= locks + kOthers) return;
   limit.rlim_cur = limit.rlim_max;
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
-
-}  // namespace
 
 fs::path real_path(const fs::path& path) {
   std::error_code error;
@@ -70,7 +70,7 @@ Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Mil
   }
   std::sort(wanted.begin(), wanted.end());
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-  if (wanted.size() > 500) allow_many_files();
+  allow_many_files(wanted.size());
   std::vector<FileLock> held;
   for (const auto& [shared, path] : wanted) {
     auto lock = take(path, wait);

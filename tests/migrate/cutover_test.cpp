@@ -3,6 +3,7 @@
 
 #include <sodium.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <thread>
@@ -639,6 +640,25 @@ TEST_F(CutoverTest, AHandOverThatDoesNotGetEachLockInTimeChangesNothing) {
   const auto tool = lock_tools({{file(), "hermes"}}, Milliseconds(0));
   EXPECT_EQ(error_of(hand_over(store, file(), Milliseconds(20))), Errc::busy);
   unchanged();
+}
+
+TEST_F(CutoverTest, APoolOfMoreLoginsThanAProcessMayOpenFilesIsHandedOver) {
+  std::vector<json> rows;
+  for (int i = 0; i < 260; ++i)
+    rows.push_back(grant_row("id" + std::to_string(i), "rt-" + std::to_string(i)));
+  root(pool("nous", rows));
+  Store store = open();
+  cut(store);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{250, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+
+  const auto done = hand_over(store, file(), kWait);
+
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(done->credentials.size(), 260u);
 }
 
 // ---- Killed anywhere
