@@ -1,7 +1,6 @@
 #include "store/journal.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,209 +9,17 @@
 #include <cstring>
 #include <span>
 
+#include "store/journal_format.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
 
 namespace authdb {
+
+using namespace journal_format;
+
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr off_t kHolderAt = 512;
-constexpr off_t kMarkAt = 1024;
-constexpr off_t kSpentAt = 2048;
-constexpr off_t kSlotAt = 12288;
-constexpr std::size_t kSlotSize = 10240;
-constexpr std::size_t kFileSize = 32768;
-constexpr std::size_t kOverflowSize = (1 << 20) + (64 << 10);
-constexpr std::size_t kSpentEntries = 256;
-
-using Checksum = std::array<unsigned char, 16>;
-
-template <std::size_t N>
-void put_text(std::array<char, N>& field, std::string_view text) {
-  field.fill('\0');
-  std::copy_n(text.begin(), std::min(text.size(), N), field.begin());
-}
-
-template <std::size_t N>
-std::string get_text(const std::array<char, N>& field) {
-  return {field.begin(), std::find(field.begin(), field.end(), '\0')};
-}
-
-Checksum checksum_of(std::span<const unsigned char> bytes) {
-  Checksum sum{};
-  crypto_generichash(sum.data(), sum.size(), bytes.data(), bytes.size(), nullptr, 0);
-  return sum;
-}
-
-// What stands on disk. Plain bytes without padding, each ending in its own checksum.
-struct DiskHead {
-  std::array<char, 17> magic{};
-  std::array<char, 32> store_id{};
-  std::array<char, 15> uid{};
-  Checksum checksum{};
-};
-static_assert(sizeof(DiskHead) == 80);
-
-struct DiskHolder {
-  std::int64_t pid = 0;
-  std::int64_t since = 0;
-  std::array<char, 64> host{};
-  std::array<char, 32> process{};
-};
-static_assert(sizeof(DiskHolder) == 112);
-
-struct DiskMark {
-  std::uint64_t number = 0;
-  std::uint64_t mark = 0;
-  Checksum checksum{};
-};
-static_assert(sizeof(DiskMark) == 32);
-
-struct DiskSpent {
-  TokenHash hash{};
-  std::uint32_t generation = 0;
-  std::array<unsigned char, 4> check{};
-};
-static_assert(sizeof(DiskSpent) == 40);
-
-struct DiskRecord {
-  std::uint64_t number = 0;
-  std::int64_t family = 0;
-  std::int64_t generation = 0;
-  std::int64_t pid = 0;
-  std::int64_t started_at = 0;
-  std::uint64_t payload_size = 0;
-  TokenHash hash{};
-  TokenHash predecessor{};
-  std::array<char, 36> boot_id{};
-  std::array<char, 32> process{};
-  std::array<char, 64> profile{};
-  std::int32_t http_status = 0;
-  std::uint8_t state = 0;
-  std::uint8_t replay = 0;
-  std::uint8_t complete = 0;
-  std::uint8_t reserved = 0;
-  std::uint32_t reserved2 = 0;
-  Checksum checksum{};  // of all before it, and the payload
-};
-static_assert(sizeof(DiskRecord) == 272);
-
-constexpr std::size_t kInSlot = kSlotSize - sizeof(DiskRecord);
-constexpr std::string_view kMagic = "authdb journal 1\n";
-static_assert(kMagic.size() == 17);
-
-template <typename T>
-std::span<const unsigned char> bytes_of(const T& disk) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  return {reinterpret_cast<const unsigned char*>(&disk), sizeof(T)};
-}
-
-// Of everything before the checksum, which is the last member.
-template <typename T>
-Checksum own_checksum(const T& disk) {
-  return checksum_of(bytes_of(disk).first(sizeof(T) - sizeof(Checksum)));
-}
-
-std::string_view as_text(std::span<const unsigned char> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-template <typename T>
-bool read_at(int fd, off_t offset, T& disk) {
-  return ::pread(fd, &disk, sizeof(T), offset) == static_cast<ssize_t>(sizeof(T));
-}
-
-std::array<unsigned char, 4> spent_check(const DiskSpent& entry) {
-  const Checksum sum = checksum_of(bytes_of(entry).first(sizeof(DiskSpent) - 4));
-  return {sum[0], sum[1], sum[2], sum[3]};
-}
-
-Checksum record_checksum(DiskRecord disk, std::span<const unsigned char> payload) {
-  disk.checksum = {};
-  crypto_generichash_state state;
-  Checksum sum{};
-  crypto_generichash_init(&state, nullptr, 0, sum.size());
-  crypto_generichash_update(&state, bytes_of(disk).data(), sizeof(disk));
-  crypto_generichash_update(&state, payload.data(), payload.size());
-  crypto_generichash_final(&state, sum.data(), sum.size());
-  return sum;
-}
-
-DiskRecord to_disk(const JournalRecord& record) {
-  DiskRecord disk;
-  disk.number = record.number;
-  disk.family = record.family;
-  disk.generation = record.generation;
-  disk.pid = record.pid;
-  disk.started_at = to_millis(record.started_at);
-  disk.payload_size = record.payload.size();
-  disk.hash = record.hash;
-  disk.predecessor = record.predecessor;
-  put_text(disk.boot_id, record.boot_id);
-  put_text(disk.process, record.process);
-  put_text(disk.profile, record.profile);
-  disk.http_status = record.http_status;
-  disk.state = static_cast<std::uint8_t>(record.state);
-  disk.replay = record.replay ? 1 : 0;
-  disk.complete = record.complete;
-  disk.checksum = record_checksum(disk, record.payload);
-  return disk;
-}
-
-JournalRecord from_disk(const DiskRecord& disk, Sealed payload) {
-  JournalRecord record;
-  record.state = static_cast<JournalState>(disk.state);
-  record.number = disk.number;
-  record.family = disk.family;
-  record.generation = disk.generation;
-  record.hash = disk.hash;
-  record.predecessor = disk.predecessor;
-  record.replay = disk.replay != 0;
-  record.pid = disk.pid;
-  record.boot_id = get_text(disk.boot_id);
-  record.process = get_text(disk.process);
-  record.profile = get_text(disk.profile);
-  record.started_at = at_millis(disk.started_at);
-  record.http_status = disk.http_status;
-  record.complete = disk.complete;
-  record.payload = std::move(payload);
-  return record;
-}
-
-bool is_whole(const DiskRecord& disk, std::span<const unsigned char> payload) {
-  return disk.number != 0 && disk.state >= 1 && disk.state <= 3 &&
-         disk.checksum == record_checksum(disk, payload);
-}
-
-off_t slot_at(int slot) { return kSlotAt + slot * static_cast<off_t>(kSlotSize); }
-
-off_t payload_at(int slot, std::size_t size) {
-  if (size <= kInSlot) return slot_at(slot) + static_cast<off_t>(sizeof(DiskRecord));
-  return static_cast<off_t>(kFileSize) + slot * static_cast<off_t>(kOverflowSize);
-}
-
-std::optional<JournalRecord> read_slot(int fd, int slot) {
-  DiskRecord disk;
-  if (!read_at(fd, slot_at(slot), disk) || disk.payload_size > kOverflowSize) return std::nullopt;
-  Sealed payload(disk.payload_size);
-  const ssize_t got = ::pread(fd, payload.data(), payload.size(), payload_at(slot, payload.size()));
-  if (got != static_cast<ssize_t>(payload.size()) || !is_whole(disk, payload)) return std::nullopt;
-  return from_disk(disk, std::move(payload));
-}
-
-// All of a new journal: its head, and zeroes that are really allocated.
-Secret blank_journal(const std::string& store_id, const Uid& uid) {
-  DiskHead head;
-  std::copy(kMagic.begin(), kMagic.end(), head.magic.begin());
-  put_text(head.store_id, store_id);
-  put_text(head.uid, uid);
-  head.checksum = own_checksum(head);
-  std::vector<char> bytes(kFileSize, '\0');
-  std::memcpy(bytes.data(), &head, sizeof(head));
-  return Secret(std::move(bytes));
-}
 
 Result<void> make_journal(const fs::path& path, const std::string& store_id, const Uid& uid) {
   if (auto made = make_private_directories(path.parent_path()); !made) return made;
