@@ -5,6 +5,7 @@
 #include <array>
 
 #include "oauth/client_request.h"
+#include "oauth/discovery.h"
 #include "oauth/endpoints.h"
 #include "store/fingerprint.h"
 #include "store/scrub.h"
@@ -62,6 +63,14 @@ std::optional<std::string> percent_decoded(std::string_view text) {
 std::string_view value_of(const Query& query, std::string_view name) {
   const auto found = query.find(name);
   return found == query.end() ? std::string_view() : std::string_view(found->second);
+}
+
+// Whether the issuer publishes that its answers have `iss` (RFC 9207 section 3). One that cannot be
+// asked has published nothing.
+bool names_itself(const LoginParts& parts) {
+  Discovery discovery(parts.http, parts.environment, parts.clock);
+  const auto metadata = discovery.metadata(*parts.provider, {});
+  return metadata && metadata->iss_in_answers;
 }
 
 }  // namespace
@@ -123,13 +132,21 @@ Result<std::string> authorization_url(const LoginParts& parts, const Authorizati
 }
 
 Result<void> check_issuer(const LoginParts& parts, const Query& query) {
-  const std::string_view sent = value_of(query, "iss");
+  const auto sent = query.find("iss");
   const std::string expected = setting(*parts.provider, "issuer", parts.environment).value;
-  if (sent.empty() || expected.empty() || sent == expected) return {};
-  return fail(Errc::refused,
-              "the answer to the login came from " + scrub(sent) + ", not from " + expected,
-              "Nothing was sent to either. If the provider has moved, mend \"issuer\" in "
-              "providers.d.");
+  if (sent == query.end() && (expected.empty() || !names_itself(parts))) return {};
+  if (sent == query.end()) {
+    return fail(Errc::refused,
+                "the answer to the login does not say that it came from " + expected +
+                    ", which always does",
+                "Its code was not used. Try again, and where you paste, paste the whole address.");
+  }
+  if (expected.empty() || sent->second == expected) return {};
+  return fail(
+      Errc::refused,
+      "the answer to the login came from \"" + scrub(sent->second) + "\", not from " + expected,
+      "Its code was not used. If the provider has moved, mend \"issuer\" in "
+      "providers.d.");
 }
 
 Result<Secret> code_in(const LoginParts& parts, const Query& query) {

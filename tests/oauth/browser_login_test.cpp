@@ -31,8 +31,16 @@ std::string with(const std::string& url, const FormFields& fields) {
   return with_query(url, fields);
 }
 
+// The address that a server from before RFC 9207 sends the browser back to.
+std::string without_iss(std::string url) {
+  const auto begin = url.find("&iss=");
+  if (begin == std::string::npos) throw std::runtime_error("no iss in " + url);
+  return url.erase(begin, std::min(url.find('&', begin + 1), url.size()) - begin);
+}
+
 class BrowserLogin : public LoginTest {
  protected:
+  BrowserLogin() { parts_.timeout = Seconds{60}; }  // of real time, if nobody comes back
   ~BrowserLogin() override {
     if (browser_.joinable()) browser_.join();
   }
@@ -114,6 +122,40 @@ TEST_F(BrowserLogin, AnIssuerThatIsNotOursEndsItBeforeAnythingIsSent) {
   EXPECT_EQ(session.error().code, Errc::refused);
   EXPECT_THAT(session.error().message, HasSubstr("evil.example"));
   EXPECT_THAT(portal_.requests(), IsEmpty());
+}
+
+// The issuer of the simulator publishes that it names itself; the one below /xai-oauth does not.
+TEST_F(BrowserLogin, AnAnswerThatNamesNoIssuerIsRefusedWhereTheIssuerAlwaysDoes) {
+  const FormFields code{{"code", "c"}};
+  for (const FormFields& answer :
+       {code, FormFields{{"code", "c"}, {"iss", ""}}, FormFields{{"error", "access_denied"}}}) {
+    browse([&](const std::string& url) {
+      const Query query = query_of(url);
+      curl(with(with(query.at("redirect_uri"), {{"state", query.at("state")}}), answer));
+    });
+    Provider provider = standard();
+    provider.issuer = portal_.base_url();
+    const auto session = log_in(provider, "loopback");
+    browser_.join();
+
+    ASSERT_FALSE(session);
+    EXPECT_EQ(session.error().code, Errc::refused);
+    EXPECT_THAT(session.error().message, HasSubstr(portal_.base_url()));
+  }
+  for (const auto& request : portal_.requests()) EXPECT_NE(request.path, "/oauth/token");
+}
+
+TEST_F(BrowserLogin, AnAnswerThatNamesNoIssuerIsTakenWhereNoneIsPromised) {
+  for (const std::string& issuer :
+       {portal_.base_url() + "/xai-oauth", std::string("http://127.0.0.1:1"), std::string()}) {
+    browse([&](const std::string& url) { curl(without_iss(curl(url).header("Location"))); });
+    Provider provider = standard();
+    provider.issuer = issuer;
+    const auto session = log_in(provider, "loopback");
+    browser_.join();
+
+    EXPECT_TRUE(session) << issuer;
+  }
 }
 
 TEST_F(BrowserLogin, OurIssuerIsLetThrough) {
@@ -264,10 +306,17 @@ class PastedCode : public LoginTest {
     };
   }
   std::function<std::string(std::string)> pasted = [](std::string text) { return text; };
-  Result<NewSession> anthropic() {
+  Result<NewSession> anthropic(const std::string& issuer = {}) {
     Provider provider = at_portal("anthropic");
     provider.authorization_endpoint = portal_.base_url() + "/oauth/authorize";
+    provider.issuer = issuer;
     return log_in(provider, "pasted_code");
+  }
+  static std::string address_with(const std::string& text, const FormFields& more = {}) {
+    const auto hash = text.find('#');
+    const std::string code = text.substr(0, hash);
+    const std::string state = text.substr(hash + 1);
+    return with(with("https://console.example/callback", {{"code", code}, {"state", state}}), more);
   }
 };
 
@@ -281,13 +330,35 @@ TEST_F(PastedCode, BuysTheGrantWithItsStateInJson) {
 }
 
 TEST_F(PastedCode, TheAddressOfThePageDoesAsWell) {
-  pasted = [](const std::string& text) {
-    const auto hash = text.find('#');
-    return "https://console.example/callback?code=" + text.substr(0, hash) +
-           "&state=" + text.substr(hash + 1);
-  };
+  pasted = [](const std::string& text) { return address_with(text); };
 
   EXPECT_TRUE(anthropic());
+}
+
+// `code#state` has no room for an issuer.
+TEST_F(PastedCode, ABareCodeIsTakenWhereTheIssuerDoesNotPromiseToNameItself) {
+  for (const std::string& issuer : {portal_.base_url() + "/xai-oauth", std::string()}) {
+    events_.clear();
+    const auto session = anthropic(issuer);
+
+    EXPECT_TRUE(session) << issuer << ": " << session.error().message;
+  }
+}
+
+TEST_F(PastedCode, WhereTheIssuerPromisesToTheWholeAddressIsAskedForAndTaken) {
+  const auto bare = anthropic(portal_.base_url());
+  ASSERT_FALSE(bare);
+  EXPECT_EQ(bare.error().code, Errc::refused);
+  EXPECT_THAT(bare.error().message, HasSubstr("does not say that it came from"));
+  EXPECT_THAT(bare.error().hint, HasSubstr("paste the whole address"));
+  for (const auto& request : portal_.requests()) EXPECT_NE(request.path, "/v1/oauth/token");
+
+  events_.clear();
+  pasted = [this](const std::string& text) {
+    return address_with(text, {{"iss", portal_.base_url()}});
+  };
+  const auto whole = anthropic(portal_.base_url());
+  EXPECT_TRUE(whole) << whole.error().message;
 }
 
 TEST_F(PastedCode, AnotherLoginsCodeIsRefused) {

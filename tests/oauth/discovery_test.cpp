@@ -135,6 +135,17 @@ TEST_F(DiscoveryTest, ALoginGetsTheEndpointsThatTheFileLeavesOut) {
   EXPECT_EQ(asked().size(), 1U);
 }
 
+TEST_F(DiscoveryTest, OnlyTheWordTrueMeansThatAnswersNameTheIssuer) {
+  for (const char* said : {R"("true")", "1", "false", "null"}) {
+    answer(200, R"({"issuer":"https://id.acme.example",
+                    "authorization_response_iss_parameter_supported":)" +
+                    std::string(said) + "}");
+    Discovery discovery(http_, no_environment(), [this] { return now_; });
+
+    EXPECT_FALSE(discovery.metadata(acme_, identity_)->iss_in_answers) << said;
+  }
+}
+
 TEST_F(DiscoveryTest, ALoginDoesNotGoToAHostThatTheFileDoesNotList) {
   answer(200, kAcme);
 

@@ -322,7 +322,8 @@ Answer OauthEndpoints::discovery() const {
                            {"authorization_endpoint", url + "/oauth/authorize"},
                            {"token_endpoint", url + "/oauth/token"},
                            {"device_authorization_endpoint", url + "/api/oauth/device/code"},
-                           {"revocation_endpoint", url + "/oauth/revoke"}});
+                           {"revocation_endpoint", url + "/oauth/revoke"},
+                           {"authorization_response_iss_parameter_supported", true}});
 }
 
 // An issuer whose URL has a path, and a document in only one of the two places.
