@@ -17,11 +17,14 @@ constexpr Milliseconds kFirstRetry{60'000};
 constexpr Milliseconds kLastRetry{3'600'000};
 constexpr Seconds kLead{300};  // of a provider that is not known any more
 
-// The same for one grant whoever asks, and different for each: up to a tenth of the lead.
+// Little beside the lead, and yet half a minute of the usual one of five.
+Milliseconds most_head_start(Seconds lead) { return Milliseconds(lead) / 10; }
+
+// Not drawn but hashed: a timer that runs each minute would draw again each time, and with each
+// draw come closer to the earliest.
 Milliseconds head_start(const Credential& row, Seconds lead) {
   const TokenHash hash = token_hash(row.uid + "|" + std::to_string(row.generation));
-  const Milliseconds most = Milliseconds(lead) / 10;
-  return most * hash[0] / 255;
+  return most_head_start(lead) * (hash[0] << 8 | hash[1]) / 0xffff;
 }
 
 bool may_be_sent(const Credential& row) {
@@ -52,18 +55,19 @@ Milliseconds KeepFresh::longest_head_start() const {
   Milliseconds longest{kLead};
   for (const Provider& provider : parts_.registry().all()) {
     longest = std::max<Milliseconds>(
-        longest, provider.lead + Milliseconds(provider.lead) / 10 - provider.skew);
+        longest, provider.lead + most_head_start(provider.lead) - provider.skew);
   }
   return longest;
 }
 
 // What the store has indexed as due, and what is wanted.
 Result<std::vector<Credential>> KeepFresh::candidates(Instant by, const Wanted& wanted) const {
-  auto rows = store_.list({{}, options_.profile, false, by + longest_head_start()});
+  const Instant latest = by + longest_head_start();
+  auto rows = store_.list({{}, options_.profile, false, latest});
   if (!rows) return rows;
   for (const auto& entry : wanted) {
     const auto is_it = [&](const Credential& row) { return row.uid == entry.first; };
-    if (entry.second > by || std::any_of(rows->begin(), rows->end(), is_it)) continue;
+    if (entry.second > latest || std::any_of(rows->begin(), rows->end(), is_it)) continue;
     if (auto row = store_.find(entry.first)) rows->push_back(*std::move(row));  // else: removed
   }
   return rows;
@@ -71,9 +75,10 @@ Result<std::vector<Credential>> KeepFresh::candidates(Instant by, const Wanted& 
 
 std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& wanted) const {
   if (!may_be_sent(row)) return std::nullopt;
-  auto due = due_at(row, lead_of(row));
+  const Seconds lead = lead_of(row);
+  auto due = due_at(row, lead);
   if (const auto found = wanted.find(row.uid); found != wanted.end()) {
-    const Instant earlier = not_before_half_life(row, found->second);
+    const Instant earlier = not_before_half_life(row, found->second - head_start(row, lead));
     due = due ? std::min(*due, earlier) : earlier;
   }
   const auto failure = failures_.find(row.uid);

@@ -3,6 +3,11 @@
 // most a few at once, and never one that is dead or held; that an account is cooling down does not
 // matter here.
 //
+// Grants that expire together, here or on many machines, must not all go to the token endpoint in
+// the same second. So each is taken up earlier by its head start, up to a tenth of the lead, which
+// its uid and generation decide: never later than the lead, the same whoever asks and however
+// often, and another after each rotation.
+//
 // Thread safety: one object is one thread's; any number of processes may keep one store fresh.
 #pragma once
 
@@ -35,7 +40,8 @@ struct KeepFreshOptions {
   // Asked before each grant, from several threads; the refreshes under way are finished all the
   // same.
   std::function<bool()> stop = {};
-  // Grants that somebody needs fresh earlier than their provider's lead says, asked in each pass.
+  // Grants that somebody needs fresh earlier than their provider's lead says, and by when at the
+  // latest; asked in each pass.
   std::function<Result<std::map<Uid, Instant>>()> wanted = {};
 };
 
@@ -47,8 +53,8 @@ class KeepFresh {
   // Refreshes what is due now. What has failed is tried again after a minute, two, four, … an hour.
   Result<FreshPass> pass();
 
-  // When keep-fresh takes a grant up: `lead` and a little more, different for each, before it
-  // expires, but one that this store obtained itself not before half its life.
+  // When keep-fresh takes a grant up: `lead` and its head start before it expires, but one that
+  // this store obtained itself not before half its life. nullopt: nobody knows when it expires.
   static std::optional<Instant> due_at(const Credential& row, Seconds lead);
 
  private:

@@ -55,6 +55,54 @@ TEST_F(KeepFreshTest, TakesUpWhatExpiresWithinTheLeadAndNothingElse) {
   EXPECT_LE(pass->next_at, at_millis(now_) + Seconds{31});
 }
 
+Credential expiring(const Uid& uid, std::int64_t generation = 1) {
+  Credential row;
+  row.uid = uid;
+  row.generation = generation;
+  row.expires_at = kStart + std::chrono::hours{1};
+  return row;
+}
+
+TEST(KeepFreshTurns, OfGrantsThatExpireTogetherAreSpreadOverATenthOfTheLeadAndNeverLater) {
+  std::map<std::int64_t, int> in_second;  // before the lead
+  for (int i = 0; i < 300; ++i) {
+    const Credential row = expiring("uid-" + std::to_string(i));
+    const Milliseconds early =
+        *row.expires_at - Seconds{300} - KeepFresh::due_at(row, Seconds{300}).value();
+    ASSERT_GE(early, Seconds{0}) << row.uid;
+    ASSERT_LE(early, Seconds{30}) << row.uid;
+    ++in_second[std::chrono::floor<Seconds>(early).count()];
+  }
+
+  EXPECT_THAT(in_second, SizeIs(testing::Ge(30U))) << "all of them, ten in each on average";
+  for (const auto& [second, grants] : in_second) EXPECT_LE(grants, 25) << second;
+}
+
+TEST(KeepFreshTurns, AreTheSameForOneGenerationAndOthersForTheNext) {
+  int moved = 0;
+  for (int i = 0; i < 100; ++i) {
+    const Uid uid = "uid-" + std::to_string(i);
+    const auto turn = KeepFresh::due_at(expiring(uid), Seconds{300});
+    EXPECT_EQ(turn, KeepFresh::due_at(expiring(uid), Seconds{300})) << uid;
+    moved += turn != KeepFresh::due_at(expiring(uid, 2), Seconds{300}) ? 1 : 0;
+  }
+
+  EXPECT_GE(moved, 99);
+}
+
+TEST_F(KeepFreshTest, TheTurnThatIsAnnouncedIsTheTurnThatIsTaken) {
+  const Uid uid = add_due("due", Seconds{599});
+  const Instant turn = KeepFresh::due_at(open().find(uid).value(), Seconds{300}).value();
+  EXPECT_EQ(keeper().pass()->next_at, turn);
+
+  pass(turn - at_millis(now_) - Milliseconds{1});
+  EXPECT_THAT(keeper().pass()->renewals, IsEmpty()) << "nor by one that begins only now";
+  EXPECT_EQ(keeper().pass()->next_at, turn);
+  pass(Milliseconds{1});
+  answer_refresh("1");
+  EXPECT_THAT(labels(keeper().pass().value()), ElementsAre("due"));
+}
+
 TEST_F(KeepFreshTest, ATokenOfOursIsNotTakenUpBeforeHalfItsLife) {
   add_due("short", Seconds{10});
   answer_refresh("1", R"(,"expires_in":200)");
@@ -146,6 +194,32 @@ TEST_F(KeepFreshTest, WhatIsWantedEarlierIsTakenUpEarlierButNotBeforeHalfItsLife
   pass(Seconds{1});
   answer_refresh("2", R"(,"expires_in":3600)");
   EXPECT_THAT(keep.pass()->renewals, SizeIs(1));
+}
+
+TEST_F(KeepFreshTest, WhatIsWantedAtOneMomentIsSpreadBeforeItAndNeverLate) {
+  const Instant wanted_at = at_millis(now_) + Seconds{310};
+  std::map<Uid, Instant> wanted;
+  for (const char* label : {"a", "b", "c", "d"}) {
+    wanted[add_due(label, Seconds{7200})] = wanted_at;
+    answer_refresh(label);
+  }
+  KeepFresh keep(open(), parts(), {.wanted = [&]() -> Result<std::map<Uid, Instant>> {
+                   auto still = wanted;
+                   std::erase_if(still, [&](const auto& entry) {
+                     return open().find(entry.first)->generation > 1;
+                   });
+                   return still;
+                 }});
+  std::vector<Instant> turns;
+  while (turns.size() < wanted.size()) {
+    const auto done = keep.pass();
+    turns.insert(turns.end(), done->renewals.size(), at_millis(now_));
+    ASSERT_LE(at_millis(now_), wanted_at);
+    pass(done->next_at - at_millis(now_));
+  }
+
+  EXPECT_GE(turns.front(), wanted_at - Seconds{30});
+  EXPECT_LT(turns.front(), turns.back());
 }
 
 TEST_F(KeepFreshTest, OnlyTheProfilesOwnIfThereIsOne) {
