@@ -3,6 +3,7 @@
 
 #include <csignal>
 
+#include "store/timestamp.h"
 #include "tests/portal/process.h"
 #include "tests/tools/harness.h"
 #include "tools/portal/portal.h"
@@ -140,6 +141,180 @@ TEST_F(KeepFreshProcess, ToldToStopInTheMiddleOfARefreshItFinishesThat) {
 
   EXPECT_EQ(process.finish().code, 0);
   now_ = system_now();
+  EXPECT_EQ(stored("nous").at(0).generation, 2);
+}
+
+// ---- The executable, and the files that it supplies --------------------------------------------
+
+// A Hermes profile that was cut over. Its token is due, or has an hour to go.
+class KeepFreshProject : public CommandTest {
+ protected:
+  KeepFreshProject() {
+    env_["XDG_CONFIG_HOME"] = dir_ / "config";
+    env_["HOME"] = dir_.path();
+    env_["AUTHDB_STORE"] = store_path();
+    env_["HERMES_PORTAL_BASE_URL"] = portal_.base_url();
+    now_ = system_now();
+  }
+  void cut_over(Seconds life) {
+    grant_ = portal_.create_grant();
+    lay_out(grant_, life);
+    const auto done = authdb({"migrate", "--cutover", home().string()});
+    ASSERT_EQ(done.code, 0) << done.err;
+    ASSERT_EQ(row()["refresh_token"], nullptr);
+  }
+  void lay_out(const portal::Grant& grant, Seconds life) {
+    const nlohmann::json row{{"id", "a1b2c3"},
+                             {"label", "work"},
+                             {"auth_type", "oauth"},
+                             {"source", "manual:device_code"},
+                             {"scope", grant.scope},
+                             {"access_token", grant.access_token},
+                             {"refresh_token", grant.refresh_token},
+                             {"expires_at", format_iso(now_ + life)}};
+    std::filesystem::create_directories(home());
+    write(nlohmann::json{{"version", 1},
+                         {"credential_pool", {{"nous", nlohmann::json::array_t{row}}}}});
+  }
+  std::filesystem::path home() const { return dir_ / "hermes/profiles/scout"; }
+  std::filesystem::path file() const { return home() / "auth.json"; }
+  nlohmann::json tree() const { return nlohmann::json::parse(read_file(file())); }
+  nlohmann::json row() const { return tree()["credential_pool"]["nous"][0]; }
+  void write(const nlohmann::json& tree) { write_file(file(), tree.dump(2)); }
+
+  portal::Finished authdb(const std::vector<std::string>& words) const {
+    std::vector<std::string> all{"/usr/bin/env", "-i"};
+    for (const auto& [name, value] : env_) all.push_back(name + "=" + value);
+    all.emplace_back(AUTHDB_BINARY);
+    all.insert(all.end(), words.begin(), words.end());
+    return portal::run(all);
+  }
+  portal::Finished keep_fresh(std::vector<std::string> more = {}) const {
+    std::vector<std::string> words{"keep-fresh", "--once", "--project"};
+    words.insert(words.end(), more.begin(), more.end());
+    return authdb(words);
+  }
+  // Another process has rotated, and the file was not to be had meanwhile.
+  std::string rotate_behind_the_file() {
+    const auto aside = dir_ / "unmounted";
+    std::filesystem::rename(home(), aside);
+    const auto refreshed = authdb({"refresh", "nous", "--profile", "scout"});
+    std::filesystem::rename(aside, home());
+    EXPECT_EQ(refreshed.code, 0) << refreshed.err;
+    EXPECT_THAT(refreshed.err, HasSubstr("not up to date"));
+    return stored_token(stored("nous").at(0).uid);
+  }
+
+  portal::Portal portal_{{.era = portal::Era::kJwt, .access_ttl = std::chrono::hours(1)}};
+  portal::Grant grant_;
+};
+
+TEST_F(KeepFreshProject, ARotationReachesTheProfilesFileWithoutItsRefreshToken) {
+  cut_over(Seconds{60});
+  const auto ran = keep_fresh();
+
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  const auto now = stored("nous").at(0);
+  EXPECT_THAT(ran.out, testing::MatchesRegex("Refreshed nous credential " + now.uid +
+                                             " .work.; expires in (1h|59m.*)\nUpdated " +
+                                             file().string() + "\n"));
+  EXPECT_THAT(ran.err, IsEmpty());
+  EXPECT_EQ(now.generation, 2);
+  EXPECT_EQ(row()["access_token"], stored_token(now.uid));
+  EXPECT_NE(row()["access_token"], grant_.access_token);
+  EXPECT_EQ(row()["refresh_token"], nullptr);
+  EXPECT_THAT(read_file(file()), Not(HasSubstr(std::string(portal::kRefreshPrefix))));
+  EXPECT_EQ(portal_.counters().totals.rotations, 1);
+}
+
+TEST_F(KeepFreshProject, WhatIsUpToDateIsNeitherAskedForNorWritten) {
+  cut_over(Seconds{3600});
+  const auto before = std::filesystem::last_write_time(file());
+  const auto ran = keep_fresh();
+
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_EQ(ran.out + ran.err, "");
+  EXPECT_EQ(std::filesystem::last_write_time(file()), before);
+  EXPECT_THAT(portal_.requests(), IsEmpty());
+}
+
+TEST_F(KeepFreshProject, AFileThatIsBehindIsRewrittenThoughNothingIsDue) {
+  cut_over(Seconds{3600});
+  const std::string newest = rotate_behind_the_file();
+  ASSERT_NE(row()["access_token"], newest);
+  const auto ran = keep_fresh();
+
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out, "Updated " + file().string() + "\n");
+  EXPECT_EQ(row()["access_token"], newest);
+  EXPECT_EQ(portal_.counters().totals.rotations, 1) << "only the one before";
+}
+
+TEST_F(KeepFreshProject, ATokenThatTheToolHasGivenUpIsPutBack) {
+  cut_over(Seconds{3600});
+  auto quarantined = tree();
+  quarantined["credential_pool"]["nous"][0]["access_token"] = nullptr;
+  quarantined["credential_pool"]["nous"][0]["last_status"] = "dead";
+  write(quarantined);
+  const auto ran = keep_fresh({"--json"});
+
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  const auto json = nlohmann::json::parse(ran.out);
+  EXPECT_EQ(json["updated"], nlohmann::json::array({file().string()}));
+  EXPECT_EQ(json["refreshed"], nlohmann::json::array());
+  EXPECT_EQ(row()["access_token"], grant_.access_token);
+  EXPECT_THAT(portal_.requests(), IsEmpty());
+}
+
+TEST_F(KeepFreshProject, ALoginThatTheToolMadeItselfIsLeftThereAndWarnedOf) {
+  cut_over(Seconds{60});
+  lay_out(portal_.create_grant(), Seconds{3600});
+  const std::string taken_back = read_file(file());
+  const auto ran = keep_fresh();
+
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(read_file(file()), taken_back);
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("Refreshed nous"), Not(HasSubstr("Updated"))));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr(file().string() + " has a refresh token again"),
+                             HasSubstr("authdb migrate --cutover")));
+
+  const auto json = nlohmann::json::parse(keep_fresh({"--json"}).out);
+  EXPECT_THAT(json["warnings"].at(0).get<std::string>(), HasSubstr("has a refresh token again"));
+  EXPECT_EQ(read_file(file()), taken_back);
+}
+
+TEST_F(KeepFreshProject, AServerInTroubleLeavesTheFileAsItIs) {
+  cut_over(Seconds{60});
+  portal_.add_fault({.status = 503, .body = "{}"});
+  const std::string before = read_file(file());
+  const auto ran = keep_fresh();
+
+  EXPECT_EQ(ran.code, 5);
+  EXPECT_THAT(ran.out, IsEmpty());
+  EXPECT_THAT(ran.err, HasSubstr("503"));
+  EXPECT_EQ(read_file(file()), before);
+}
+
+TEST_F(KeepFreshProject, ASessionThatWasRevokedIsForAPersonAndLeavesTheFileAsItIs) {
+  cut_over(Seconds{60});
+  portal_.revoke(grant_.family);
+  const std::string before = read_file(file());
+  const auto ran = keep_fresh();
+
+  EXPECT_EQ(ran.code, 4);
+  EXPECT_THAT(ran.err, HasSubstr("authdb login nous"));
+  EXPECT_EQ(read_file(file()), before);
+}
+
+TEST_F(KeepFreshProject, AFileThatIsGoneIsAWarningAndTheRefreshStands) {
+  cut_over(Seconds{60});
+  std::filesystem::remove(file());
+  const auto ran = keep_fresh();
+
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("Refreshed nous"));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr(file().string()), HasSubstr("not up to date")));
+  EXPECT_FALSE(std::filesystem::exists(file()));
   EXPECT_EQ(stored("nous").at(0).generation, 2);
 }
 

@@ -76,36 +76,35 @@ Result<std::map<Uid, Instant>> wanted_by_files(const Store& store) {
   return wanted;
 }
 
-// Brings the files up to date; what is wrong with one is a warning.
-void look_after_files(Context& context, Store& store, std::vector<std::string>& warnings) {
-  constexpr Milliseconds kLockWait{25'000};  // a tool's own refresh, under its lock
-  const auto done = migrate::project_all(store, kLockWait);
-  if (!done) {
-    warnings.push_back(done.error().message);
-    return;
-  }
-  for (const auto& file : *done) {
-    if (!file.warning.empty()) warnings.push_back(printable(file.warning));
-    if (file.written && !context.globals.json) {
-      context.out << "Updated " << printable(file.path) << '\n';
-    }
-  }
-}
-
 // One pass and what it leads to.
 struct Round {
   oauth::FreshPass pass;
-  std::vector<std::string> warnings;  // of logins that are needed, or will be
+  std::vector<std::string> updated;   // files
+  std::vector<std::string> warnings;  // of files, and of logins that are needed, or will be
   bool needs_login = false;
 };
+
+// Brings the files up to date; what is wrong with one is a warning.
+void look_after_files(Store& store, Round& round) {
+  constexpr Milliseconds kLockWait{25'000};  // a tool's own refresh, under its lock
+  const auto done = migrate::project_all(store, kLockWait);
+  if (!done) {
+    round.warnings.push_back(done.error().message);
+    return;
+  }
+  for (const auto& file : *done) {
+    if (!file.warning.empty()) round.warnings.push_back(printable(file.warning));
+    if (file.written) round.updated.push_back(file.path);
+  }
+}
 
 Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
                        const Options& options) {
   auto pass = keeper.pass();
   if (!pass) return fail(pass.error());
-  Round round{*std::move(pass), {}, false};
+  Round round{*std::move(pass), {}, {}, false};
   if (options.project) {
-    look_after_files(context, store, round.warnings);
+    look_after_files(store, round);
   } else if (!round.pass.renewals.empty()) {
     update_projections(context, store);
   }
@@ -140,6 +139,7 @@ Json as_json(const Round& round) {
   }
   return {{"refreshed", std::move(refreshed)},
           {"failed", std::move(failed)},
+          {"updated", round.updated},
           {"warnings", round.warnings},
           {"next_at", to_json(std::optional(round.pass.next_at))}};
 }
@@ -164,6 +164,7 @@ void say(Context& context, const Round& round, std::vector<std::string>& said) {
     context.out << as_json(round).dump(-1, ' ', false, Json::error_handler_t::replace) << '\n';
   } else {
     for (const auto& one : round.pass.renewals) say_renewal(context, one);
+    for (const auto& path : round.updated) context.out << "Updated " << printable(path) << '\n';
     for (const auto& warning : round.warnings) {
       if (std::find(said.begin(), said.end(), warning) == said.end()) context.warn(warning);
     }
