@@ -41,6 +41,18 @@ ServerMetadata read_metadata(const TokenAnswer& answer) {
   return out;
 }
 
+// Whether the login that login_flow() will choose can begin with what the file states.
+bool can_begin(const Provider& provider, const Environment& environment, bool in_browser) {
+  const auto stated = [&](const char* field) {
+    return !setting(provider, field, environment).value.empty();
+  };
+  const std::string& login = provider.login;
+  const bool with_code = in_browser || login == "loopback" || login == "pasted_code";
+  const bool device = !with_code && stated("device_authorization_endpoint");
+  const bool authorize = (with_code || login.empty()) && stated("authorization_endpoint");
+  return stated("token_endpoint") && (device || authorize);
+}
+
 std::string said(const Answer& answer) {
   if (answer.http_status == 0) return scrub(answer.failure);
   return "status " + std::to_string(answer.http_status);
@@ -68,12 +80,10 @@ Result<std::string> Discovery::endpoint(const Provider& provider, const Identity
   return found->second;
 }
 
-Result<Provider> Discovery::completed(const Provider& provider) {
+Result<Provider> Discovery::completed(const Provider& provider, bool in_browser) {
   Provider out = provider;
-  const bool has_start =
-      !out.device_authorization_endpoint.empty() || !out.authorization_endpoint.empty();
   const bool published = !setting(provider, "issuer", environment_).value.empty();
-  if (!published || (!out.token_endpoint.empty() && has_start)) return out;
+  if (!published || can_begin(provider, environment_, in_browser)) return out;
   const auto metadata = this->metadata(provider, {});
   if (!metadata) return fail(metadata.error());
   for (const TextField& field : kTextFields) {

@@ -36,9 +36,10 @@ class Discovery {
   Result<std::string> endpoint(const Provider& provider, const Identity& identity,
                                std::string_view field);
 
-  // The provider with the endpoints that its file leaves to its issuer, for a login. Asks only if
-  // one is missing that no login can do without. Errors as endpoint().
-  Result<Provider> completed(const Provider& provider);
+  // The provider with the endpoints that its file leaves to its issuer, for the login that
+  // login_flow() chooses. Asks only if one is missing that this login cannot do without. Errors as
+  // endpoint().
+  Result<Provider> completed(const Provider& provider, bool in_browser);
 
   // Kept for a day, and beyond if the issuer does not answer then. usage if the provider names no
   // issuer.

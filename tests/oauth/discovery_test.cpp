@@ -18,6 +18,11 @@ constexpr const char* kAcme =
         "authorization_endpoint":"https://evil.example/authorize",
         "authorization_response_iss_parameter_supported":true})";
 
+constexpr const char* kWhole =
+    R"({"issuer":"https://id.acme.example","token_endpoint":"https://id.acme.example/token",
+        "device_authorization_endpoint":"https://id.acme.example/device",
+        "authorization_endpoint":"https://id.acme.example/authorize"})";
+
 class DiscoveryTest : public testing::Test {
  protected:
   DiscoveryTest() {
@@ -126,13 +131,65 @@ TEST_F(DiscoveryTest, AnIssuerThatDoesNotAnswerIsAskedAgain) {
 TEST_F(DiscoveryTest, ALoginGetsTheEndpointsThatTheFileLeavesOut) {
   acme_.authorization_endpoint = "https://id.acme.example/stated";
   answer(200, kAcme);
-  const auto completed = discovery_.completed(acme_);
+  const auto completed = discovery_.completed(acme_, false);
 
   ASSERT_TRUE(completed) << completed.error().message;
   EXPECT_EQ(completed->token_endpoint, "https://id.acme.example/token");
   EXPECT_EQ(completed->authorization_endpoint, "https://id.acme.example/stated");
-  EXPECT_TRUE(discovery_.completed(*completed)) << "asks no more";
+  EXPECT_TRUE(discovery_.completed(*completed, false)) << "asks no more";
   EXPECT_EQ(asked().size(), 1U);
+}
+
+TEST_F(DiscoveryTest, ALoginAsksForTheEndpointThatItsOwnFlowBeginsAt) {
+  struct Stated {
+    const char* login;
+    bool in_browser;
+    const char* device;
+    const char* authorization;
+    bool asks;
+  };
+  const char* url = "https://id.acme.example/stated";
+  for (const Stated& one : std::initializer_list<Stated>{
+           {"", false, url, "", false},
+           {"", false, "", url, false},
+           {"", false, "", "", true},
+           {"", true, url, "", true},
+           {"", true, "", url, false},
+           {"device", false, "", url, true},
+           {"device", true, url, "", true},
+           {"device", false, url, "", false},
+           {"codex_device", false, "", url, true},
+           {"loopback", false, url, "", true},
+           {"loopback", false, "", url, false},
+           {"pasted_code", false, url, "", true},
+           {"pasted_code", true, "", url, false},
+       }) {
+    Provider provider = acme_;
+    provider.token_endpoint = url;
+    provider.login = one.login;
+    provider.device_authorization_endpoint = one.device;
+    provider.authorization_endpoint = one.authorization;
+    http_->seen.clear();
+    http_->answers.clear();
+    answer(200, kWhole);
+    Discovery discovery(http_, no_environment(), [this] { return now_; });
+    const auto completed = discovery.completed(provider, one.in_browser);
+
+    ASSERT_TRUE(completed) << completed.error().message;
+    EXPECT_EQ(asked().size(), one.asks ? 1U : 0U)
+        << one.login << (one.in_browser ? " --browser" : "") << " with the device endpoint \""
+        << one.device << "\" and the authorization endpoint \"" << one.authorization << '"';
+  }
+}
+
+TEST_F(DiscoveryTest, WhatTheEnvironmentStatesIsNotLookedUpForALogin) {
+  acme_.device_authorization_endpoint = "https://id.acme.example/device";
+  acme_.env = {{"token_endpoint", "ACME_TOKEN"}};
+  Discovery discovery(http_, environment({{"ACME_TOKEN", "https://id.acme.example/t"}}),
+                      [this] { return now_; });
+
+  EXPECT_TRUE(discovery.completed(acme_, false));
+  EXPECT_THAT(asked(), IsEmpty());
 }
 
 TEST_F(DiscoveryTest, OnlyTheWordTrueMeansThatAnswersNameTheIssuer) {
@@ -149,7 +206,7 @@ TEST_F(DiscoveryTest, OnlyTheWordTrueMeansThatAnswersNameTheIssuer) {
 TEST_F(DiscoveryTest, ALoginDoesNotGoToAHostThatTheFileDoesNotList) {
   answer(200, kAcme);
 
-  EXPECT_EQ(discovery_.completed(acme_).error().code, Errc::refused);
+  EXPECT_EQ(discovery_.completed(acme_, false).error().code, Errc::refused);
 }
 
 TEST_F(DiscoveryTest, ADocumentIsGoodForADayAndLongerIfTheIssuerIsAway) {

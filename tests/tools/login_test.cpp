@@ -226,12 +226,17 @@ class LoginProcess : public CommandTest {
     env_["XDG_RUNTIME_DIR"] = dir_.path();
     env_["HOME"] = dir_.path();
     env_["PATH"] = (dir_ / "bin").string() + ":/usr/bin:/bin";
-    const std::string base = portal_.base_url();
-    write_file(dir_ / "config/authdb/providers.d/sim.json",
-               R"({"id":"sim","client_id":"app","token_endpoint":")" + base +
-                   R"(/oauth/token","device_authorization_endpoint":")" + base +
-                   R"(/api/oauth/device/code","authorization_endpoint":")" + base +
-                   R"(/oauth/authorize","scope":"inference:invoke"})");
+    describe({{"authorization_endpoint", portal_.base_url() + "/oauth/authorize"}});
+  }
+  void describe(const nlohmann::json& more) {
+    nlohmann::json file{
+        {"id", "sim"},
+        {"client_id", "app"},
+        {"token_endpoint", portal_.base_url() + "/oauth/token"},
+        {"device_authorization_endpoint", portal_.base_url() + "/api/oauth/device/code"},
+        {"scope", "inference:invoke"}};
+    file.update(more);
+    write_file(dir_ / "config/authdb/providers.d/sim.json", file.dump());
   }
   static portal::Options options() {
     portal::Options out;
@@ -282,6 +287,16 @@ TEST_F(LoginProcess, ABrowserLoginEndsInABearerThatWorks) {
   EXPECT_EQ(process.finish().code, 0);
 
   EXPECT_THAT(token(), Not(IsEmpty()));
+}
+
+TEST_F(LoginProcess, ABrowserLoginLooksUpWhereTheBrowserGoesIfTheFileLeavesJustThatOut) {
+  describe({{"issuer", portal_.base_url()}});
+  portal::Process process(command({"login", "sim", "--browser", "--json"}));
+  const auto visit = event(process);
+  ASSERT_EQ(visit["event"], "visit") << visit;
+  portal::curl(visit["url"].get<std::string>(), {"-L"});
+  EXPECT_EQ(event(process)["event"], "logged_in");
+  EXPECT_EQ(process.finish().code, 0);
 }
 
 TEST_F(LoginProcess, TheNextLoginOfTheAccountRenewsIt) {

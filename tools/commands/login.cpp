@@ -235,7 +235,7 @@ Result<int> log_in(Context& context, const Options& options) {
   const auto found = find_provider(context, options);
   if (!found) return fail(found.error());
   oauth::Discovery discovery(context.bearer_parts().http, context.env, context.clock);
-  const auto completed = discovery.completed(**found);
+  const auto completed = discovery.completed(**found, options.browser);
   if (!completed) return fail(completed.error());
   const oauth::Provider& provider = *completed;
   const auto flow = oauth::login_flow(provider, options.browser);
