@@ -133,6 +133,16 @@ constexpr std::array<Dialect, 8> kDialects{{
     {"spotify", "/spotify", "", false},
 }};
 
+TEST(Dialects, OfAllBuiltInProvidersAreHere) {
+  const ProviderRegistry built_in = ProviderRegistry::load("/nonexistent");
+  for (const Provider& provider : built_in.all()) {
+    EXPECT_EQ(std::count_if(kDialects.begin(), kDialects.end(),
+                            [&](const Dialect& one) { return one.provider == provider.id; }),
+              1)
+        << provider.id << " is met without a fault and with each, once it is in kDialects";
+  }
+}
+
 class DialectTest : public BearerTest {
  protected:
   explicit DialectTest(const Dialect& dialect) : portal_(options_for_jwt()), dialect_(dialect) {

@@ -52,7 +52,7 @@ TEST(Http, RequestIsPlainHttp11WithoutAnythingWeDidNotAskFor) {
   EXPECT_THAT(done.heard, StartsWith("POST /token HTTP/1.1\r\n"));
   EXPECT_THAT(done.heard, HasSubstr("\r\nX-Token: rt-1\r\n"));
   EXPECT_THAT(done.heard, HasSubstr("\r\nAccept: application/json\r\n"));
-  EXPECT_THAT(done.heard, HasSubstr("\r\nUser-Agent: authdb/"));
+  EXPECT_THAT(done.heard, HasSubstr("\r\nUser-Agent: authdb/" AUTHDB_VERSION "\r\n"));
   EXPECT_THAT(done.heard, testing::EndsWith("\r\n\r\ngrant_type=refresh_token"));
   for (const char* header : {"Expect:", "Authorization:", "Cookie:", "Accept-Encoding:"}) {
     EXPECT_THAT(done.heard, Not(HasSubstr(header)));

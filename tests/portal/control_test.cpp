@@ -154,6 +154,7 @@ TEST_F(ControlTest, RequestsAreListedInOrderWithoutATokenInClear) {
   EXPECT_EQ(all[0]["status"], nullptr);
   EXPECT_EQ(all[1]["endpoint"], "agent-key");
   EXPECT_EQ(all[1]["bearer"], fingerprint(grant.access_token));
+  EXPECT_TRUE(all[1]["user_agent"].get<std::string>().starts_with("curl/"));
   EXPECT_EQ(all[1]["status"], 200);
 }
 

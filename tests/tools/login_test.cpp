@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <qrcodegen/qrcodegen.hpp>
+#include <set>
 #include <sstream>
 
 #include "tests/portal/process.h"
@@ -221,7 +222,8 @@ TEST(QrCode, IsTheLibrarysCodeInItsQuietZone) {
 
 class LoginProcess : public CommandTest {
  protected:
-  LoginProcess() : portal_(options()) {
+  explicit LoginProcess(const portal::Options& options = with_era(portal::Era::kJwt))
+      : portal_(options) {
     env_["XDG_CONFIG_HOME"] = dir_ / "config";
     env_["XDG_RUNTIME_DIR"] = dir_.path();
     env_["HOME"] = dir_.path();
@@ -238,9 +240,10 @@ class LoginProcess : public CommandTest {
     file.update(more);
     write_file(dir_ / "config/authdb/providers.d/sim.json", file.dump());
   }
-  static portal::Options options() {
+  static portal::Options with_era(portal::Era era) {
     portal::Options out;
-    out.era = portal::Era::kJwt;
+    out.era = era;
+    out.auto_approve_device = era == portal::Era::kBoth;
     return out;
   }
   std::vector<std::string> command(std::vector<std::string> words) const {
@@ -308,6 +311,49 @@ TEST_F(LoginProcess, TheNextLoginOfTheAccountRenewsIt) {
   }
   ASSERT_THAT(credentials(), SizeIs(1));
   EXPECT_EQ(credentials()[0].family, 2);
+}
+
+class WholeSession : public LoginProcess {
+ protected:
+  WholeSession() : LoginProcess(with_era(portal::Era::kBoth)) {
+    env_["HERMES_PORTAL_BASE_URL"] = portal_.base_url();
+    describe({{"issuer", portal_.base_url()}});
+  }
+  void done(const std::vector<std::string>& words) {
+    const auto ran = portal::run(command(words));
+    EXPECT_EQ(ran.code, 0) << words[0] << ": " << ran.err;
+  }
+  void in_browser() {
+    portal::Process process(command({"login", "sim", "--browser", "--json"}));
+    portal::curl(event(process)["url"].get<std::string>(), {"-L"});
+    EXPECT_EQ(process.finish().code, 0);
+  }
+  void add_nous() {
+    const std::string scope = "inference:mint_agent_key";
+    const auto grant = portal_.create_grant({.scope = scope});
+    now_ = system_now();
+    must({"add", "nous", "--grant"},
+         grant_json({grant.access_token, grant.refresh_token, 900, scope}));
+  }
+};
+
+TEST_F(WholeSession, EachKindOfRequestSaysWhoAsksAndInWhichVersion) {
+  done({"login", "sim", "--no-browser", "--json"});
+  in_browser();
+  done({"refresh", "sim"});
+  done({"remove", "sim", "1"});
+  add_nous();
+  done({"mint", "nous"});
+
+  std::set<std::string> kinds;
+  for (const auto& request : portal_.requests()) {
+    if (request.endpoint == portal::Endpoint::kAuthorize) continue;  // the browser's
+    EXPECT_EQ(request.user_agent, "authdb/" AUTHDB_VERSION) << request.path;
+    kinds.insert(name_of(request.endpoint) + (" " + request.grant_type));
+  }
+  EXPECT_THAT(kinds, ElementsAre("agent-key ", "device ", "discovery ", "revoke ",
+                                 "token authorization_code", "token refresh_token",
+                                 "token urn:ietf:params:oauth:grant-type:device_code"));
 }
 
 TEST_F(LoginProcess, ASignalWhileNobodyHasApprovedEndsItWithNothingChanged) {

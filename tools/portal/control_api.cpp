@@ -97,6 +97,7 @@ json to_json(const RequestRecord& r) {
           {"endpoint", name_of(r.endpoint)},
           {"method", r.method},
           {"path", r.path},
+          {"user_agent", or_null(r.user_agent)},
           {"grant_type", or_null(r.grant_type)},
           {"family", or_null(r.family)},
           {"refresh_token", or_null(r.refresh_token)},

@@ -14,6 +14,7 @@ constexpr std::array kEndpoints = {
     std::pair{Endpoint::kToken, "token"},         std::pair{Endpoint::kAgentKey, "agent-key"},
     std::pair{Endpoint::kInference, "inference"}, std::pair{Endpoint::kDevice, "device"},
     std::pair{Endpoint::kAuthorize, "authorize"}, std::pair{Endpoint::kRevoke, "revoke"},
+    std::pair{Endpoint::kDiscovery, "discovery"},
 };
 
 Endpoint endpoint_of(const std::string& name) {

@@ -14,9 +14,10 @@
 
 namespace authdb::portal {
 
-enum class Endpoint { kToken, kAgentKey, kInference, kDevice, kAuthorize, kRevoke };
+enum class Endpoint { kToken, kAgentKey, kInference, kDevice, kAuthorize, kRevoke, kDiscovery };
 
-const char* name_of(Endpoint endpoint);  // token, agent-key, inference, device, authorize, revoke
+// token, agent-key, inference, device, authorize, revoke, discovery
+const char* name_of(Endpoint endpoint);
 
 enum class When {
   kBefore,  // nothing is processed: a refresh token stays unspent

@@ -28,6 +28,7 @@ struct RequestRecord {
   Endpoint endpoint = Endpoint::kToken;
   std::string method{};
   std::string path{};
+  std::string user_agent{};
   std::string grant_type{};
   std::string family{};         // of the refresh token or the bearer; empty: unknown
   std::string refresh_token{};  // fingerprint

@@ -63,8 +63,8 @@ Control, all in JSON; an unknown field is refused by name:
   POST   /_control/revoke       {"family"}
   POST   /_control/reset        as just started
 
-Faults. Which requests: "endpoint" (token, agent-key, inference, device, authorize, revoke;
-default token), "grant_type", "family", "skip":N, "times":N (default 1; 0 for ever). What happens:
+Faults. Which requests: "endpoint" (token, agent-key, inference, device, authorize, revoke,
+discovery; default token), "grant_type", "family", "skip":N, "times":N (default 1; 0 for ever). What happens:
   "delay_before_ms", "delay_after_ms"   wait before or after the request is processed
   "drop":"before|after"                 close without an answer; "before": nothing is processed
   "status", "body", "content_type", "html":true, "redirect":"URL"

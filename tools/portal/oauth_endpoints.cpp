@@ -88,10 +88,14 @@ void OauthEndpoints::add_login_routes(HttpFront& front) {
     serve(
         record(Endpoint::kAuthorize, request), [&] { return authorize(request); }, response);
   });
-  front.Get("/.well-known/openid-configuration",
-            [this](const auto&, auto& response) { write(discovery(), response); });
-  front.Get("/xai-oauth/.well-known/openid-configuration",
-            [this](const auto&, auto& response) { write(xai_discovery(), response); });
+  const auto document = [&](const char* path, Answer (OauthEndpoints::*answer)() const) {
+    front.Get(path, [this, answer](const auto& request, auto& response) {
+      serve(
+          record(Endpoint::kDiscovery, request), [&] { return (this->*answer)(); }, response);
+    });
+  };
+  document("/.well-known/openid-configuration", &OauthEndpoints::discovery);
+  document("/xai-oauth/.well-known/openid-configuration", &OauthEndpoints::xai_discovery);
 }
 
 void OauthEndpoints::add_bearer_routes(HttpFront& front) {
@@ -147,6 +151,7 @@ RequestRecord OauthEndpoints::record(Endpoint endpoint, const httplib::Request& 
   record.endpoint = endpoint;
   record.method = request.method;
   record.path = request.path;
+  record.user_agent = request.get_header_value("User-Agent");
   record.bearer = hidden(bearer);
   record.family = world_.issuer.family_of(bearer);
   return record;
