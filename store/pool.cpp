@@ -2,9 +2,25 @@
 
 #include <algorithm>
 
+#include "store/rotation.h"
 #include "store/words.h"
 
 namespace authdb {
+namespace {
+
+bool has_live_bearer(const Credential& row, Instant now) {
+  const bool key = row.has_agent_key && row.agent_key_expires_at && *row.agent_key_expires_at > now;
+  return key || access_token_lives(row, {}, now);
+}
+
+// Only its token endpoint has asked to wait, which is nothing to a bearer that still lives.
+bool rests_with_a_live_bearer(const PoolEntry& entry, Instant now) {
+  const Credential& row = entry.credential;
+  return why_not(entry, now) == "cooling" && row.health.status == Status::ok && !entry.suppressed &&
+         has_live_bearer(row, now);
+}
+
+}  // namespace
 
 std::string_view why_not(const PoolEntry& entry, Instant now) {
   const Credential& row = entry.credential;
@@ -38,6 +54,9 @@ std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strat
     case Strategy::random:
       std::shuffle(order.begin(), order.end(), random);
       break;
+  }
+  for (const PoolEntry& entry : pool) {
+    if (rests_with_a_live_bearer(entry, now)) order.push_back(&entry);
   }
   return order;
 }

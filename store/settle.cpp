@@ -109,9 +109,11 @@ SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant
 
 void mark_alive(Locked& locked) {
   const Health& was = locked.held.row.health;
-  // A 401 was about the bearer that has just been replaced; any other cooldown is the account's.
+  // A 401 was about the bearer that has just been replaced, and a cooldown beside `ok` is the
+  // time that the token endpoint asked for, and has answered before; any other is the account's.
   const bool refused = was.status == Status::exhausted && was.error_code == 401;
-  if (was.status != Status::dead && !refused) return;
+  const bool asked_to_wait = was.status == Status::ok && was.cooldown_until;
+  if (was.status != Status::dead && !refused && !asked_to_wait) return;
   Health health = was;
   health.status = Status::ok;
   health.status_at = locked.engine.now();

@@ -573,6 +573,25 @@ TEST_F(BearerTest, FirstErrorIsTheOneThatIsTold) {
   EXPECT_EQ(asked().size(), 2U);
 }
 
+TEST_F(BearerTest, PoolWhoseTokenEndpointAskedToWaitStillHandsOutTheBearerThatLives) {
+  Seed seed = jwt_seed();
+  seed.expires_in = Seconds{60};  // due, and alive
+  add(seed);
+  Answer slow = answered(429, R"({"error":"slow_down"})");
+  slow.retry_after = Seconds{30};
+  http_script_->answers.push_back(std::move(slow));
+  EXPECT_EQ(text(bearer()), "seed-oauth");
+  EXPECT_EQ(asked().size(), 1U);
+
+  const auto again = bearer();
+  EXPECT_EQ(text(again), "seed-oauth");
+  EXPECT_THAT(again->warnings, testing::ElementsAre(HasSubstr("asked to wait")));
+  EXPECT_EQ(asked().size(), 1U) << "only refreshing waits";
+  pass(Seconds{31});
+  answer_refresh("1");
+  EXPECT_EQ(text(bearer()), "REFRESHED-OAUTH-1");
+}
+
 TEST_F(BearerTest, PoolThatOnlyCoolsSaysWhenAndWho) {
   const Uid uid = add(with_key(Seconds{1800}));
   ASSERT_TRUE(open().report(uid, {429, kStart + Seconds{90}, "", ""}));

@@ -78,6 +78,44 @@ TEST(Pool, AnUncertainCredentialIsNotPassedOver) {
   EXPECT_EQ(why_not(uncertain, kNow), "");
 }
 
+// Its token endpoint has asked to wait; its access token is good for another second.
+PoolEntry resting(const Uid& uid) {
+  PoolEntry one = entry(uid);
+  one.credential.health.cooldown_until = kNow + Seconds(30);
+  one.credential.access_fingerprint = "sha256:" + uid;
+  one.credential.expires_at = kNow + Seconds(1);
+  return one;
+}
+
+TEST(Pool, WhoseTokenEndpointAskedToWaitIsTheLastResortWhileItsBearerLives) {
+  std::vector<PoolEntry> pool{resting("r"), entry("a"), entry("b")};
+
+  for (const Strategy any : {Strategy::fill_first, Strategy::round_robin, Strategy::least_used}) {
+    EXPECT_EQ(order(pool, any), "abr");
+  }
+  EXPECT_EQ(order(pool, Strategy::random).back(), 'r');
+  EXPECT_EQ(why_not(pool[0], kNow), "cooling");
+}
+
+TEST(Pool, AnAgentKeyThatLivesIsABearerToo) {
+  PoolEntry one = resting("r");
+  one.credential.expires_at = kNow;
+  one.credential.has_agent_key = true;
+  one.credential.agent_key_expires_at = kNow + Seconds(1);
+
+  EXPECT_EQ(order({one}, Strategy::fill_first), "r");
+}
+
+TEST(Pool, WhatRestsForAnotherReasonOrIsOverIsNotEvenTheLastResort) {
+  std::vector<PoolEntry> pool(4, resting("r"));
+  pool[0].credential.expires_at = kNow;
+  pool[1].credential.access_fingerprint.clear();
+  pool[2].credential.health.status = Status::exhausted;  // its resource server would refuse it
+  pool[3].suppressed = true;
+
+  EXPECT_EQ(order(pool, Strategy::fill_first), "");
+}
+
 TEST(Pool, ACooldownEndsAtItsInstant) {
   PoolEntry cooling = entry("a");
   cooling.credential.health.status = Status::exhausted;

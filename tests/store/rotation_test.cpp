@@ -316,6 +316,18 @@ TEST_F(RotationTest, WhoeverInsistsIsNotHeldBackByTheTimeTheServerAskedFor) {
   EXPECT_EQ(sent().size(), 2U);
 }
 
+TEST_F(RotationTest, AnAnswerEndsTheTimeTheServerAskedFor) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  advance(kPastExpiry);
+  will({.status = 429, .body = "slow down"});
+  ASSERT_FALSE(rotate(store, uid, {}));
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  EXPECT_EQ(store.find(uid)->health.cooldown_until, std::nullopt);
+}
+
 TEST_F(RotationTest, AnAccountThatAResourceServerExhaustedIsStillRefreshed) {
   Store store = open();
   const Uid uid = add_login(store);
@@ -330,6 +342,7 @@ TEST_F(RotationTest, AnAccountThatAResourceServerExhaustedIsStillRefreshed) {
 
   will(grants("refresh-a-2", "access-a-2"));
   EXPECT_TRUE(rotate(store, uid, {}));
+  EXPECT_EQ(store.find(uid)->health.cooldown_until, report.reset_at) << "not the endpoint's to end";
 }
 
 TEST_F(RotationTest, P5_AfterA429TheNextHolderFindsNothingUncertain) {
