@@ -19,10 +19,11 @@ namespace {
 
 constexpr std::string_view kManual =
     R"man(Refreshes each access token some time before it expires (the provider's lead_s,
-see `authdb providers`, and up to a tenth of it earlier, so that tokens which
-expire together are not all asked for at once), a few at a time. There is no need for it where programs ask
-`authdb token`: that refreshes what is due. It is for tools that only read a copy,
-for sessions that end when nobody uses them, and to hear of a needed login early.
+see `authdb providers`), a few at once, and up to a tenth of that time earlier:
+tokens that expire together are not all asked for in one second. There is no need
+for it where programs ask `authdb token`: that refreshes what is due. It is for
+tools that only read a copy, for sessions that end when nobody uses them, and to
+hear of a needed login early.
 
 Runs until SIGINT, SIGTERM or SIGHUP, sleeping until the next token is due; what
 is being refreshed then is finished first. --once does what is due now and ends:
