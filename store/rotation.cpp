@@ -440,7 +440,8 @@ Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& 
     }
     if (!locked) return fail(std::move(locked.error()));
     RotateRequest informed = request;
-    informed.seen_generation = std::max(request.seen_generation, held->row.generation);
+    // The caller's own, if there is one: it may have looked before somebody rotated, and we after.
+    if (informed.seen_generation == 0) informed.seen_generation = held->row.generation;
     return locked->rotate(informed);
   });
 }

@@ -256,6 +256,21 @@ TEST_F(RotationTest, P5_ARefusedConnectionLeavesTheTokenAsItWas) {
   EXPECT_TRUE(rotate(store, uid, {}));
 }
 
+TEST_F(RotationTest, WhoeverWasFasterThanAForcedRefreshHasDoneIt) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  const std::int64_t listed = store.find(uid)->generation;
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  const auto late = rotate(store, uid, {.force = true, .seen_generation = listed});
+
+  ASSERT_TRUE(late) << late.error().message;
+  EXPECT_EQ(late->action, Action::adopted);
+  EXPECT_EQ(text(late->held.access_token), "access-a-2");
+  EXPECT_EQ(sent().size(), 1U);
+}
+
 TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
   Store store = open();
   const Uid uid = add_login(store);
