@@ -52,14 +52,17 @@ int write_all(int fd, std::string_view bytes, off_t offset) {
 
 namespace {
 
-// Removes a temporary name whatever happens after it was made.
+// Removes a temporary name whatever happens after it was made, unless it has been renamed.
 class TemporaryName {
  public:
   explicit TemporaryName(fs::path path) : path_(std::move(path)) {}
-  ~TemporaryName() { ::unlink(path_.c_str()); }
+  ~TemporaryName() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
   TemporaryName(const TemporaryName&) = delete;
   TemporaryName& operator=(const TemporaryName&) = delete;
   const char* c_str() const { return path_.c_str(); }
+  void renamed() { path_.clear(); }
 
  private:
   fs::path path_;
@@ -97,7 +100,7 @@ Result<bool> create_durable(const fs::path& path, const Secret& content) {
 Result<void> replace_durable(const fs::path& path, const Secret& content) {
   struct stat old {};
   if (::lstat(path.c_str(), &old) != 0) return fail(file_error("cannot look at", path, errno));
-  const TemporaryName fresh(path.string() + ".authdb-new");
+  TemporaryName fresh(path.string() + ".authdb-new");
   if (auto made = write_new(fresh.c_str(), path, content); !made) return made;
   const bool same_owner = old.st_uid == ::geteuid() && old.st_gid == ::getegid();
   if ((!same_owner && ::lchown(fresh.c_str(), old.st_uid, old.st_gid) != 0) ||
@@ -105,6 +108,9 @@ Result<void> replace_durable(const fs::path& path, const Secret& content) {
       ::rename(fresh.c_str(), path.c_str()) != 0) {
     return fail(file_error("cannot replace", path, errno));
   }
+  // A lock on the file was on the one that has just gone: whoever locks the new one may have made
+  // the next of this name already.
+  fresh.renamed();
   return sync_directory(path.parent_path());
 }
 
