@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <string_view>
-
 #include "tools/prove/stage.h"
 #include "tools/prove/tracer.h"
 
@@ -15,9 +13,6 @@ namespace authdb::prove {
 class CrashTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (!std::string_view(AUTHDB_INSTRUMENTED).empty()) {
-      GTEST_SKIP() << "what is swept is the executable that ships, not one with sanitizers";
-    }
     if (const auto why = why_no_tracing()) GTEST_SKIP() << "ptrace is not permitted: " << *why;
   }
 

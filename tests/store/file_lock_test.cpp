@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -280,12 +281,15 @@ TEST_F(FileLockTest, AProgramThatWasStartedMeanwhileDoesNotKeepIt) {
   auto lock = take();
   int in[2];
   ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
-  const pid_t child = ::vfork();  // no fork handler runs
-  if (child == 0) {
-    ::dup2(in[0], STDIN_FILENO);
-    ::execlp("cat", "cat", nullptr);
-    ::_exit(127);
-  }
+  // No fork handler runs, and the other program has begun when this returns.
+  posix_spawn_file_actions_t actions;
+  ::posix_spawn_file_actions_init(&actions);
+  ::posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
+  std::array<char, 4> cat{"cat"};
+  std::array<char*, 2> arguments{cat.data(), nullptr};
+  pid_t child = 0;
+  ASSERT_EQ(::posix_spawnp(&child, "cat", &actions, nullptr, arguments.data(), environ), 0);
+  ::posix_spawn_file_actions_destroy(&actions);
 
   lock.reset();
 
