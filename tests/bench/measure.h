@@ -104,36 +104,50 @@ class Processes {
   Processes(int count, const std::function<std::function<void()>(int)>& prepare) {
     int ready[2];
     int go[2];
-    if (::pipe(ready) != 0 || ::pipe(go) != 0) std::abort();
+    int end[2];
+    if (::pipe(ready) != 0 || ::pipe(go) != 0 || ::pipe(end) != 0) std::abort();
     for (int i = 0; i < count; ++i) {
       const pid_t child = ::fork();
       if (child == 0) {
         ::close(go[1]);
+        ::close(end[1]);
         const auto work = prepare(i);
         char byte = 0;
         (void)!::write(ready[1], "r", 1);
         (void)!::read(go[0], &byte, 1);  // ends when the parent closes its end
         work();
+        ::close(ready[1]);
+        (void)!::read(end[0], &byte, 1);
         ::_exit(0);
       }
       children_.push_back(child);
     }
     ::close(go[0]);
+    ::close(end[0]);
     ::close(ready[1]);
     char byte = 0;
     for (int i = 0; i < count; ++i) (void)!::read(ready[0], &byte, 1);
-    ::close(ready[0]);
+    ready_ = ready[0];
     go_ = go[1];
+    end_ = end[1];
   }
-  // Lets them go, and waits for all.
+  // Lets them go, and waits for all. None ends before the last is done: dismantling a process is no
+  // part of what the others wait for.
   void run() {
+    char byte = 0;
     ::close(go_);
+    while (::read(ready_, &byte, 1) > 0) {
+    }
+    ::close(ready_);
+    ::close(end_);
     for (const pid_t child : children_) ::waitpid(child, nullptr, 0);
   }
 
  private:
   std::vector<pid_t> children_;
+  int ready_ = -1;  // ends when all are done
   int go_ = -1;
+  int end_ = -1;
 };
 
 // The lock of the naive alternative: one for the whole file, held across everything.
