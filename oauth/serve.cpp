@@ -33,11 +33,6 @@ bool agent_key_serves(const Credential& row, const BearerRequest& request, Insta
   return now < due && now < ends;
 }
 
-bool agent_key_lives(const Credential& row, const BearerRequest& request, Instant now) {
-  return row.has_agent_key && row.agent_key_fingerprint != request.rejected &&
-         row.agent_key_expires_at && now < *row.agent_key_expires_at;
-}
-
 bool not_known_to_be_over(std::optional<Instant> expires_at, Instant now) {
   return !expires_at || now < *expires_at;
 }
@@ -141,8 +136,8 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
   const auto provider = known_provider(row.identity);
   if (!provider) return cached_or(row, provider.error());
   // Whoever has a live key does not wait for somebody else's mint.
-  const bool content =
-      agent_key_lives(row, request_, now_) && now_ + request_.min_ttl < *row.agent_key_expires_at;
+  const bool content = agent_key_lives(row, request_.rejected, now_) &&
+                       now_ + request_.min_ttl < *row.agent_key_expires_at;
   auto lock = lock_credential(store_, row.uid, content ? Milliseconds{0} : store_.lock_wait(),
                               request_.stop);
   if (!lock && content && lock.error().code == Errc::busy)
@@ -383,7 +378,7 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
 // A failure to renew is only a warning while the bearer still lives; a login that is gone is not.
 Result<Bearer> Serving::cached_or(const Credential& row, const Error& error) const {
   const bool lives = row.bearer_kind == BearerKind::agent_key
-                         ? agent_key_lives(row, request_, now_)
+                         ? agent_key_lives(row, request_.rejected, now_)
                          : access_token_lives(row, request_.rejected, now_);
   if (error.code != Errc::login_needed && lives) return cached(row, row.bearer_kind, error.message);
   return fail(with_hint(error, row));

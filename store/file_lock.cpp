@@ -164,6 +164,7 @@ Waited poll_for_lock(int fd, Milliseconds wait_time, const std::stop_token& stop
       close_registered(fd);
       return {-1, error == EWOULDBLOCK ? 0 : error};
     }
+    // Nobody wakes us: the kernel's queue takes a thread, and there is none to be had.
     std::this_thread::sleep_for(kTurn);
   }
 }

@@ -8,16 +8,11 @@
 namespace authdb {
 namespace {
 
-bool has_live_bearer(const Credential& row, Instant now) {
-  const bool key = row.has_agent_key && row.agent_key_expires_at && *row.agent_key_expires_at > now;
-  return key || access_token_lives(row, {}, now);
-}
-
 // Only its token endpoint has asked to wait, which is nothing to a bearer that still lives.
 bool rests_with_a_live_bearer(const PoolEntry& entry, Instant now) {
   const Credential& row = entry.credential;
-  return why_not(entry, now) == "cooling" && row.health.status == Status::ok && !entry.suppressed &&
-         has_live_bearer(row, now);
+  return why_not(entry, now) == "cooling" && asked_to_wait_until(row.health) && !entry.suppressed &&
+         (access_token_lives(row, {}, now) || agent_key_lives(row, {}, now));
 }
 
 }  // namespace

@@ -14,11 +14,6 @@ namespace {
 constexpr std::array<Seconds, 5> kReplayAfter = {Seconds{0}, Seconds{5}, Seconds{15}, Seconds{60},
                                                  Seconds{300}};
 
-bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now) {
-  return row.has_agent_key && row.agent_key_fingerprint != rejected && row.agent_key_expires_at &&
-         *row.agent_key_expires_at > now;
-}
-
 // When the last live bearer ends; nullopt: never, as far as anybody knows.
 std::optional<Instant> end_of_bearers(const Credential& row, bool token_lives, bool key_lives) {
   if (!token_lives) return row.agent_key_expires_at;

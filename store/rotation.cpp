@@ -87,19 +87,14 @@ std::optional<Error> never_to_be_sent(const Locked& locked) {
   return std::nullopt;
 }
 
-// The token endpoint has said `Retry-After`. A cooldown beside `exhausted` is what a resource
-// server was reported to want, and such accounts are still refreshed.
-bool asked_to_wait(const Health& health, Instant now) {
-  return health.status == Status::ok && health.cooldown_until && *health.cooldown_until > now;
-}
-
 // Why the token is not sent now unless somebody insists. Whoever waited for the lock while the
 // server said no, or not now, need not ask it again.
 std::optional<Error> not_to_be_sent(const Locked& locked, const RotateRequest& request) {
   if (request.force) return std::nullopt;
   const Health& health = locked.held.row.health;
   if (health.status == Status::dead) return explain_dead(locked);
-  const bool waits = !request.ignore_cooldown && asked_to_wait(health, locked.engine.now());
+  const auto until = asked_to_wait_until(health);
+  const bool waits = !request.ignore_cooldown && until && *until > locked.engine.now();
   return waits ? std::optional(explain_cooldown(locked)) : std::nullopt;
 }
 
@@ -325,6 +320,16 @@ std::unique_ptr<TokenEndpoint> endpoint_of(const Locked& locked) {
 bool access_token_lives(const Credential& row, const std::string& rejected, Instant now) {
   return !row.access_fingerprint.empty() && row.access_fingerprint != rejected &&
          (!row.expires_at || *row.expires_at > now);
+}
+
+bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now) {
+  const bool refused = !rejected.empty() && row.agent_key_fingerprint == rejected;
+  return row.has_agent_key && !refused && row.agent_key_expires_at &&
+         *row.agent_key_expires_at > now;
+}
+
+std::optional<Instant> asked_to_wait_until(const Health& health) {
+  return health.status == Status::ok ? health.cooldown_until : std::nullopt;
 }
 
 bool access_token_serves(const Credential& row, const RotateRequest& request, Instant now) {

@@ -59,6 +59,14 @@ bool access_token_serves(const Credential& row, const RotateRequest& request, In
 // True if the access token is merely alive: good enough while somebody else refreshes.
 bool access_token_lives(const Credential& row, const std::string& rejected, Instant now);
 
+// The same of its agent key; one whose end is not known does not count.
+bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now);
+
+// Until when the token endpoint wants to be left alone (Retry-After); nullopt: it has not said so.
+// A cooldown beside `exhausted` is what a resource server was reported to want, and such accounts
+// are still refreshed.
+std::optional<Instant> asked_to_wait_until(const Health& health);
+
 // A credential that no other process can change until this object is gone. What its last holder
 // left behind has been recovered before it exists.
 class LockedCredential {

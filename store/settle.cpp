@@ -2,6 +2,7 @@
 // journal learns of it.
 #include "store/locked.h"
 #include "store/parcel.h"
+#include "store/rotation.h"
 
 namespace authdb {
 namespace {
@@ -109,11 +110,10 @@ SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant
 
 void mark_alive(Locked& locked) {
   const Health& was = locked.held.row.health;
-  // A 401 was about the bearer that has just been replaced, and a cooldown beside `ok` is the
-  // time that the token endpoint asked for, and has answered before; any other is the account's.
+  // A 401 was about the bearer that has just been replaced, and the token endpoint has answered
+  // before the time that it asked for; any other cooldown is the account's.
   const bool refused = was.status == Status::exhausted && was.error_code == 401;
-  const bool asked_to_wait = was.status == Status::ok && was.cooldown_until;
-  if (was.status != Status::dead && !refused && !asked_to_wait) return;
+  if (was.status != Status::dead && !refused && !asked_to_wait_until(was)) return;
   Health health = was;
   health.status = Status::ok;
   health.status_at = locked.engine.now();

@@ -13,6 +13,7 @@ namespace authdb::prove {
 class CrashTest : public testing::Test {
  protected:
   void SetUp() override {
+    // Containers forbid it; the kit says "partly proved" there.
     if (const auto why = why_no_tracing()) GTEST_SKIP() << "ptrace is not permitted: " << *why;
   }
 

@@ -106,6 +106,7 @@ class SmallDiskTest : public RealDiskTest {
   void SetUp() override {
     RealDiskTest::SetUp();
     if (::mount("authdb-test", disk_.c_str(), "tmpfs", 0, "size=2m,mode=700") != 0) {
+      // Mounting is for root, and not in every container: fault_test.cpp needs none.
       GTEST_SKIP() << "no mounting here: " << std::strerror(errno);
     }
     mounted_ = true;

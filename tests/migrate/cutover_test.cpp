@@ -93,6 +93,13 @@ class CutoverTest : public test::StoreTest {
     EXPECT_TRUE(done) << (done ? "" : done.error().message);
     return done ? std::move(*done) : CutOver();
   }
+  // A store and a file as after a cut-over, whatever was there.
+  void cut_over_anew() {
+    fs::remove_all(database().parent_path());
+    root(nous_home("rt-1"));
+    Store made = open();
+    cut(made);
+  }
   Plan migrate(Store& store) {
     const auto documents = read_sources(from({home_.path()}));
     auto applied = apply(store, *documents, from({home_.path()}));
@@ -700,12 +707,7 @@ TEST_F(CutoverTest, KilledAnywhereEachFileIsTheOldOrTheNewAndNoTokenIsLost) {
 TEST_F(CutoverTest, KilledInAHandOverAtMostOneSpendsAndItCanBeRepeated) {
   int points = 0;
   for (;; ++points) {
-    fs::remove_all(database().parent_path());
-    root(nous_home("rt-1"));
-    {
-      Store made = open();
-      cut(made);
-    }
+    cut_over_anew();
     const bool killed = killed_before(points, [&] {
       Store store = *Store::open(options(), OpenMode::use);
       (void)hand_over(store, file(), kWait);
@@ -724,12 +726,7 @@ TEST_F(CutoverTest, KilledInAHandOverAtMostOneSpendsAndItCanBeRepeated) {
 TEST_F(CutoverTest, WhicheverCallOfAHandOverFailsTheStoreSpendsOrTheToolButNotNeither) {
   int points = 0;
   for (;; ++points) {
-    fs::remove_all(database().parent_path());
-    root(nous_home("rt-1"));
-    {
-      Store made = open();
-      cut(made);
-    }
+    cut_over_anew();
     const bool failed = failed_at(points, [&] {
       auto store = Store::open(options(), OpenMode::use);
       if (store) (void)hand_over(*store, file(), kWait);

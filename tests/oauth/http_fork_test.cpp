@@ -24,7 +24,8 @@ Answer ask_nobody() {
 // In a process of its own, which has not loaded the module: one thread loads it, the other forks.
 [[noreturn]] void fork_while_loading(std::chrono::microseconds after) {
   std::thread loading([] { ask_nobody(); });
-  std::this_thread::sleep_for(after);  // waits for nothing: the moment of the fork is what varies
+  // Waits for nothing: the moment of the fork is what varies.
+  std::this_thread::sleep_for(after);
   const pid_t child = ::fork();
   if (child == 0) {
     ::alarm(20);  // SIGALRM ends it if it hangs
@@ -39,6 +40,7 @@ Answer ask_nobody() {
 TEST(HttpForkTest, AChildOfAProcessThatIsLoadingTheModuleCanMakeRequests) {
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
+  // Its locks stay locked in the child, which then waits for ever in malloc.
   GTEST_SKIP() << "the sanitizer's own allocator does not survive a fork beside a thread at work";
 #endif
 #endif

@@ -15,6 +15,15 @@ namespace {
 class RotationTest : public StoreTest {
  protected:
   static constexpr Milliseconds kPastExpiry{901'000};
+
+  // A login whose token endpoint has just asked for 30 s.
+  Uid add_resting_login(Store& store) {
+    const Uid uid = add_login(store);
+    advance(kPastExpiry);
+    will({.status = 429, .body = "slow down"});
+    EXPECT_FALSE(rotate(store, uid, {}));
+    return uid;
+  }
 };
 
 TEST_F(RotationTest, AFreshAccessTokenIsReturnedWithoutLockOrRequest) {
@@ -287,10 +296,7 @@ TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
 
 TEST_F(RotationTest, WhoWaitedWhileTheServerAskedForTimeDoesNotAskBeforeItIsOver) {
   Store store = open();
-  const Uid uid = add_login(store);
-  advance(kPastExpiry);
-  will({.status = 429, .body = "slow down"});
-  ASSERT_FALSE(rotate(store, uid, {}));
+  const Uid uid = add_resting_login(store);
   will(grants("refresh-a-2", "access-a-2"));
 
   const auto late = rotate(store, uid, {});  // had chosen it before the answer came
@@ -333,10 +339,7 @@ TEST_F(RotationTest, WhoeverInsistsIsNotHeldBackByTheTimeTheServerAskedFor) {
 
 TEST_F(RotationTest, AnAnswerEndsTheTimeTheServerAskedFor) {
   Store store = open();
-  const Uid uid = add_login(store);
-  advance(kPastExpiry);
-  will({.status = 429, .body = "slow down"});
-  ASSERT_FALSE(rotate(store, uid, {}));
+  const Uid uid = add_resting_login(store);
   will(grants("refresh-a-2", "access-a-2"));
   ASSERT_TRUE(rotate(store, uid, {.force = true}));
 
@@ -362,10 +365,7 @@ TEST_F(RotationTest, AnAccountThatAResourceServerExhaustedIsStillRefreshed) {
 
 TEST_F(RotationTest, P5_AfterA429TheNextHolderFindsNothingUncertain) {
   Store store = open();
-  const Uid uid = add_login(store);
-  advance(kPastExpiry);
-  will({.status = 429, .body = "slow down"});
-  ASSERT_FALSE(rotate(store, uid, {}));
+  const Uid uid = add_resting_login(store);
 
   const auto locked = lock_credential(store, uid, Milliseconds(0));
 
