@@ -65,6 +65,10 @@ struct Grant {
   std::string scope;
   std::string token_type;
   std::string inference_base_url;
+  // Whose grant it is, as far as the answer says so: OpenAI's account id, and the subject. Only
+  // compared, never stored.
+  std::string account;
+  std::string subject;
 };
 
 struct AgentKey {

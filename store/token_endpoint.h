@@ -46,6 +46,8 @@ struct Judgement {
   std::string code;     // the OAuth error code, or ours: `invalid_grant`, `transport`, `http_503`
   std::string message;  // for a person; server text in it is cut and scrubbed
   bool reuse = false;   // the server says that this token had been spent before
+  // A 2xx arrived, and its bytes could not be read in any way we know. They are kept for `doctor`.
+  bool unreadable = false;
   std::optional<Seconds> retry_after;
 };
 
