@@ -1,0 +1,248 @@
+#include "tests/model/judge.h"
+
+#include <filesystem>
+
+#include "tests/model/disk.h"
+#include "tests/model/files.h"
+
+namespace authdb::model {
+namespace {
+
+constexpr int kLoginNeeded = static_cast<int>(Errc::login_needed);
+constexpr int kTryLater = static_cast<int>(Errc::try_later);
+constexpr int kBusy = static_cast<int>(Errc::busy);
+
+std::string said(const Outcome& outcome) {
+  return " (" + std::to_string(outcome.code) + ": " + outcome.message + ")";
+}
+
+class Judge {
+ public:
+  Judge(World& world, const Step& step, const Prepared& prepared, const Before& how,
+        const Outcome& outcome, const Acting& doing)
+      : world_(world),
+        books_(world.books),
+        step_(step),
+        prepared_(prepared),
+        how_(how),
+        outcome_(outcome),
+        doing_(doing) {}
+
+  void run() {
+    settle_delivery();
+    switch (step_.verb) {
+      case Verb::bearer:
+      case Verb::refresh:
+      case Verb::mint:
+        bearer();
+        break;
+      case Verb::report:
+        report();
+        break;
+      case Verb::login:
+        login();
+        break;
+      case Verb::import_stale:
+      case Verb::import_newer:
+        imported();
+        break;
+      case Verb::remove:
+        change(&Login::removed, true, "P5.remove-refused");
+        break;
+      case Verb::undo:
+        change(&Login::removed, false, "P5.undo-refused");
+        break;
+      case Verb::hand_over:
+        change(&Login::handed, true, "");
+        break;
+      case Verb::take_back:
+        taken_back();
+        break;
+      case Verb::inspect:
+        inspected();
+        break;
+      case Verb::look:
+        looked();
+        break;
+      default:
+        upkeep();
+        break;
+    }
+  }
+
+ private:
+  Login& it() { return books_.login(prepared_.who); }
+  bool struck() const { return step_.twist == Twist::fault && disk_counts().struck; }
+  bool cut_short() const { return outcome_.crashed || (!outcome_.ok && struck()); }
+  bool refused_although_clean() const {
+    return how_.clean && !outcome_.ok && outcome_.code != kBusy;
+  }
+  void fail(const std::string& kind, const std::string& what) { world_.verdict.fail(kind, what); }
+
+  // Did what the server answered last reach the disk?
+  bool delivery_is_sure() const {
+    if (answer_is_kept()) return true;
+    if (outcome_.crashed) return false;
+    if (!struck()) return true;
+    const bool room = static_cast<Fault>(step_.how % kFaults) == Fault::no_growth;
+    return (outcome_.ok && outcome_.warnings == 0) || room;
+  }
+
+  void settle_delivery() {
+    if (outcome_.crashed || struck() || world_.outsider() || step_.twist == Twist::outsider) {
+      for (int who = 0; who < books_.count(); ++who) books_.login(who).ledger_unknown = true;
+    }
+    if (outcome_.crashed || struck()) {
+      it().key = -1;
+      it().rests_until = 0;
+      if (doing_.odd) books_.forget(prepared_.who);
+    }
+    if (doing_.delivered < 0) return;
+    const int who = books_.note(doing_.delivered).login;
+    Login& login = books_.login(who);
+    if (!delivery_is_sure()) {
+      books_.unsure(doing_.delivered, world_.now());
+      login.access = login.key = -1;
+      login.in_table = login.in_journal = login.version;
+      return;
+    }
+    login.in_journal = login.version;
+    if (!world_.outsider() && !outcome_.crashed && !struck() && step_.twist != Twist::outsider) {
+      login.in_table = login.version;
+    }
+  }
+
+  // The store has the whole change of an action that said so.
+  void stands(Login& login) {
+    books_.changed(login);
+    login.in_table = login.version;
+    const bool journal = std::filesystem::exists(world_.journal(login.uid));
+    login.in_journal = journal && !login.journal_damaged ? login.version : -1;
+  }
+
+  void note_rejection() {
+    const bool heard = outcome_.ok || outcome_.code == kLoginNeeded || outcome_.code == kTryLater;
+    const bool sure = heard && !struck() && !world_.outsider() && step_.twist != Twist::outsider;
+    if (prepared_.rejected >= 0 && sure && !outcome_.crashed) books_.rejected(prepared_.rejected);
+  }
+
+  void bearer() {
+    note_rejection();
+    if (outcome_.ok) {
+      const int who = books_.who_is(outcome_.uids.at(0));
+      if (who >= 0 && !books_.login(who).amnesia)
+        books_.served(who, outcome_.token, outcome_.returned_at);
+    } else if (how_.renewable && refused_although_clean()) {
+      fail("P5.bearer-refused", "the server would have renewed " + it().label + said(outcome_));
+    }
+  }
+
+  void report() {
+    if (step_.arg == 0) note_rejection();
+    if (step_.arg == 1 || step_.arg == 2) it().reported = true;
+    it().rests_until = 0;
+    if (step_.arg == 1 && outcome_.ok && !it().dead) it().rests_until = world_.now() + 60'000;
+    if (step_.arg == 3 && outcome_.ok) it().reported = false;
+  }
+
+  void login() {
+    if (cut_short() || (!outcome_.ok && !how_.clean)) return look_again(world_, prepared_);
+    if (!outcome_.ok) {
+      if (refused_although_clean())
+        fail("P5.login-refused", "an approved login is lost" + said(outcome_));
+      return;
+    }
+    int who = books_.who_is(outcome_.uids.at(0));
+    if (who < 0) {
+      who = books_.add_login(outcome_.uids[0], prepared_.provider, prepared_.account,
+                             prepared_.label);
+    } else if (books_.login(who).account != prepared_.account && books_.login(who).account_known &&
+               !books_.login(who).amnesia) {
+      fail("P5.overwrote-a-stranger", "a login of account " + std::to_string(prepared_.account) +
+                                          " displaced " + books_.login(who).label);
+    }
+    books_.login(who).account = prepared_.account;
+    books_.login(who).account_known = true;
+    books_.seat(who, prepared_.issued.refresh, prepared_.issued.access);
+    Login& login = books_.login(who);
+    login.reported = false;
+    login.in_table = login.version;
+    login.in_journal = std::filesystem::exists(world_.journal(login.uid)) ? login.version : -1;
+  }
+
+  void imported() {
+    if (refused_although_clean() && !world_.provider_gone && !any_damage()) {
+      fail("P5.import-refused", "a file could not be imported" + said(outcome_));
+    }
+    look_again(world_, prepared_);
+  }
+
+  void change(bool Login::*what, bool value, const std::string& kind) {
+    if (cut_short()) return inspect_now(world_, prepared_.who, step_.verb);
+    if (outcome_.ok) {
+      it().*what = value;
+      stands(it());
+    } else if (!kind.empty() && refused_although_clean() && !it().amnesia) {
+      fail(kind, it().label + said(outcome_));
+    }
+  }
+
+  void taken_back() {
+    change(&Login::handed, false, "");
+    it().losses_unknown = true;  // the hold that was taken away may have been of another kind
+  }
+
+  void inspected() { compare(world_, prepared_.who, outcome_, how_, step_.verb, nullptr); }
+
+  void looked() {
+    if (outcome_.ok && !outcome_.flag && how_.clean)
+      fail("P6.looking-changed", "a file was changed by looking");
+    if (refused_although_clean()) fail("P6.look-refused", "looking failed" + said(outcome_));
+    check_status(world_);
+  }
+
+  bool any_damage() const {
+    for (int who = 0; who < books_.count(); ++who) {
+      if (books_.login(who).journal_damaged) return true;
+    }
+    return false;
+  }
+
+  void upkeep() {
+    const bool upkeep = step_.verb == Verb::backup || step_.verb == Verb::restore ||
+                        step_.verb == Verb::key_rotate || step_.verb == Verb::key_prune;
+    if (upkeep && refused_although_clean() && !any_damage() && !world_.provider_gone) {
+      fail("upkeep.refused", std::string(name_of(step_.verb)) + said(outcome_));
+    }
+    if (step_.verb == Verb::backup && outcome_.ok)
+      world_.backup_copy = table_copy(world_, backup_file(world_));
+    if (step_.verb == Verb::backup && !outcome_.ok) world_.backup_copy.reset();
+    if (step_.verb == Verb::restore) look_again(world_, prepared_, true);
+    if (step_.verb == Verb::repair && !outcome_.crashed && !struck()) repaired();
+  }
+
+  void repaired() {
+    for (int who = 0; who < books_.count(); ++who) books_.login(who).journal_damaged = false;
+  }
+
+  World& world_;
+  Books& books_;
+  const Step& step_;
+  const Prepared& prepared_;
+  const Before& how_;
+  const Outcome& outcome_;
+  const Acting& doing_;
+};
+
+}  // namespace
+
+void judge(World& world, const Step& step, const Prepared& prepared, const Before& how,
+           const Outcome& outcome, const Acting& doing) {
+  if (acting() == nullptr) {
+    world.last_ok = outcome.ok;
+    world.last_said = outcome.crashed ? "died" : outcome.message;
+  }
+  Judge(world, step, prepared, how, outcome, doing).run();
+}
+
+}  // namespace authdb::model
