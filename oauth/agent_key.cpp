@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "oauth/answer_text.h"
 #include "oauth/classify.h"
 #include "oauth/endpoints.h"
 #include "oauth/expiry.h"
@@ -77,7 +78,7 @@ MintAnswer read_mint(const Answer& answer, const Provider& provider, const Secre
   out.http_status = answer.http_status;
   out.retry_after = answer.retry_after;
   const std::vector<const Secret*> known{&access_token};
-  const TokenAnswer fields(answer.body.reveal());
+  const TokenAnswer fields(answer);
   const std::string status = "status " + std::to_string(answer.http_status);
   if (answer.http_status == 0) {
     out.code = "transport";
@@ -99,7 +100,7 @@ MintAnswer read_mint(const Answer& answer, const Provider& provider, const Secre
     }
     out.code = "unusable_answer";
     out.message = !answer.complete ? "the mint answer was cut short"
-                  : !fields.is_object()
+                  : !fields.is_whole()
                       ? "the mint answer is invalid JSON, or no object"
                       : "the mint answer is missing api_key (it had: " + fields.key_names() + ")";
     return out;
@@ -111,7 +112,7 @@ MintAnswer read_mint(const Answer& answer, const Provider& provider, const Secre
                                : scrub(body.code, known, 64);
   const std::string detail =
       body.code.empty()
-          ? scrub(answer.body.reveal(), known)
+          ? page_text(answer, known)
           : out.code + (body.description.empty() ? "" : ": " + scrub(body.description, known));
   out.message = "the server answered with " + status + (detail.empty() ? "" : ", " + detail);
   if (answer.http_status == 404 || answer.http_status == 410) {

@@ -40,7 +40,7 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
       list += " (" + row.health.error_message + ")";
     }
     if (reason != "cooling") continue;
-    const Instant until = *row.health.cooldown_until;
+    const Instant until = cooling_until(entry, now).value_or(now);
     list += " until " + format_iso(until);
     soonest = soonest ? std::min(*soonest, until) : until;
   }
@@ -62,6 +62,15 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
                 "Say which copy is the live one: authdb migrate --prefer PATH");
   }
   return fail(Errc::login_needed, std::move(message), login_hint(parts, request.provider));
+}
+
+// A grant has the bearers that the store gave it. An API key may be kept elsewhere, so of those
+// only what the ledger knows was one before.
+bool was_replaced(const Store& store, const Credential& row, const std::string& bearer) {
+  if (owns_bearer(row, bearer)) return false;
+  if (row.refresh_hash) return true;
+  const auto owner = store.owner_of_bearer(bearer);
+  return owner && *owner == row.uid;
 }
 
 }  // namespace
@@ -119,10 +128,9 @@ Result<Reported> BearerSource::report(const Uid& credential, const std::string& 
                                       const Report& report) {
   const auto row = store_.find(credential);
   if (!row) return fail(row.error());
-  const bool renewable = report.http_status == 401 && row->refresh_hash && !bearer.empty() &&
-                         row->health.status != Status::dead;
-  if (renewable && !owns_bearer(*row, bearer)) return Reported::replaced_before;
-  if (renewable) {
+  const bool about_bearer = report.http_status == 401 && !bearer.empty();
+  if (about_bearer && was_replaced(store_, *row, bearer)) return Reported::replaced_before;
+  if (about_bearer && row->refresh_hash && row->health.status != Status::dead) {
     BearerRequest request;
     request.provider = row->identity.provider;
     request.profile = report.profile;

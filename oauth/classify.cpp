@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
+
+#include "oauth/reuse_words.h"
 
 namespace authdb::oauth {
 namespace {
@@ -34,14 +37,23 @@ std::string first_text(const json& object, std::initializer_list<const char*> ke
   return {};
 }
 
-// Codes whose meaning does not depend on the provider (RFC 6749 section 5.2, RFC 8628 section 3.5).
+// Codes whose meaning does not depend on the provider (RFC 6749 section 5.2, RFC 8628 section 3.5,
+// OpenID Connect Core section 3.1.2.6), and some of single providers that nobody uses otherwise.
 struct CommonCode {
   std::string_view code;
   FailureClass failure;
 };
-constexpr std::array<CommonCode, 10> kCommonCodes{{
+constexpr std::array<CommonCode, 17> kCommonCodes{{
     {"invalid_grant", FailureClass::terminal},
     {"refresh_token_reused", FailureClass::terminal},
+    {"bad_refresh_token", FailureClass::terminal},  // GitHub
+    {"refresh_token_expired", FailureClass::terminal},
+    {"refresh_token_invalidated", FailureClass::terminal},
+    // Somebody has to come: no refresh brings the session back.
+    {"interaction_required", FailureClass::login},
+    {"login_required", FailureClass::login},
+    {"consent_required", FailureClass::login},
+    {"account_selection_required", FailureClass::login},
     // The client is at fault, not the login: another login would not help.
     {"invalid_client", FailureClass::transient},
     {"unauthorized_client", FailureClass::transient},
@@ -64,58 +76,69 @@ Verdict verdict(FailureClass failure) {
   return {definite ? Ruling::rejected : Ruling::unspent, failure, false};
 }
 
-// A 4xx whose body is JSON.
-Verdict classify_refusal(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules) {
-  if (says_reuse(body)) return {Ruling::rejected, FailureClass::terminal, true};
-  for (const ErrorRule& rule : rules) {
-    if (applies(rule, status, body)) return verdict(rule.failure);
-  }
+constexpr Verdict kReuse{Ruling::rejected, FailureClass::terminal, true};
+
+std::optional<Verdict> by_common_code(const ErrorBody& body) {
   for (const CommonCode& common : kCommonCodes) {
     if (common.code == body.code) return verdict(common.failure);
   }
+  return std::nullopt;
+}
+
+// A 4xx whose body is an error of the token endpoint.
+Verdict classify_refusal(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules) {
+  if (says_reuse(body)) return kReuse;
+  for (const ErrorRule& rule : rules) {
+    if (applies(rule, status, body)) return verdict(rule.failure);
+  }
+  if (const auto common = by_common_code(body)) return *common;
   // Without an `error` it is not the token endpoint that speaks: an edge, a gateway.
   const bool refuses = status == 401 || (status == 403 && !body.code.empty());
   return verdict(refuses ? FailureClass::login : FailureClass::transient);
+}
+
+// A 2xx without a grant. Some providers say no with 200: their codes mean the same there. A code
+// that nobody knows means nothing, and neither does a rule that is about no code or words at all.
+Verdict classify_success(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules) {
+  const Verdict unknown{Ruling::uncertain, FailureClass::transient, false};
+  if (!body.json || body.code.empty()) return unknown;
+  if (says_reuse(body)) return kReuse;
+  for (const ErrorRule& rule : rules) {
+    const bool speaks = rule.status || !rule.code.empty() || !rule.match.empty();
+    if (speaks && applies(rule, status, body)) return verdict(rule.failure);
+  }
+  // Something broke there, nobody knows before or after the token was spent.
+  if (body.code == "server_error") return unknown;
+  return by_common_code(body).value_or(unknown);
 }
 
 }  // namespace
 
 ErrorBody read_error(const TokenAnswer& answer) {
   ErrorBody body;
-  body.json = answer.is_object();
-  if (!body.json) return body;
   const json& fields = answer.fields();
   const auto error = fields.find("error");
   if (error != fields.end() && error->is_object()) {
     body.code = first_text(*error, {"code", "type"});
     body.description = first_text(*error, {"message"});
-    return body;
+  } else {
+    body.code = first_text(fields, {"error"});
+    body.description = first_text(fields, {"error_description", "message"});
   }
-  body.code = first_text(fields, {"error"});
-  body.description = first_text(fields, {"error_description", "message"});
+  body.json = answer.is_whole() || !body.code.empty();
   return body;
 }
 
 bool says_reuse(const ErrorBody& body) {
-  const std::string description = lower(body.description);
-  return contains(lower(body.code), "reused") || contains(description, "token reuse") ||
-         contains(description, "reuse detected");
+  return contains(lower(body.code), "reused") || tells_of_reuse(body.code) ||
+         tells_of_reuse(body.description);
 }
 
 Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules) {
   if (status == 429) return {Ruling::unspent, FailureClass::rate_limited, false};
   if (status == 425 || status == 503) return {Ruling::unspent, FailureClass::transient, false};
   if (status >= 300 && status < 400) return {Ruling::unspent, FailureClass::transient, false};
-  if (status >= 200 && status < 300) {
-    // Some providers say no with 200; a rule that names the status knows them.
-    for (const ErrorRule& rule : rules) {
-      if (!body.json || !rule.status || !applies(rule, status, body)) continue;
-      Verdict known = verdict(rule.failure);
-      known.reuse = known.ruling == Ruling::rejected && says_reuse(body);
-      return known;
-    }
-    return {Ruling::uncertain, FailureClass::transient, false};
-  }
+  if (status >= 200 && status < 300) return classify_success(status, body, rules);
   if (status < 400 || status >= 500 || status == 408) {
     return {Ruling::uncertain, FailureClass::transient, false};
   }

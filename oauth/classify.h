@@ -1,5 +1,6 @@
-// What an error answer of a token endpoint means. HTTP status decides first; only a 4xx JSON answer
-// can say anything about the token that was sent. Pure, thread-safe.
+// What an error answer of a token endpoint means. HTTP status decides first; only an error that the
+// token endpoint itself wrote, with 4xx or with 200, can say anything about the token that was
+// sent. Pure, thread-safe.
 #pragma once
 
 #include <string>
@@ -15,7 +16,7 @@ namespace authdb::oauth {
 // The two shapes of error bodies: {"error":"code","error_description":…} and
 // {"error":{"code"|"type":…,"message":…}}. As the server wrote them: scrub before showing.
 struct ErrorBody {
-  bool json = false;
+  bool json = false;  // a whole object or form, or at least a whole error code
   std::string code;
   std::string description;
 };
@@ -30,8 +31,7 @@ struct Verdict {
 // `status` is not 2xx, or it is and the answer holds no grant.
 Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules);
 
-// The server says that the token had been spent before. "this is not a reusable connection" is no
-// such thing.
+// The server says that the token had been spent before, by its code or in its words.
 bool says_reuse(const ErrorBody& body);
 
 }  // namespace authdb::oauth

@@ -13,8 +13,10 @@ constexpr Seconds kCodeLife{900};
 Polled read_poll(const Answer& answer, const std::vector<const Secret*>& secrets) {
   using Kind = Polled::Kind;
   const int status = answer.http_status;
-  if (status >= 200 && status < 300) return {Kind::granted};
   if (status == 403 || status == 404) return {Kind::pending};
+  if (status >= 200 && status < 300) {
+    return read_poll_error(answer, secrets).value_or(Polled{Kind::granted});
+  }
   if (worth_another_try(answer)) return {Kind::trouble};
   return {Kind::refused, refused_login(answer, "the login", secrets)};
 }
@@ -54,7 +56,7 @@ Result<LoginAnswer> codex_device_login(const LoginParts& parts) {
       parts, pending, [&] { return parts.http->perform(*poll, {}); },
       [&](const Answer& answer) { return read_poll(answer, {&device_auth_id}); });
   if (!approved) return fail(approved.error());
-  const TokenAnswer code(approved->answer.body.reveal());
+  const TokenAnswer code(approved->answer);
   if (auto whole = check_fields(code, {"authorization_code", "code_verifier"}); !whole) {
     return fail(whole.error());
   }

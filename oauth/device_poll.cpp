@@ -55,21 +55,29 @@ void PollPace::trouble(std::optional<Seconds> retry_after) {
   if (retry_after) back_off_ = std::max<Milliseconds>(back_off_, *retry_after);
 }
 
+std::optional<Polled> read_poll_error(const Answer& answer,
+                                      const std::vector<const Secret*>& secrets) {
+  using Kind = Polled::Kind;
+  const TokenAnswer fields(answer);
+  const std::string code = read_error(fields).code;
+  if (code.empty() || !fields.text("access_token").empty()) return std::nullopt;
+  if (code == "authorization_pending") return Polled{Kind::pending};
+  if (code == "slow_down") return Polled{Kind::slow_down};
+  if (code == "access_denied") {
+    return Polled{Kind::refused,
+                  Error{Errc::login_needed, "the login was denied", "Nothing has changed here."}};
+  }
+  if (code == "expired_token") return Polled{Kind::refused, nobody_came()};
+  if (worth_another_try(answer)) return Polled{Kind::trouble};
+  return Polled{Kind::refused, refused_login(answer, "the login", secrets)};
+}
+
 Polled read_device_poll(const Answer& answer, const std::vector<const Secret*>& secrets) {
   using Kind = Polled::Kind;
+  if (auto error = read_poll_error(answer, secrets)) return *std::move(error);
   if (answer.http_status >= 200 && answer.http_status < 300) return {Kind::granted};
-  const ErrorBody body = read_error(TokenAnswer(answer.body.reveal()));
-  const std::string& code = body.code;
-  if (code == "authorization_pending") return {Kind::pending};
-  if (code == "slow_down") return {Kind::slow_down};
-  if (code == "access_denied") {
-    return {Kind::refused,
-            Error{Errc::login_needed, "the login was denied", "Nothing has changed here."}};
-  }
-  if (code == "expired_token") return {Kind::refused, nobody_came()};
   // Without a code it is not the token endpoint that speaks: an edge, a gateway.
-  if (code.empty() || worth_another_try(answer)) return {Kind::trouble};
-  return {Kind::refused, refused_login(answer, "the login", secrets)};
+  return {Kind::trouble};
 }
 
 Result<LoginAnswer> poll_until_granted(const LoginParts& parts, Pending pending,
@@ -116,9 +124,9 @@ Result<TokenAnswer> start_device_login(const LoginParts& parts, const HttpReques
   PollPace pace{Milliseconds{0}};
   for (int started = 1;; ++started) {
     const Answer answer = parts.http->perform(request, {});
-    TokenAnswer fields(answer.body.reveal());
+    TokenAnswer fields(answer);
     const bool ok = answer.http_status >= 200 && answer.http_status < 300;
-    if (ok && answer.complete && fields.is_object()) return fields;
+    if (ok && fields.is_whole()) return fields;
     if (!worth_another_try(answer) || started == kStarts) {
       return fail(refused_login(answer, "starting the login", {}));
     }

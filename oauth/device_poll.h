@@ -40,6 +40,11 @@ struct Polled {
   std::optional<Error> error = {};  // with `refused`
 };
 
+// What the answer to a poll says by an `error`, whatever its status: some servers send 200 with it.
+// nullopt: it has none.
+std::optional<Polled> read_poll_error(const Answer& answer,
+                                      const std::vector<const Secret*>& secrets);
+
 // RFC 8628's meaning of an answer. `secrets` are kept out of messages.
 Polled read_device_poll(const Answer& answer, const std::vector<const Secret*>& secrets);
 

@@ -128,8 +128,8 @@ Result<ServerMetadata> Discovery::ask(const Provider& provider, const Identity& 
     request.ca_file = ca_file_of(provider, identity, environment_).value;
     request.deadline = std::chrono::duration_cast<Milliseconds>(deadline - Steady::now());
     const Answer answer = http_->perform(request, {});
-    const TokenAnswer document(answer.body.reveal());
-    const bool found = answer.http_status == 200 && answer.complete && document.is_object();
+    const TokenAnswer document(answer);
+    const bool found = answer.http_status == 200 && document.is_whole();
     if (!found) {  // a page, or nothing: perhaps the other one is there
       trouble = said(answer);
       if (answer.http_status == 0) break;

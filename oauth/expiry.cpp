@@ -34,22 +34,27 @@ std::optional<Instant> still_to_come(std::optional<Instant> at, Instant started_
   return at && *at > started_at ? at : std::nullopt;
 }
 
-std::optional<Instant> stated(const json& fields, Instant started_at) {
+enum class Past { counts, is_ignored };
+
+std::optional<Instant> stated(const json& fields, Instant started_at, Past past) {
   const auto of = [&](const char* key) -> const json& {
     static const json kAbsent;
     const auto it = fields.find(key);
     return it == fields.end() ? kAbsent : *it;
   };
-  if (const auto at = still_to_come(absolute(of("expires_at")), started_at)) return at;
+  const auto believed = [&](std::optional<Instant> at) {
+    return past == Past::counts ? at : still_to_come(at, started_at);
+  };
+  if (const auto at = believed(absolute(of("expires_at")))) return at;
   if (const auto at = relative(of("expires_in"), started_at)) return at;
-  return still_to_come(either(of("expired_in"), started_at), started_at);
+  return believed(either(of("expired_in"), started_at));
 }
 
 }  // namespace
 
 Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant started_at,
                  Milliseconds floor) {
-  if (const auto at = stated(answer.fields(), started_at)) return {*at, {}};
+  if (const auto at = stated(answer.fields(), started_at, Past::is_ignored)) return {*at, {}};
   const auto claims = read_claims(token);
   if (claims) {
     if (const auto at = still_to_come(claims->expires_at, started_at)) return {*at, {}};
@@ -58,6 +63,13 @@ Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant star
           "the answer does not say when the token expires, or says a time that "
           "is past by this machine's clock; assuming " +
               std::to_string(floor.count() / 1000) + " s (it had: " + answer.key_names() + ")"};
+}
+
+std::optional<Instant> stated_expiry(const TokenAnswer& answer, std::string_view token,
+                                     Instant obtained_at) {
+  if (const auto at = stated(answer.fields(), obtained_at, Past::counts)) return at;
+  const auto claims = read_claims(token);
+  return claims ? claims->expires_at : std::nullopt;
 }
 
 }  // namespace authdb::oauth

@@ -1,6 +1,7 @@
 // When what a token endpoint handed out expires (DESIGN 6). Pure, thread-safe.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,5 +21,10 @@ struct Expiry {
 // count.
 Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant started_at,
                  Milliseconds floor);
+
+// The same of an answer that others got and hand on: what it and its token say, also where that is
+// past, and nothing (unknown) where they say nothing.
+std::optional<Instant> stated_expiry(const TokenAnswer& answer, std::string_view token,
+                                     Instant obtained_at);
 
 }  // namespace authdb::oauth

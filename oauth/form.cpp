@@ -1,7 +1,6 @@
 #include "oauth/form.h"
 
 #include <nlohmann/json.hpp>
-#include <string>
 
 namespace authdb::oauth {
 namespace {
@@ -21,6 +20,13 @@ void append_encoded(std::vector<char>& out, std::string_view text) {
       out.insert(out.end(), {'%', kHex[byte >> 4U], kHex[byte & 15U]});
     }
   }
+}
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
 }
 
 std::vector<char> base64(std::string_view in) {
@@ -55,6 +61,26 @@ Secret form_body(const FormFields& fields) {
     append_encoded(out, value);
   }
   return Secret(std::move(out));
+}
+
+std::optional<std::string> form_decoded(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());  // so that it never moves and leaves a copy behind
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '+') {
+      out += ' ';
+    } else if (text[i] != '%') {
+      out += text[i];
+    } else {
+      if (i + 2 >= text.size()) return std::nullopt;
+      const int high = hex_value(text[i + 1]);
+      const int low = hex_value(text[i + 2]);
+      if (high < 0 || low < 0) return std::nullopt;
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+  }
+  return out;
 }
 
 Secret json_body(const FormFields& fields) {

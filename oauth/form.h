@@ -1,6 +1,9 @@
-// Bodies of token requests. What they are built from is secret, so they are built in place.
+// Bodies of token requests, and of the answers that some servers give in the same way. What
+// requests are built from is secret, so they are built in place.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -13,6 +16,8 @@ using FormFields = std::vector<std::pair<std::string_view, std::string_view>>;
 
 // application/x-www-form-urlencoded.
 Secret form_body(const FormFields& fields);
+// A name or a value of one; nullopt if it is badly encoded.
+std::optional<std::string> form_decoded(std::string_view text);
 // One JSON object of strings.
 Secret json_body(const FormFields& fields);
 // `Basic …` of RFC 7617, with id and secret form-encoded first (RFC 6749 section 2.3.1).

@@ -7,6 +7,7 @@
 #include "oauth/serve.h"
 #include "store/fingerprint.h"
 #include "store/rotation.h"
+#include "store/timestamp.h"
 
 namespace authdb::oauth {
 namespace {
@@ -30,6 +31,29 @@ Milliseconds head_start(const Credential& row, Seconds lead) {
 bool may_be_sent(const Credential& row) {
   return row.identity.auth_type == AuthType::oauth && row.refresh_hash && row.hold == Hold::none &&
          row.health.status != Status::dead;
+}
+
+std::string name_of(const Credential& row) {
+  return row.identity.provider + " \"" + row.identity.label + "\" (" + row.uid + ")";
+}
+
+Error ended(const Credential& row) {
+  return {Errc::login_needed, "the login of " + name_of(row) + " has ended", ""};
+}
+
+// Says so in `renewal` if the token endpoint of `row` rests.
+void let_rest(Renewal& renewal, const Credential& row, Instant now) {
+  renewal.rests_until = rests_until(row.renewal, now);
+  if (!renewal.rests_until) return;
+  const int failures = row.renewal.failures;
+  std::string message = name_of(row) + " is not refreshed before " +
+                        format_iso(*renewal.rests_until) + ": its last attempt failed";
+  if (failures > 1) message += " (" + std::to_string(failures) + " in a row)";
+  if (row.expires_at && *row.expires_at <= now) {
+    message += " and its access token has expired";
+  }
+  message += "; its token endpoint is left alone until then";
+  renewal.error = {Errc::try_later, std::move(message), "`authdb refresh` asks it all the same."};
 }
 
 // The earliest that makes sense for a grant: a short one would be refreshed all the time.
@@ -88,38 +112,74 @@ std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& w
   return std::max(*due, failure->second.not_before);
 }
 
-Renewal KeepFresh::renew(const Credential& row) const {
-  Renewal renewal{row, std::nullopt, {}, {}};
-  const auto users = store_.profiles_of(row.uid);
-  RotateRequest request;
-  request.profile = !options_.profile.empty()  ? options_.profile
-                    : users && !users->empty() ? users->front()
-                                               : "default";
-  request.force = true;
-  request.seen_generation = row.generation;  // whoever was faster has done it
-  auto rotated = rotate(store_, row.uid, request);
-  if (rotated) {
-    renewal.now = std::move(rotated->held.row);
-    renewal.warning = std::move(rotated->warning);
-    return renewal;
+// What the journal says under the lock counts: whoever had it before us may have rotated, failed,
+// or heard that the login has ended.
+void KeepFresh::rotate_unless_resting(Renewal& renewal) const {
+  auto lock = LockedCredential::acquire(store_, renewal.row.uid, {store_.lock_wait()});
+  if (!lock) {
+    renewal.error = std::move(lock.error());
+    return;
   }
-  renewal.error = std::move(rotated.error());
-  if (renewal.error.code == Errc::login_needed) {
+  const Credential& current = lock->held().row;
+  const bool moved = lock->recovered() || current.generation > renewal.row.generation;
+  if (!moved && current.health.status == Status::dead) renewal.error = ended(current);
+  if (!moved && renewal.error.message.empty()) let_rest(renewal, current, store_.now());
+  if (!renewal.error.message.empty()) return;
+
+  RotateRequest request;
+  request.profile = profile_for(current);
+  request.force = true;
+  request.seen_generation = renewal.row.generation;  // whoever was faster has done it
+  auto rotated = lock->rotate(request);
+  if (!rotated) {
+    renewal.error = std::move(rotated.error());
+    return;
+  }
+  renewal.now = std::move(rotated->held.row);
+  renewal.warning = std::move(rotated->warning);
+}
+
+std::string KeepFresh::profile_for(const Credential& row) const {
+  if (!options_.profile.empty()) return options_.profile;
+  const auto users = store_.profiles_of(row.uid);
+  return users && !users->empty() ? users->front() : "default";
+}
+
+Renewal KeepFresh::renew(const Credential& row) const {
+  Renewal renewal;
+  renewal.row = row;
+  rotate_unless_resting(renewal);
+  if (!renewal.now && renewal.error.code == Errc::login_needed) {
     renewal.error.hint = login_hint(parts_, row.identity.provider);
   }
   return renewal;
 }
 
 void KeepFresh::remember(const Renewal& renewal) {
-  if (renewal.now) {
-    failures_.erase(renewal.row.uid);
-    return;
-  }
+  if (renewal.now) failures_.erase(renewal.row.uid);
+  if (renewal.now || renewal.rests_until) return;
   Failure& failure = failures_[renewal.row.uid];
   if (failure.generation != renewal.row.generation) failure = {renewal.row.generation, 0, {}};
   const Milliseconds pause = std::min(kLastRetry, kFirstRetry * (1 << std::min(failure.count, 6)));
   failure.count += 1;
   failure.not_before = store_.now() + pause;
+}
+
+void KeepFresh::renew_all(std::vector<Renewal>& renewals) const {
+  std::atomic<std::size_t> next{0};
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < std::min(kAtOnce, renewals.size()); ++i) {
+    threads.emplace_back([&] {
+      for (std::size_t at = next++; at < renewals.size(); at = next++) {
+        if (options_.stop && options_.stop()) return;
+        renewals[at] = renew(renewals[at].row);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  std::erase_if(renewals, [](const Renewal& one) {  // those that `stop` kept from their turn
+    return !one.now && one.error.message.empty();
+  });
 }
 
 Result<FreshPass> KeepFresh::pass() {
@@ -136,28 +196,15 @@ Result<FreshPass> KeepFresh::pass() {
   if (!soon) return fail(soon.error());
   for (const Credential& row : *soon) {
     const auto turn = turn_of(row, wanted);
-    if (turn && *turn <= now) out.renewals.push_back({row, std::nullopt, {}, {}});
+    if (turn && *turn <= now) out.renewals.emplace_back().row = row;
     if (turn && *turn > now) out.next_at = std::min(out.next_at, *turn);
   }
-
-  std::atomic<std::size_t> next{0};
-  std::vector<std::thread> threads;
-  for (std::size_t i = 0; i < std::min(kAtOnce, out.renewals.size()); ++i) {
-    threads.emplace_back([&] {
-      for (std::size_t at = next++; at < out.renewals.size(); at = next++) {
-        if (options_.stop && options_.stop()) return;
-        out.renewals[at] = renew(out.renewals[at].row);
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  std::erase_if(out.renewals, [](const Renewal& one) {  // those that `stop` kept from their turn
-    return !one.now && one.error.message.empty();
-  });
+  renew_all(out.renewals);
   for (const Renewal& renewal : out.renewals) {
     remember(renewal);
     // What was wanted of the old token is not wanted of the new one.
-    const auto turn = renewal.now ? turn_of(*renewal.now, {}) : turn_of(renewal.row, wanted);
+    auto turn = renewal.now ? turn_of(*renewal.now, {}) : turn_of(renewal.row, wanted);
+    if (renewal.rests_until) turn = renewal.rests_until;
     if (turn) out.next_at = std::min(out.next_at, *turn);
   }
   return out;

@@ -1,7 +1,7 @@
 // Keeps access tokens fresh before anybody asks for them: for copies that other tools read, and for
 // sessions that would idle away. Refreshes each grant its provider's lead before it expires, at
 // most a few at once, and never one that is dead or held; that an account is cooling down does not
-// matter here.
+// matter here. While the token endpoint of a grant rests after a failure it is not asked.
 //
 // Grants that expire together, here or on many machines, must not all go to the token endpoint in
 // the same second. So each is taken up earlier by its head start, up to a tenth of the lead, which
@@ -27,6 +27,8 @@ struct Renewal {
   Credential row;                 // as it stood before
   std::optional<Credential> now;  // as it stands; empty: see `error`
   Error error;
+  // Nothing was sent, because the token endpoint rests until then; `error` says so too.
+  std::optional<Instant> rests_until;
   std::string warning;
 };
 
@@ -69,6 +71,9 @@ class KeepFresh {
   Result<std::vector<Credential>> candidates(Instant by, const Wanted& wanted) const;
   std::optional<Instant> turn_of(const Credential& row, const Wanted& wanted) const;
   Renewal renew(const Credential& row) const;
+  std::string profile_for(const Credential& row) const;
+  void rotate_unless_resting(Renewal& renewal) const;
+  void renew_all(std::vector<Renewal>& renewals) const;
   void remember(const Renewal& renewal);
 
   Store store_;

@@ -36,16 +36,15 @@ bool is_success(const Answer& answer) {
   return answer.http_status >= 200 && answer.http_status < 300;
 }
 
-// Whose session it is, as its tokens say.
+// Whose session it is, as the answer says.
 void read_account(const TokenAnswer& answer, NewSession& session) {
+  session.subject = session.grant.subject;
+  session.identity.account =
+      session.grant.account.empty() ? session.subject : session.grant.account;
   for (const char* token : {"id_token", "access_token"}) {
     const auto claims = read_claims(answer.text(token));
-    if (!claims) continue;
-    if (session.subject.empty()) session.subject = claims->subject;
-    if (session.identity.account.empty()) session.identity.account = claims->account;
-    if (session.identity.label.empty()) session.identity.label = claims->email;
+    if (claims && session.identity.label.empty()) session.identity.label = claims->email;
   }
-  if (session.identity.account.empty()) session.identity.account = session.subject;
 }
 
 Result<NewSession> read_session(const LoginParts& parts, LoginAnswer got, std::string_view source) {
@@ -67,7 +66,7 @@ Result<NewSession> read_session(const LoginParts& parts, LoginAnswer got, std::s
   if (!session.grant.scope.empty()) session.identity.scope = session.grant.scope;
   session.identity.token_type = session.grant.token_type;
   session.identity.inference_base_url = session.grant.inference_base_url;
-  const TokenAnswer answer(got.answer.body.reveal());
+  const TokenAnswer answer(got.answer);
   read_account(answer, session);
   session.id_token = answer.secret("id_token");
   session.shield = std::move(got.shield);
@@ -132,11 +131,12 @@ Error refused_login(const Answer& answer, const std::string& what,
     return {Errc::try_later, what + " failed: " + scrub(why, secrets),
             "Nothing has changed here. Try again."};
   }
-  const ErrorBody body = read_error(TokenAnswer(answer.body.reveal()));
+  const ErrorBody body = read_error(TokenAnswer(answer));
   std::string text = what + " was answered with status " + std::to_string(answer.http_status);
   if (!body.code.empty()) text += ", " + scrub(body.code, secrets, 64);
   if (!body.description.empty()) text += ": " + scrub(body.description, secrets);
-  const bool later = is_success(answer) || worth_another_try(answer) || !body.json;
+  const bool refused = body.json && !(is_success(answer) && body.code.empty());
+  const bool later = worth_another_try(answer) || !refused;
   return {later ? Errc::try_later : Errc::login_needed, text, "Nothing has changed here."};
 }
 

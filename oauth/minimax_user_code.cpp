@@ -27,9 +27,10 @@ Polled read_poll(const Answer& answer, const std::vector<const Secret*>& secrets
   if (answer.http_status < 200 || answer.http_status >= 300) {
     return read_device_poll(answer, secrets);
   }
-  const TokenAnswer fields(answer.body.reveal());
+  const TokenAnswer fields(answer);
   const std::string_view status = fields.text("status");
   if (status == "pending") return {Kind::pending};
+  if (auto error = read_poll_error(answer, secrets)) return *std::move(error);
   if (status == "success" || !fields.text("access_token").empty()) return {Kind::granted};
   return {Kind::refused, refused_login(answer, "the login", secrets)};
 }

@@ -1,17 +1,22 @@
 #include "oauth/new_session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "store/claims.h"
+#include "store/rotation.h"
 
 namespace authdb::oauth {
 namespace {
 
 using nlohmann::json;
 
-// Others may hold the credential's lock for a whole refresh, or move it between plan and apply.
+// Others may move the credential between plan and apply.
 constexpr int kTries = 4;
+
+// Credentials whose locks are tried before a login that names none of them.
+constexpr std::size_t kMostProbed = 32;
 
 constexpr const char* kIdToken = "id_token";
 
@@ -193,14 +198,89 @@ Error lost(const Error& error) {
               (error.hint.empty() ? "Log in once more." : error.hint)};
 }
 
-}  // namespace
+std::string name_of(const Credential& row) {
+  return "\"" + row.identity.label + "\" (" + row.uid + ")";
+}
 
-Result<void> check_keepable(Store& store, const std::string& provider, const std::string& label) {
-  // A store that cannot be written must say so before there is something to lose.
-  if (auto writable = store.apply(Change{}); !writable) return fail(writable.error());
-  const auto rows = store.list({provider, {}, false});
-  if (!rows) return fail(rows.error());
-  const auto named = labelled(*rows, label);
+void say(std::string& warning, const std::string& text) {
+  warning += (warning.empty() ? "" : "; ") + text;
+}
+
+// A token that is current elsewhere, or was retired, never becomes current a second time (P4): what
+// is left of the grant is its access token.
+void drop_known_token(const Store& store, const std::vector<Credential>& rows,
+                      CredentialChange& change, std::string& warning) {
+  Secret& token = change.grant->refresh_token;
+  if (token.empty()) return;
+  const TokenHash hash = token_hash(token);
+  const auto retired = store.retired(hash);
+  const bool is_known =
+      (retired && *retired) || std::any_of(rows.begin(), rows.end(), [&](const Credential& row) {
+        return row.refresh_hash == hash;
+      });
+  if (!is_known) return;
+  token = Secret();
+  say(warning, "its refresh token is one that the store knows already, so it cannot be renewed");
+}
+
+enum class Place { best, new_credential };
+
+// One attempt to keep a session, by what the store has at this moment.
+struct Attempted {
+  std::optional<KeptSession> kept;
+  Error error{Errc::busy, "others kept changing the credential", ""};
+  std::string renewing;  // the credential that was to be renewed; empty: none
+};
+
+Change change_of(Store& store, const std::vector<Credential>& rows, const Choice& choice,
+                 const NewSession& session, const KeepOptions& options) {
+  Change change;
+  change.profiles = {options.profile};
+  change.credentials.push_back(change_for(store, rows, choice, session, options));
+  lift_suppression(store, options.profile, change);
+  return change;
+}
+
+Attempted try_to_keep(Store& store, const NewSession& session, const KeepOptions& options,
+                      Place place) {
+  Attempted out;
+  const auto rows = store.list({session.identity.provider, {}, false});
+  if (!rows) {
+    out.error = rows.error();
+    return out;
+  }
+  Choice choice;
+  if (place == Place::best) choice = choose(store, *rows, session, options);
+  if (choice.row != nullptr) out.renewing = name_of(*choice.row);
+  KeptSession kept{{}, choice.row != nullptr, session.warning};
+  Change change = change_of(store, *rows, choice, session, options);
+  CredentialChange& one = change.credentials.front();
+  if (place == Place::new_credential) drop_known_token(store, *rows, one, kept.warning);
+  const auto applied = store.apply(change);
+  if (!applied) out.error = applied.error();
+  if (!applied || applied->stale_plan) return out;
+  kept.uid = applied->uids.front();
+  if (choice.label_is_anothers && choice.row == nullptr) {
+    say(kept.warning,
+        "the credential \"" + options.label + "\" is another account's and was left alone");
+  }
+  out.kept = std::move(kept);
+  return out;
+}
+
+// What is busy is waited for, what has moved is looked at anew.
+Attempted keep_trying(Store& store, const NewSession& session, const KeepOptions& options,
+                      Place place) {
+  const auto deadline = std::chrono::steady_clock::now() + store.lock_wait();
+  for (int tried = 1;; ++tried) {
+    Attempted attempted = try_to_keep(store, session, options, place);
+    const bool again = !attempted.kept && attempted.error.code == Errc::busy && tried < kTries &&
+                       std::chrono::steady_clock::now() < deadline;
+    if (!again) return attempted;
+  }
+}
+
+Result<void> check_label(const std::vector<Credential>& named, const std::string& provider) {
   if (named.size() > 1) {
     std::string uids;
     for (const Credential& row : named) uids += (uids.empty() ? "" : ", ") + row.uid;
@@ -214,30 +294,47 @@ Result<void> check_keepable(Store& store, const std::string& provider, const std
   return {};
 }
 
+// Who holds one now has let go of it by the time the login is approved. Nothing is set aside for a
+// login that may never come: what is damaged, or cannot be settled, makes way when it is kept.
+std::vector<std::string> not_lockable(const Store& store, const std::vector<Credential>& rows) {
+  std::vector<std::string> warnings;
+  for (const Credential& row : rows) {
+    if (row.identity.auth_type != AuthType::oauth) continue;
+    const auto locked = LockedCredential::acquire(store, row.uid, LockPolicy{});
+    if (locked || locked.error().code == Errc::busy) continue;
+    warnings.push_back(name_of(row) + ": " + locked.error().message +
+                       ". A login of its account is kept all the same, if need be as a new "
+                       "credential");
+  }
+  return warnings;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> check_keepable(Store& store, const std::string& provider,
+                                                const std::string& label) {
+  // A store that cannot be written must say so before there is something to lose.
+  if (auto writable = store.check_writable(); !writable) return fail(writable.error());
+  const auto rows = store.list({provider, {}, false});
+  if (!rows) return fail(rows.error());
+  const auto named = labelled(*rows, label);
+  if (auto usable = check_label(named, provider); !usable) return fail(usable.error());
+  if (!named.empty()) return not_lockable(store, named);
+  // Of a crowd it is found out when the login is kept: that would take longer than the login.
+  return rows->size() <= kMostProbed ? not_lockable(store, *rows) : std::vector<std::string>();
+}
+
 Result<KeptSession> keep_session(Store& store, const NewSession& session,
                                  const KeepOptions& options) {
-  Error error{Errc::busy, "others kept changing the credential", ""};
-  for (int tried = 0; tried < kTries; ++tried) {
-    const auto rows = store.list({session.identity.provider, {}, false});
-    if (!rows) return fail(lost(rows.error()));
-    const Choice choice = choose(store, *rows, session, options);
-    Change change;
-    change.profiles = {options.profile};
-    change.credentials.push_back(change_for(store, *rows, choice, session, options));
-    lift_suppression(store, options.profile, change);
-    const auto applied = store.apply(change);
-    if (applied && !applied->stale_plan) {
-      KeptSession kept{applied->uids.front(), choice.row != nullptr, session.warning};
-      if (choice.label_is_anothers && choice.row == nullptr) {
-        kept.warning =
-            "the credential \"" + options.label + "\" is another account's and was left alone";
-      }
-      return kept;
-    }
-    if (!applied) error = applied.error();
-    if (!applied && error.code != Errc::busy) break;
+  Attempted best = keep_trying(store, session, options, Place::best);
+  if (best.kept) return *std::move(best.kept);
+  Attempted anew = keep_trying(store, session, options, Place::new_credential);
+  if (!anew.kept) return fail(lost(anew.error));
+  if (!best.renewing.empty()) {
+    say(anew.kept->warning, best.renewing + " could not be renewed, so this login is a new " +
+                                "credential: " + best.error.message);
   }
-  return fail(lost(error));
+  return *std::move(anew.kept);
 }
 
 }  // namespace authdb::oauth

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "oauth/login.h"
 #include "store/store.h"
@@ -24,13 +25,20 @@ struct KeptSession {
 };
 
 // Before the login begins: usage if `label` names several credentials of the provider, or an API
-// key; and whatever keeps the store from being written.
-Result<void> check_keepable(Store& store, const std::string& provider, const std::string& label);
+// key; and whatever keeps the store from being written. The value is for a person: what is wrong
+// with the credentials that may be meant, so that a login of theirs may become a new one.
+Result<std::vector<std::string>> check_keepable(Store& store, const std::string& provider,
+                                                const std::string& label);
 
 // Which credential it is: the one with this very refresh token; else one of the same account, the
 // labelled before the dead before the profile's own; else the one that `label` names, unless it is
 // known to be another account's; else a new one. Status, cooldown and hold are lifted, and the
-// profile no longer shuns its source. If this fails the session is lost: nothing else changed.
+// profile no longer shuns its source.
+//
+// A login that was approved is kept. Where the credential cannot be renewed (its journal is
+// damaged, another process does not let go of it), it becomes a new one, and the warning says so.
+// What is busy is waited for, at most Store::lock_wait(). An error means that the store cannot be
+// written at all: nothing has changed, and the session is in `session` alone.
 Result<KeptSession> keep_session(Store& store, const NewSession& session,
                                  const KeepOptions& options);
 

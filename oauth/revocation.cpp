@@ -28,7 +28,7 @@ Outcome outcome_of(const Answer& answer, bool sent) {
 
 std::string said(const Answer& answer, const Secret& token) {
   if (answer.http_status == 0) return scrub(answer.failure, {&token});
-  const ErrorBody body = read_error(TokenAnswer(answer.body.reveal()));
+  const ErrorBody body = read_error(TokenAnswer(answer));
   std::string text = "status " + std::to_string(answer.http_status);
   if (!body.code.empty()) text += ", " + scrub(body.code, {&token}, 64);
   if (!body.description.empty()) text += ": " + scrub(body.description, {&token});
@@ -47,7 +47,9 @@ LoggedOut exchange(LockedCredential& lock, const BearerParts& parts, const HttpR
                    const std::string& profile) {
   const Secret& token = token_of(lock.held()).secret;
   Attempt attempt = lock.begin_attempt(AttemptKind::revoke, profile);
-  attempt.refresh_hash = lock.held().row.refresh_hash;
+  // Its row has no current token any more.
+  const Secret& refresh_token = lock.held().refresh_token;
+  if (!refresh_token.empty()) attempt.refresh_hash = token_hash(refresh_token);
   bool sent = false;
   const Answer answer = parts.http->perform(request, [&] { return sent = true; });
   attempt.outcome = outcome_of(answer, sent);
@@ -87,7 +89,9 @@ Result<LoggedOut> log_out(Store& store, const BearerParts& parts, const Uid& uid
     if (auto removed = store.remove(uid); !removed) return fail(removed.error());
     return LoggedOut{};
   }
-  auto lock = lock_credential(store, uid, store.lock_wait());
+  LockPolicy policy{store.lock_wait()};
+  policy.unsettled_too = true;  // what waits there is of no use any more
+  auto lock = LockedCredential::acquire(store, uid, policy);
   if (!lock) return fail(lock.error());
   if (auto removed = store.remove(*lock); !removed) return fail(removed.error());
   if (keep_remote) return LoggedOut{};

@@ -13,17 +13,12 @@ constexpr std::string_view kEnvSource = "env:";
 
 // In the ledger: a resource server refused the bearer, and a new one was to be had for it.
 constexpr const char* kRejectedBearer = "bearer_rejected";
-// A replacement follows the rejection within one refresh and one mint, deadlines included...
-constexpr Seconds kReplacedWithin{120};
-// ...and is "just minted" for this long.
-constexpr Seconds kFreshlyMinted{300};
 
 // Due this long before its end: the skew or what the caller asks for, but a key whose life is known
 // is good for at least half of it. Otherwise a key shorter than the skew would be minted anew on
 // each call.
 bool agent_key_serves(const Credential& row, const BearerRequest& request, Instant now) {
-  if (!row.has_agent_key || row.agent_key_fingerprint == request.rejected) return false;
-  if (!row.agent_key_expires_at) return false;
+  if (!agent_key_lives(row, request.rejected, now)) return false;
   const Instant ends = *row.agent_key_expires_at;
   Instant due = ends - std::max<Milliseconds>(kAgentKeySkew, request.min_ttl);
   if (const auto since = row.agent_key_obtained_at) {
@@ -86,9 +81,7 @@ Result<Bearer> Serving::api_key(const Credential& row) const {
     }
   }
   if (token.empty()) return login_needed(row, "has no key in it");
-  if (fingerprint(token) == request_.rejected) {
-    return login_needed(row, "was rejected, and an API key cannot be renewed");
-  }
+  if (fingerprint(token) == request_.rejected) return reject(row, "an API key cannot be renewed");
   Bearer bearer = make(held->row, BearerKind::api_key, std::move(token), Action::cached);
   if (!warning.empty()) bearer.warnings.push_back(std::move(warning));
   return bearer;
@@ -98,7 +91,7 @@ Result<Bearer> Serving::api_key(const Credential& row) const {
 
 Result<Bearer> Serving::access_token(const Credential& row) const {
   const RotateRequest want = rotate_request(request_);
-  if (access_token_serves(row, want, now_)) return cached(row, BearerKind::access_token, {});
+  if (access_token_serves(row, want, now())) return cached(row, BearerKind::access_token, {});
   if (!row.refresh_hash) return without_refresh_token(row);
   if (const auto provider = known_provider(row.identity); !provider) {
     return cached_or(row, provider.error());
@@ -117,13 +110,11 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
 }
 
 Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequest& want) const {
-  auto lock = lock_credential(store_, row.uid, store_.lock_wait(), request_.stop);
+  auto lock = LockedCredential::acquire(store_, row.uid, {store_.lock_wait(), request_.stop});
   if (!lock) return fail(lock.error());
   const Credential& current = lock->held().row;
   if (current.access_fingerprint == request_.rejected) {
-    if (const auto first = note_rejection(*lock, current.obtained_at); !first) {
-      return fail(first.error());
-    }
+    if (const auto first = note_rejection(*lock); !first) return fail(first.error());
   }
   return lock->rotate(want);
 }
@@ -131,41 +122,40 @@ Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequ
 // ---- Agent keys --------------------------------------------------------------------------------
 
 Result<Bearer> Serving::agent_key(const Credential& row) const {
-  if (agent_key_serves(row, request_, now_)) return cached(row, BearerKind::agent_key, {});
+  if (agent_key_serves(row, request_, now())) return cached(row, BearerKind::agent_key, {});
   if (!row.refresh_hash) return without_refresh_token(row);
   const auto provider = known_provider(row.identity);
   if (!provider) return cached_or(row, provider.error());
   // Whoever has a live key does not wait for somebody else's mint.
-  const bool content = agent_key_lives(row, request_.rejected, now_) &&
-                       now_ + request_.min_ttl < *row.agent_key_expires_at;
-  auto lock = lock_credential(store_, row.uid, content ? Milliseconds{0} : store_.lock_wait(),
-                              request_.stop);
+  const bool content = agent_key_lives(row, request_.rejected, now()) &&
+                       now() + request_.min_ttl < *row.agent_key_expires_at;
+  auto lock = LockedCredential::acquire(
+      store_, row.uid, {content ? Milliseconds{0} : store_.lock_wait(), request_.stop});
   if (!lock && content && lock.error().code == Errc::busy)
     return cached(row, BearerKind::agent_key, {});
   if (!lock) return cached_or(row, lock.error());
 
   const Held& held = lock->held();
   if (held.row.bearer_kind == BearerKind::agent_key) {
-    if (agent_key_serves(held.row, request_, now_)) {
+    if (agent_key_serves(held.row, request_, now())) {
       return make(held.row, BearerKind::agent_key, held.agent_key.clone(),
                   lock->recovered() ? Action::recovered : Action::adopted);
     }
     if (held.row.has_agent_key && held.row.agent_key_fingerprint == request_.rejected) {
-      const auto first = note_rejection(*lock, held.row.agent_key_obtained_at);
-      if (!first) return fail(first.error());
+      if (const auto first = note_rejection(*lock); !first) return fail(first.error());
     }
   }
-  auto minted = mint_under(*lock, **provider, /*ignore_cooldown=*/false);
+  auto minted = mint_under(*lock, **provider, /*ignore_rest=*/false);
   return minted ? std::move(minted) : cached_or(row, minted.error());
 }
 
 // Refresh if due, commit, mint, commit; once more if the access token turns out to be refused.
 Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provider,
-                                   bool ignore_cooldown) const {
+                                   bool ignore_rest) const {
   RotateRequest want;
   want.profile = request_.profile;
   want.rejected = request_.rejected;
-  want.ignore_cooldown = ignore_cooldown;
+  want.ignore_rest = ignore_rest;
   want.stop = request_.stop;
   std::vector<std::string> warnings;
   for (bool second = false;; second = true) {
@@ -260,21 +250,14 @@ Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
 
 // Ok if this is the first bearer in a row to be rejected. One that has just replaced a rejected one
 // is not replaced again: that would go on for ever, a spent refresh token each time.
-Result<void> Serving::note_rejection(LockedCredential& lock,
-                                     std::optional<Instant> obtained_at) const {
+Result<void> Serving::note_rejection(LockedCredential& lock) const {
+  lock.note_rejected(request_.rejected);
   const Credential& row = lock.held().row;
-  if (obtained_at && now_ - *obtained_at < kFreshlyMinted) {
-    const std::int64_t since = to_millis(*obtained_at - kReplacedWithin);
-    const auto earlier = store_.query(
-        "SELECT 1 FROM attempt WHERE credential = " + std::to_string(row.id) +
-        " AND error_code = '" + kRejectedBearer + "' AND started_at BETWEEN " +
-        std::to_string(since) + " AND " + std::to_string(to_millis(*obtained_at)) + " LIMIT 1");
-    if (earlier && !earlier->rows.empty()) {
-      return fail(Errc::login_needed,
-                  "a freshly minted key or token of " + name_of(row) +
-                      " was rejected again; the grant may have been revoked",
-                  login_hint(parts_, row.identity.provider));
-    }
+  if (rejected_again(row, now())) {
+    return fail(Errc::login_needed,
+                "a freshly minted key or token of " + name_of(row) +
+                    " was rejected again; the grant may have been revoked",
+                login_hint(parts_, row.identity.provider));
   }
   const bool key = row.bearer_kind == BearerKind::agent_key;
   Attempt attempt =
@@ -282,23 +265,37 @@ Result<void> Serving::note_rejection(LockedCredential& lock,
   attempt.outcome = Outcome::not_sent;
   attempt.http_status = 401;
   attempt.error_code = kRejectedBearer;
+  attempt.bearer = request_.rejected;
   lock.record(attempt);
   return {};
 }
 
 // ---- Without a refresh token there is only what there is ---------------------------------------
 
+// Nothing can replace it. It rests for everybody, as after a report of the 401, because it may be
+// the server's mood.
+Result<Bearer> Serving::reject(const Credential& row, const std::string& why) const {
+  Report report;
+  report.http_status = 401;
+  report.profile = request_.profile;
+  if (row.health.status == Status::ok) (void)Store(store_).report(row.uid, report);
+  return login_needed(row, "was rejected, and " + why);
+}
+
 Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
-  if (row.has_agent_key && row.agent_key_fingerprint != request_.rejected &&
-      not_known_to_be_over(row.agent_key_expires_at, now_)) {
+  const std::string& rejected = request_.rejected;
+  if (!rejected.empty() &&
+      (row.agent_key_fingerprint == rejected || row.access_fingerprint == rejected)) {
+    return reject(row, "it has no refresh token to get another");
+  }
+  if (row.has_agent_key && not_known_to_be_over(row.agent_key_expires_at, now())) {
     return cached(row, BearerKind::agent_key, {});
   }
   auto held = store_.unseal(row.uid);
   if (!held) return fail(held.error());
   const bool is_bearer =
       row.bearer_kind == BearerKind::access_token || held->access_token.reveal().starts_with("sk-");
-  if (is_bearer && !held->access_token.empty() && row.access_fingerprint != request_.rejected &&
-      not_known_to_be_over(row.expires_at, now_)) {
+  if (is_bearer && !held->access_token.empty() && not_known_to_be_over(row.expires_at, now())) {
     return make(held->row, BearerKind::access_token, std::move(held->access_token), Action::cached);
   }
   if (row.has_agent_key) {
@@ -337,9 +334,9 @@ Result<Bearer> Serving::mint(const Credential& row) const {
   if (!row.refresh_hash) return login_needed(row, "has no refresh token: a partial OAuth setup");
   const auto provider = known_provider(row.identity);
   if (!provider) return fail(provider.error());
-  auto lock = lock_credential(store_, row.uid, store_.lock_wait(), request_.stop);
+  auto lock = LockedCredential::acquire(store_, row.uid, {store_.lock_wait(), request_.stop});
   if (!lock) return fail(lock.error());
-  auto minted = mint_under(*lock, **provider, /*ignore_cooldown=*/true);
+  auto minted = mint_under(*lock, **provider, /*ignore_rest=*/true);
   if (!minted) return fail(with_hint(minted.error(), row));
   return minted;
 }
@@ -368,7 +365,13 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
   if (!held) return fail(held.error());
   // The key may have gone since `row` was read, when a refresh brought a token that needs none.
   if (held->agent_key.empty()) kind = BearerKind::access_token;
-  Secret& token = kind == BearerKind::agent_key ? held->agent_key : held->access_token;
+  const bool is_key = kind == BearerKind::agent_key;
+  const auto ends = is_key ? held->row.agent_key_expires_at : held->row.expires_at;
+  if (ends && *ends <= now()) {
+    return fail(Errc::try_later, "the bearer of " + name_of(row) + " has just expired",
+                "Ask again: it will be renewed.");
+  }
+  Secret& token = is_key ? held->agent_key : held->access_token;
   Bearer bearer = make(held->row, kind, std::move(token),
                        request_.rejected.empty() ? Action::cached : Action::adopted);
   if (!warning.empty()) bearer.warnings.push_back(std::move(warning));
@@ -378,8 +381,8 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
 // A failure to renew is only a warning while the bearer still lives; a login that is gone is not.
 Result<Bearer> Serving::cached_or(const Credential& row, const Error& error) const {
   const bool lives = row.bearer_kind == BearerKind::agent_key
-                         ? agent_key_lives(row, request_.rejected, now_)
-                         : access_token_lives(row, request_.rejected, now_);
+                         ? agent_key_lives(row, request_.rejected, now())
+                         : access_token_lives(row, request_.rejected, now());
   if (error.code != Errc::login_needed && lives) return cached(row, row.bearer_kind, error.message);
   return fail(with_hint(error, row));
 }

@@ -14,7 +14,7 @@ namespace authdb::oauth {
 class Serving {
  public:
   Serving(const Store& store, const BearerParts& parts, const BearerRequest& request)
-      : store_(store), parts_(parts), request_(request), now_(store.now()) {}
+      : store_(store), parts_(parts), request_(request) {}
 
   // A live bearer of this credential. Errors: as BearerSource::bearer().
   Result<Bearer> serve(const Credential& row) const;
@@ -22,6 +22,8 @@ class Serving {
   Result<Bearer> mint(const Credential& row) const;
 
  private:
+  // Read anew each time: a lock may have been waited for.
+  Instant now() const { return store_.now(); }
   Result<Bearer> api_key(const Credential& row) const;
   Result<Bearer> access_token(const Credential& row) const;
   Result<Rotated> rotate_rejected(const Credential& row, const RotateRequest& want) const;
@@ -29,11 +31,12 @@ class Serving {
   Result<Bearer> without_refresh_token(const Credential& row) const;
 
   Result<Bearer> mint_under(LockedCredential& lock, const Provider& provider,
-                            bool ignore_cooldown) const;
+                            bool ignore_rest) const;
   MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
   Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
                               const MintAnswer& answer) const;
-  Result<void> note_rejection(LockedCredential& lock, std::optional<Instant> obtained_at) const;
+  Result<void> note_rejection(LockedCredential& lock) const;
+  Result<Bearer> reject(const Credential& row, const std::string& why) const;
 
   Result<const Provider*> known_provider(const Identity& identity) const;
   Result<Bearer> cached(const Credential& row, BearerKind kind, std::string warning) const;
@@ -46,7 +49,6 @@ class Serving {
   const Store& store_;
   const BearerParts& parts_;
   const BearerRequest& request_;
-  Instant now_;
 };
 
 // What to do about a login that is gone.

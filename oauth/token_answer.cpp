@@ -1,10 +1,13 @@
 #include "oauth/token_answer.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "oauth/answer_text.h"
+#include "oauth/form.h"
+#include "oauth/json_fields.h"
 #include "store/scrub.h"
 
 namespace authdb::oauth {
@@ -20,94 +23,76 @@ std::string_view trimmed(std::string_view text) {
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }
 
-// A number or literal that a JSON reader can hold.
-bool holds(std::string_view word) {
-  if (word == "true" || word == "false" || word == "null") return true;
-  double value = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-  return error == std::errc() && end == word.data() + word.size() && std::isfinite(value);
+// A form has nothing to tell it by but its names: any line of text with a `=` in it could be one.
+bool is_expected(std::string_view name) {
+  static constexpr std::array<std::string_view, 4> kNames{"access_token", "refresh_token", "error",
+                                                          "device_code"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// The text with every bare word outside of strings that JSON cannot hold replaced by null.
-std::string with_holdable_numbers(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() * 2 + 8);  // so that it never moves and leaves a copy behind
-  for (std::size_t i = 0; i < text.size();) {
-    const char c = text[i];
-    if (c == '"') {
-      std::size_t end = i + 1;
-      while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2U : 1U;
-      end = std::min(end + 1, text.size());
-      out += text.substr(i, end - i);
-      i = end;
-      continue;
-    }
-    const auto end = std::min(text.find_first_of(" \t\r\n,:[]{}\"", i), text.size());
-    if (end == i) {
-      out += c;
-      ++i;
-      continue;
-    }
-    const std::string_view word = text.substr(i, end - i);
-    out += holds(word) ? word : std::string_view("null");
-    i = end;
-  }
-  return out;
+bool is_form_char(char c) {
+  return c > ' ' && c < 0x7f && std::string_view("\"<>\\^`{|}").find(c) == std::string_view::npos;
 }
 
-// Keeps the top-level strings that come before the first mistake. Numbers may be cut without
-// showing it, so they are not taken.
-struct Salvage final : nlohmann::json_sax<json> {
-  json found = json::object();
-  std::string last_key;
-  int depth = 0;
+void wipe_text(std::string& text) { wipe(text.data(), text.size()); }
 
-  bool string(std::string& value) override {
-    if (depth == 1 && !last_key.empty()) found[last_key] = value;
-    return true;
-  }
-  bool key(std::string& value) override {
-    if (depth == 1) last_key = value;
-    return true;
-  }
-  bool start_object(std::size_t) override { return ++depth, true; }
-  bool end_object() override { return --depth, true; }
-  bool start_array(std::size_t) override { return depth += depth == 0 ? 2 : 1, true; }
-  bool end_array() override { return --depth, true; }
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool parse_error(std::size_t, const std::string&, const json::exception&) override {
-    return false;
-  }
-};
+// Recurses no deeper than read_json_fields() lets anything lie.
+void wipe_strings(json& value) {  // NOLINT(misc-no-recursion)
+  if (value.is_string()) return wipe_text(value.get_ref<std::string&>());
+  if (!value.is_structured()) return;
+  for (json& item : value) wipe_strings(item);
+}
 
-void wipe_strings(json& value) {
-  for (json& item : value) {
-    if (item.is_string()) {
-      auto& text = item.get_ref<std::string&>();
-      wipe(text.data(), text.size());
+// `complete`: also the last field, which nothing follows, is whole.
+JsonFields read_form_fields(std::string_view text, bool complete) {
+  JsonFields out;
+  if (!std::all_of(text.begin(), text.end(), is_form_char)) return out;
+  out.closed = complete;
+  bool expected = false;
+  while (!text.empty()) {
+    const auto end = std::min(text.find('&'), text.size());
+    const bool whole = end < text.size() || complete;
+    const std::string_view pair = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (pair.empty() || !whole) continue;
+    const auto equals = std::min(pair.find('='), pair.size());
+    auto name = form_decoded(pair.substr(0, equals));
+    auto value = form_decoded(pair.substr(std::min(equals + 1, pair.size())));
+    if (!name || !value || equals == pair.size()) {
+      out.closed = false;
+      continue;
     }
+    expected = expected || is_expected(*name);
+    out.object[*name] = *value;
+    wipe_text(*value);
   }
+  if (expected) return out;
+  wipe_strings(out.object);
+  return {};
+}
+
+void lift_data(json& fields) {
+  const auto found = fields.find("data");
+  if (found == fields.end() || !found->is_object()) return;
+  json data = std::move(*found);
+  fields.erase(found);
+  for (auto& [key, value] : data.items()) {
+    json& own = fields[key];
+    if (own.is_null()) own.swap(value);
+  }
+  wipe_strings(data);
 }
 
 }  // namespace
 
-TokenAnswer::TokenAnswer(std::string_view body) : fields_(std::make_unique<json>()) {
-  std::string text = with_holdable_numbers(body);
-  *fields_ = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  whole_ = fields_->is_object();
-  if (fields_->is_discarded()) {
-    Salvage salvage;
-    json::sax_parse(text, &salvage);
-    *fields_ = std::move(salvage.found);
-  } else if (!whole_) {
-    *fields_ = json::object();
-  }
-  wipe(text.data(), text.size());
+TokenAnswer::TokenAnswer(std::string_view body, bool complete) : fields_(std::make_unique<json>()) {
+  const AnswerText unwrapped = unwrap_text(body, complete);
+  const std::string_view text = trimmed(unwrapped.text.reveal());
+  JsonFields read =
+      text.starts_with('{') ? read_json_fields(text) : read_form_fields(text, unwrapped.whole);
+  *fields_ = std::move(read.object);
+  whole_ = read.closed && unwrapped.whole;
+  lift_data(*fields_);
 }
 
 TokenAnswer::TokenAnswer(TokenAnswer&&) noexcept = default;
@@ -123,6 +108,12 @@ std::string_view TokenAnswer::text(std::string_view key) const {
   if (it == fields_->end() || !it->is_string()) return {};
   const std::string_view text = trimmed(it->get_ref<const std::string&>());
   return std::any_of(text.begin(), text.end(), is_control) ? std::string_view() : text;
+}
+
+bool TokenAnswer::is_unusable(std::string_view key) const {
+  const auto it = fields_->find(key);
+  return it != fields_->end() && it->is_string() && text(key).empty() &&
+         !trimmed(it->get_ref<const std::string&>()).empty();
 }
 
 std::string TokenAnswer::key_names() const {

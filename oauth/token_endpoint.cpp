@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "oauth/answer_text.h"
 #include "oauth/classify.h"
 #include "oauth/client_request.h"
 #include "oauth/endpoints.h"
 #include "oauth/expiry.h"
+#include "oauth/grant_owner.h"
 #include "store/claims.h"
 #include "store/scrub.h"
 
@@ -35,6 +37,24 @@ const std::string& token_body_of(const Provider& provider, const std::string& so
 }
 
 std::string http_code(int status) { return "http_" + std::to_string(status); }
+
+bool is_success(const Answer& answer) {
+  return answer.http_status >= 200 && answer.http_status < 300;
+}
+
+// What a person is told of a 2xx that holds neither a grant nor an error, without its content.
+std::string describe_success(const Answer& answer, const TokenAnswer& fields, bool unreadable) {
+  const std::string text =
+      "the refresh answer (status " + std::to_string(answer.http_status) + ") ";
+  if (!answer.complete) {
+    return text + "was cut short" + (answer.failure.empty() ? "" : ": " + answer.failure);
+  }
+  if (!unreadable) return text + "is missing access_token (it had: " + fields.key_names() + ")";
+  const std::string type = scrub(answer.content_type, {}, kShownCode);
+  return text + "is unreadable: it looks like " + std::string(looks_like(answer.body.reveal())) +
+         ", " + std::to_string(answer.body.size()) + " bytes" +
+         (type.empty() ? "" : ", sent as " + type);
+}
 
 }  // namespace
 
@@ -86,6 +106,9 @@ Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& answer, Instant started_at
   if (!inference.empty() && check_allowed(provider, inference, parts_.environment)) {
     grant.inference_base_url = inference;
   }
+  GrantOwner owner = owner_of(answer);
+  grant.account = std::move(owner.account);
+  grant.subject = std::move(owner.subject);
   const std::string& scope = grant.scope.empty() ? parts_.identity.scope : grant.scope;
   grant.bearer_kind = bearer_kind_of(provider, scope, grant.access_token);
   if (!grant.access_token.empty()) {
@@ -100,60 +123,75 @@ std::string OAuthTokenEndpoint::shown(std::string_view text, std::size_t longest
   return scrub(text, {&sent_}, longest);
 }
 
-// What a person is told of an answer that holds no grant.
-std::string OAuthTokenEndpoint::describe(const Answer& answer, const TokenAnswer& fields,
-                                         const ErrorBody& body, const Verdict& verdict) const {
-  const std::string status = "status " + std::to_string(answer.http_status);
-  if (answer.http_status >= 200 && answer.http_status < 300 && verdict.ruling != Ruling::rejected) {
-    std::string text = "the refresh answer (" + status + ") ";
-    if (!answer.complete) return text + "was cut short: " + answer.failure;
-    if (!fields.is_object()) return text + "is invalid JSON, or no object";
-    return text + "is missing access_token (it had: " + fields.key_names() + ")";
-  }
+// What a person is told of an error.
+std::string OAuthTokenEndpoint::describe(const Answer& answer, const ErrorBody& body,
+                                         bool reuse) const {
+  std::string text = "the server answered with status " + std::to_string(answer.http_status);
   if (!body.json || body.code.empty()) {
-    const std::string snippet = shown(answer.body.reveal(), kShownText);
-    return "the server answered with " + status + (snippet.empty() ? "" : ": " + snippet);
+    const std::string page = page_text(answer, {&sent_});
+    return text + (page.empty() ? "" : ": " + page);
   }
-  std::string text = "the server answered with " + status + ", " + shown(body.code, kShownCode);
+  text += ", " + shown(body.code, kShownCode);
   if (!body.description.empty()) text += ": " + shown(body.description, kShownText);
   if (body.code == "invalid_client" || body.code == "unauthorized_client") {
     text += " (look at client_id, client_auth and client_secret_env of `authdb providers " +
             parts_.provider->id + "`)";
   }
-  if (verdict.reuse) text = "this refresh token had been used before: " + text;
+  if (reuse) text = "refresh token reuse: this token had been used before: " + text;
   return text;
+}
+
+// Only a whole answer can say that the old refresh token stays good, by bringing no new one. Of a
+// cut or broken one a new refresh token is what counts: without it nobody knows which one is live.
+bool OAuthTokenEndpoint::read_grant(const Answer& answer, const TokenAnswer& fields,
+                                    Judgement& out) const {
+  Grant grant = grant_of(fields, answer.started_at, out.message);
+  const bool whole = fields.is_whole() && !fields.is_unusable("refresh_token");
+  if (grant.refresh_token.empty() && (grant.access_token.empty() || !whole)) return false;
+  out.ruling = grant.access_token.empty() ? Ruling::uncertain : Ruling::granted;
+  out.grant = std::move(grant);
+  return true;
+}
+
+void OAuthTokenEndpoint::read_refusal(const Answer& answer, const TokenAnswer& fields,
+                                      Judgement& out) const {
+  const bool ok = is_success(answer);
+  ErrorBody body = ok && !fields.is_whole() ? ErrorBody{} : read_error(fields);
+  const bool stated = !body.code.empty();
+  if (ok && body.json && !stated) body.code = fields.text("status");  // MiniMax's way to say no
+  const Verdict verdict = classify(answer.http_status, body, parts_.provider->errors);
+  if (!stated && verdict.ruling == Ruling::uncertain) body.code.clear();
+  out.ruling = verdict.ruling;
+  out.failure = verdict.failure;
+  out.reuse = verdict.reuse;
+  out.code = body.code.empty() ? http_code(answer.http_status) : shown(body.code, kShownCode);
+  if (!ok || !body.code.empty()) {
+    out.message = describe(answer, body, verdict.reuse);
+    return;
+  }
+  const bool lossy = !fields.is_whole() || fields.is_unusable("refresh_token");
+  out.unreadable = answer.complete && lossy;
+  if (out.unreadable) out.code = "unreadable";
+  out.message = describe_success(answer, fields, out.unreadable);
 }
 
 Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   Judgement out;
   out.retry_after = answer.retry_after;
-  const TokenAnswer fields(answer.body.reveal());
-  const bool ok = answer.http_status >= 200 && answer.http_status < 300;
-  if (ok) {
-    Grant grant = grant_of(fields, answer.started_at, out.message);
-    if (!grant.access_token.empty()) {
-      out.ruling = Ruling::granted;
-      out.grant = std::move(grant);
-      return out;
-    }
-    if (!grant.refresh_token.empty()) out.grant = std::move(grant);
-  }
   if (answer.http_status == 0) {
     out.failure = FailureClass::transient;
     out.code = "transport";
     out.message = answer.failure.empty() ? "no answer" : answer.failure;
     return out;
   }
-
-  ErrorBody body = read_error(fields);
-  if (ok && body.code.empty()) body.code = fields.text("status");  // MiniMax's way to say no
-  const Verdict verdict =
-      out.grant ? Verdict{} : classify(answer.http_status, body, parts_.provider->errors);
-  out.ruling = verdict.ruling;
-  out.failure = verdict.failure;
-  out.reuse = verdict.reuse;
-  out.code = body.code.empty() ? http_code(answer.http_status) : shown(body.code, kShownCode);
-  out.message = describe(answer, fields, body, verdict);
+  const TokenAnswer fields(answer);
+  if (!is_success(answer) || !read_grant(answer, fields, out)) {
+    read_refusal(answer, fields, out);
+  } else if (out.ruling == Ruling::uncertain) {
+    out.failure = FailureClass::transient;
+    out.code = http_code(answer.http_status);
+    out.message = describe_success(answer, fields, false);
+  }
   return out;
 }
 

@@ -38,8 +38,9 @@ class OAuthTokenEndpoint final : public TokenEndpoint {
  private:
   Result<HttpRequest> request(const Secret& refresh_token);
   Grant grant_of(const TokenAnswer& answer, Instant started_at, std::string& warning) const;
-  std::string describe(const Answer& answer, const TokenAnswer& fields, const ErrorBody& body,
-                       const Verdict& verdict) const;
+  bool read_grant(const Answer& answer, const TokenAnswer& fields, Judgement& out) const;
+  void read_refusal(const Answer& answer, const TokenAnswer& fields, Judgement& out) const;
+  std::string describe(const Answer& answer, const ErrorBody& body, bool reuse) const;
   std::string shown(std::string_view text, std::size_t longest) const;
 
   TokenEndpointParts parts_;

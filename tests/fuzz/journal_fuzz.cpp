@@ -7,8 +7,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace authdb;
-  if (const auto record = Journal::decode({data, size})) {
-    const auto bytes = Journal::encode(*record);
+  if (const auto state = Journal::decode({data, size})) {
+    const auto bytes = Journal::encode(*state);
     fuzz::require(Journal::decode(bytes).has_value(), "a record that is written is read again");
   }
   const Secret bytes = Secret::copy_of(fuzz::text_of(data, size));
@@ -17,12 +17,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require(unpack(again).has_value(), "a parcel that is packed is unpacked again");
   }
   // The checksum keeps mutations out of what lies behind it: wrap them as a right one would.
-  JournalRecord record;
-  record.state = JournalState::answered;
-  record.number = 1;
-  record.process.assign(fuzz::text_of(data, size).substr(0, 40));
-  record.payload.assign(data, data + size);
-  const auto back = Journal::decode(Journal::encode(record));
-  fuzz::require(back && back->payload == record.payload, "a payload comes back as it was");
+  CredentialState state;
+  state.revision = 1;
+  state.phase = Phase::answered;
+  state.attempt.process.assign(fuzz::text_of(data, size).substr(0, 32));
+  state.grant.assign(data, data + size / 2);
+  state.answer.assign(data + size / 2, data + size);
+  const auto back = Journal::decode(Journal::encode(state));
+  fuzz::require(back && back->grant == state.grant && back->answer == state.answer,
+                "the payloads come back as they were");
   return 0;
 }

@@ -282,7 +282,7 @@ TEST_F(BearerTest, RefreshMayBringATokenThatNeedsNoKey) {
 TEST_F(BearerTest, WhoHasALiveKeyDoesNotWaitForAnothersMint) {
   const Uid uid = add(with_key(Seconds{60}));
   const Store store = open();
-  const auto other = lock_credential(store, uid, Milliseconds{0});
+  const auto other = LockedCredential::acquire(store, uid, {Milliseconds{0}});
   ASSERT_TRUE(other);
 
   const auto start = std::chrono::steady_clock::now();
@@ -487,8 +487,9 @@ TEST_F(BearerTest, TokenWithoutARefreshTokenIsServedWhileItLives) {
 
   EXPECT_EQ(text(bearer()), "seed-oauth");
   EXPECT_EQ(bearer(fp("seed-oauth")).error().code, Errc::login_needed);
-  pass(Seconds{61});
-  EXPECT_EQ(bearer().error().code, Errc::login_needed);
+  EXPECT_EQ(bearer().error().code, Errc::try_later) << "rests for everybody";
+  pass(std::chrono::minutes{5});
+  EXPECT_EQ(bearer().error().code, Errc::login_needed) << "it has expired";
 }
 
 // ---- API keys ----------------------------------------------------------------------------------
@@ -585,7 +586,7 @@ TEST_F(BearerTest, PoolWhoseTokenEndpointAskedToWaitStillHandsOutTheBearerThatLi
 
   const auto again = bearer();
   EXPECT_EQ(text(again), "seed-oauth");
-  EXPECT_THAT(again->warnings, testing::ElementsAre(HasSubstr("asked to wait")));
+  EXPECT_THAT(again->warnings, testing::ElementsAre(HasSubstr("left alone until")));
   EXPECT_EQ(asked().size(), 1U) << "only refreshing waits";
   pass(Seconds{31});
   answer_refresh("1");
@@ -709,6 +710,27 @@ TEST_F(BearerTest, ReportedRejectionOfAReplacedBearerTouchesNothing) {
 
   EXPECT_EQ(*end, Reported::replaced_before);
   EXPECT_EQ(text(bearer()), "seed-key");
+}
+
+TEST_F(BearerTest, ReportedRejectionOfAnApiKeyThatWasReplacedTouchesNothing) {
+  Seed seed = with_key(Seconds{1800});
+  seed.auth_type = AuthType::api_key;
+  seed.kind = BearerKind::api_key;
+  seed.refresh.clear();
+  const Uid uid = add(seed);
+  Change change;
+  change.credentials.emplace_back();
+  change.credentials[0].uid = uid;
+  change.credentials[0].planned_against = 1;
+  change.credentials[0].grant.emplace();
+  change.credentials[0].grant->access_token = Secret::copy_of("the-next-key");
+  change.credentials[0].grant->bearer_kind = BearerKind::api_key;
+  ASSERT_TRUE(open().apply(change));
+
+  const auto end = source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"});
+
+  EXPECT_EQ(*end, Reported::replaced_before);
+  EXPECT_EQ(text(bearer()), "the-next-key");
 }
 
 TEST_F(BearerTest, ReportedRejectionOfAnApiKeyRests) {

@@ -142,6 +142,81 @@ TEST(Classify, ARuleForStatus200KnowsANoThatLooksLikeAYes) {
   EXPECT_EQ(judged("<html>"), Ruling::uncertain);
 }
 
+TEST(Classify, NoIsANoAlsoWithStatus200) {
+  expect({
+      {"spotify", 200, kInvalidGrant, Ruling::rejected, FailureClass::terminal},
+      {"spotify", 200, R"({"error":"bad_refresh_token"})", Ruling::rejected,
+       FailureClass::terminal},
+      {"qwen-oauth", 200, kInvalidGrant, Ruling::rejected, FailureClass::login},
+      {"nous", 200, R"({"error":{"code":"invalid_token"}})", Ruling::rejected,
+       FailureClass::terminal},
+      {"nous", 200, R"({"error":"subscription_required"})", Ruling::unspent,
+       FailureClass::entitlement},
+      {"spotify", 200, R"({"error":"login_required"})", Ruling::rejected, FailureClass::login},
+  });
+}
+
+TEST(Classify, NotNowIsNotNowAlsoWithStatus200) {
+  expect({
+      {"spotify", 200, R"({"error":"temporarily_unavailable"})", Ruling::unspent,
+       FailureClass::transient},
+      {"spotify", 200, R"({"error":"slow_down"})", Ruling::unspent, FailureClass::rate_limited},
+      {"spotify", 200, R"({"error":"rate_limited"})", Ruling::unspent, FailureClass::rate_limited},
+      {"spotify", 200, R"({"error":"invalid_client"})", Ruling::unspent, FailureClass::transient},
+      {"anthropic", 200, R"({"error":{"type":"overloaded_error"}})", Ruling::unspent,
+       FailureClass::transient},
+  });
+}
+
+TEST(Classify, AnErrorWithStatus200ThatNobodyKnowsIsUncertain) {
+  expect({
+      {"nous", 200, R"({"error":"something_new"})", Ruling::uncertain, FailureClass::transient},
+      {"nous", 200, R"({"error":"server_error"})", Ruling::uncertain, FailureClass::transient},
+      {"nous", 200, R"({"message":"the token has already been used"})", Ruling::uncertain,
+       FailureClass::transient},
+      {"xai-oauth", 200, R"({"error":"bad"})", Ruling::uncertain, FailureClass::transient},
+      {"nous", 200, "<html>invalid_grant</html>", Ruling::uncertain, FailureClass::transient},
+  });
+}
+
+TEST(Classify, WhereSomebodyHasToComeALoginIsWanted) {
+  for (const char* provider :
+       {"nous", "openai-codex", "anthropic", "qwen-oauth", "minimax-oauth", "spotify"}) {
+    for (const char* body :
+         {R"({"error":"interaction_required"})", R"({"error":"login_required"})",
+          R"({"error":"consent_required"})", R"({"error":"account_selection_required"})"}) {
+      expect({{provider, 400, body, Ruling::rejected, FailureClass::login}});
+    }
+  }
+}
+
+TEST(Classify, QwenCallsADeadTokenAnInvalidRequest) {
+  expect({
+      {"qwen-oauth", 400,
+       R"({"error":"invalid_request","error_description":"Invalid refresh token or client_id"})",
+       Ruling::rejected, FailureClass::login},
+      {"spotify", 400, R"({"error":"invalid_request"})", Ruling::unspent, FailureClass::transient},
+  });
+}
+
+TEST(Classify, AnthropicDoesNotFindADeadToken) {
+  const char* body = R"({"type":"error","error":{"type":"not_found_error","message":"x"}})";
+  expect({
+      {"anthropic", 404, body, Ruling::rejected, FailureClass::login},
+      {"spotify", 404, body, Ruling::unspent, FailureClass::transient},
+      {"anthropic", 404, "<html>Not found</html>", Ruling::unspent, FailureClass::transient},
+  });
+}
+
+TEST(Classify, ARefusalThatWasCutCountsIfItsCodeIsWhole) {
+  expect({
+      {"nous", 400, R"({"error":"invalid_grant","error_descr)", Ruling::rejected,
+       FailureClass::terminal},
+      {"nous", 400, R"({"error":"invalid_gra)", Ruling::unspent, FailureClass::transient},
+      {"nous", 401, R"({"messa)", Ruling::unspent, FailureClass::transient},
+  });
+}
+
 TEST(Classify, ReuseIsKnownByCodeOrByItsUsualWords) {
   for (
       const char* body :
@@ -154,11 +229,60 @@ TEST(Classify, ReuseIsKnownByCodeOrByItsUsualWords) {
   }
 }
 
+TEST(Classify, ReuseIsKnownWhateverTheStatusAndTheCode) {
+  const char* words = R"(","error_description":"The refresh token has already been used"})";
+  for (const int status : {200, 400, 401, 403, 404, 409, 422}) {
+    for (const char* code : {"invalid_grant", "invalid_request", "access_denied", "x"}) {
+      const std::string body = R"({"error":")" + std::string(code) + words;
+      for (const char* provider : {"nous", "openai-codex", "xai-oauth", "spotify"}) {
+        const Verdict got = verdict(provider, status, body);
+        EXPECT_TRUE(got.reuse) << status << body;
+        EXPECT_EQ(got.ruling, Ruling::rejected) << status << body;
+      }
+    }
+  }
+  for (const int status : {408, 425, 429, 500, 503}) {
+    EXPECT_FALSE(verdict("nous", status, R"({"error":"x)" + std::string(words)).reuse) << status;
+  }
+}
+
+TEST(Classify, ReuseIsKnownInManyWords) {
+  for (const char* words :
+       {"Invalid Refresh Token: Already Used",
+        "the refresh token was already used",
+        "Your refresh token has already been used to generate a new access token.",
+        "Token has been used",
+        "the token provided was used",
+        "refresh_token_reused",
+        "token_already_rotated",
+        "Refresh token was consumed by another client",
+        "this grant was already redeemed",
+        "has previously been exchanged",
+        "token consumed",
+        "Maximum allowed refresh token reuse exceeded",
+        "Re-use of a refresh token",
+        "REUSE DETECTED",
+        "reuse has been detected",
+        "we detected a possible replay",
+        "refresh tokens can only be used once",
+        "it was used twice",
+        "used more than once",
+        "The refresh token was re-used",
+        "token has been superseded"}) {
+    EXPECT_TRUE(says_reuse({true, "invalid_request", words})) << words;
+    EXPECT_TRUE(says_reuse({true, words, ""})) << words;
+  }
+}
+
 TEST(Classify, ReusableConnectionsAreNoReuse) {
-  for (const char* body :
-       {R"({"error":"internal_error","error_description":"this is not a reusable connection"})",
-        R"({"error":"invalid_grant","error_description":"please reuse your session"})"}) {
-    EXPECT_FALSE(verdict("nous", 400, body).reuse) << body;
+  for (const char* words :
+       {"this is not a reusable connection", "please reuse your session", "unused",
+        "the token has not been used for 90 days", "hasn't been used", "never been used",
+        "an unsupported grant type was used", "the wrong client was used with this token",
+        "the redirection URI used in the authorization request", "All tokens have been used up",
+        "cannot be used here", "the refresh token used is invalid", "token expired",
+        "your credits have been consumed", "is used by another client", ""}) {
+    EXPECT_FALSE(says_reuse({true, "invalid_grant", words})) << words;
   }
   EXPECT_FALSE(verdict("nous", 500, R"({"error":"refresh_token_reused"})").reuse);
 }

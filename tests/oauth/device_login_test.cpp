@@ -66,6 +66,25 @@ TEST_F(DeviceLogin, SlowDownAddsFiveSecondsForGood) {
   EXPECT_EQ(events_[1].interval, Seconds{6});
 }
 
+TEST_F(DeviceLogin, PendingAndSlowDownMeanTheSameWithStatus200) {
+  refuse_polls(1, 200, R"({"error":"authorization_pending"})");
+  refuse_polls(1, 200, kSlowDown);
+  refuse_polls(1, 200, "error=authorization_pending&error_description=wait");
+  approve_at(4);
+  ASSERT_TRUE(device());
+
+  EXPECT_THAT(waits_, ElementsAre(1, 1, 6, 6));
+}
+
+TEST_F(DeviceLogin, ARefusalWithStatus200IsFinal) {
+  refuse_polls(1, 200, R"({"error":"device_flow_disabled"})");
+  const auto session = device();
+
+  ASSERT_FALSE(session);
+  EXPECT_EQ(session.error().code, Errc::login_needed);
+  EXPECT_THAT(session.error().message, HasSubstr("device_flow_disabled"));
+}
+
 TEST_F(DeviceLogin, ADenialIsFinal) {
   person_ = [this] { portal_.deny_device(events_.front().user_code); };
   const auto session = device();
@@ -265,6 +284,17 @@ TEST_F(CodexLogin, AnApprovedCodeBuysTheGrant) {
   EXPECT_EQ(portal_.counters().families.size(), 1U);
 }
 
+TEST_F(CodexLogin, PendingAndSlowDownMeanTheSameWithStatus200) {
+  for (const char* body : {R"({"error":"authorization_pending"})", kSlowDown}) {
+    portal_.add_fault(
+        {.endpoint = portal::Endpoint::kDevice, .skip = 1, .status = 200, .body = body});
+  }
+  approve_at(3);
+  ASSERT_TRUE(log_in(at_portal("codex"), "codex_device"));
+
+  EXPECT_THAT(waits_, ElementsAre(3, 3, 8));
+}
+
 TEST_F(CodexLogin, GivesUpAfterSixBrokenConnections) {
   portal_.add_fault({.endpoint = portal::Endpoint::kDevice,
                      .skip = 1,
@@ -299,6 +329,15 @@ TEST_F(MinimaxLogin, PollsWithTheUserCodeUntilTheStatusIsSuccess) {
   EXPECT_THAT(waits_, ElementsAre(2, 2, 2));  // never faster
   EXPECT_THAT(revealed(session->grant.refresh_token), StartsWith("nrt_SIM_"));
   EXPECT_EQ(session->grant.expires_at, now_ + Seconds{900});
+}
+
+TEST_F(MinimaxLogin, PendingAndSlowDownMeanTheSameWithStatus200) {
+  refuse_polls(1, 200, R"({"error":"authorization_pending"})");
+  refuse_polls(1, 200, kSlowDown);
+  approve_at(3);
+  ASSERT_TRUE(log_in(at_portal("minimax"), "minimax_user_code"));
+
+  EXPECT_THAT(waits_, ElementsAre(2, 2, 7));
 }
 
 TEST_F(MinimaxLogin, AnotherStateIsRefused) {

@@ -44,6 +44,10 @@ struct Case {
   const char* name;
   Fault fault;
   End end;
+
+  bool is_cut() const {
+    return fault.cut_after || fault.malformed || fault.endless || fault.huge_bytes > 0;
+  }
 };
 
 Fault status(int code, When when = When::kBefore) {
@@ -58,6 +62,10 @@ Fault with(F change) {
   Fault fault;
   change(fault);
   return fault;
+}
+
+Fault wrapped(portal::Wrapping wrapping) {
+  return with([=](Fault& f) { f.wrapping = wrapping; });
 }
 
 std::vector<Case> all_faults() {
@@ -96,6 +104,17 @@ std::vector<Case> all_faults() {
       {"Dripping", with([](Fault& f) { f.drip = std::chrono::milliseconds(100); }), End::uncertain},
       {"EndlessBody", with([](Fault& f) { f.endless = true; }), End::served},
       {"HugeBody", with([](Fault& f) { f.huge_bytes = 3 << 20; }), End::served},
+      {"Gzip", wrapped(portal::Wrapping::kGzip), End::served},
+      {"GzipCut", with([](Fault& f) {
+         f.wrapping = portal::Wrapping::kGzip;
+         f.cut_after = -1;
+       }),
+       End::served},
+      {"Form", wrapped(portal::Wrapping::kForm), End::served},
+      {"ByteOrderMark", wrapped(portal::Wrapping::kBom), End::served},
+      {"Prefix", wrapped(portal::Wrapping::kPrefix), End::served},
+      {"TrailingBytes", wrapped(portal::Wrapping::kTrailing), End::served},
+      {"InsideData", wrapped(portal::Wrapping::kData), End::served},
       {"NoAccessToken", with([](Fault& f) {
          f.merge = {{"access_token", nullptr}};
        }),
@@ -261,10 +280,11 @@ class FaultMatrix : public DialectTest,
     http_ = std::make_shared<Impatient>(Milliseconds{slow ? 1500 : 20'000});
     portal_.add_fault(fault);
   }
-  // What an answer without an access token leaves depends on whether it brings a refresh token.
+  // What comes of an answer that is not whole depends on whether it brings a refresh token.
   End end() const {
     const End stated = std::get<1>(GetParam()).end;
-    return stated == End::saved && !dialect_.rotates ? End::uncertain : stated;
+    const bool by_refresh_token = stated == End::saved || std::get<1>(GetParam()).is_cut();
+    return by_refresh_token && !dialect_.rotates ? End::uncertain : stated;
   }
 };
 

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "bearer_fixture.h"
+#include "store/rotation.h"
 #include "tools/portal/portal.h"
 
 namespace authdb::oauth {
@@ -165,6 +166,62 @@ TEST_F(KeepFreshTest, ARejectedOneNamesTheLoginAndIsNotTriedAgain) {
   EXPECT_THAT(pass->renewals.at(0).error.hint, testing::HasSubstr("authdb login nous"));
   this->pass(std::chrono::hours{2});
   EXPECT_THAT(keep.pass()->renewals, IsEmpty());
+}
+
+TEST_F(KeepFreshTest, ATokenEndpointThatRestsIsNotAskedAndThatIsReported) {
+  const Uid uid = add_due("due", Seconds{10});
+  Answer busy = answered(429, "{}");
+  busy.retry_after = Seconds{1200};
+  http_script_->answers.push_back(std::move(busy));
+  ASSERT_TRUE(keeper().pass());
+  const Instant rested = at_millis(now_) + Seconds{1200};
+  pass(Seconds{1199});
+
+  const auto resting = keeper().pass();  // another process each time, as a timer starts them
+
+  ASSERT_THAT(resting->renewals, SizeIs(1));
+  EXPECT_EQ(resting->renewals[0].rests_until, rested);
+  EXPECT_EQ(resting->renewals[0].error.code, Errc::try_later);
+  EXPECT_THAT(resting->renewals[0].error.message,
+              testing::AllOf(testing::HasSubstr(uid), testing::HasSubstr("is left alone until"),
+                             testing::HasSubstr("expired")));
+  EXPECT_EQ(resting->next_at, rested);
+  EXPECT_THAT(asked(), SizeIs(1));
+  pass(Seconds{1});
+  answer_refresh("1");
+  EXPECT_TRUE(keeper().pass()->renewals.at(0).now);
+}
+
+TEST_F(KeepFreshTest, WhoeverFailedWhileTheLockWasWaitedForIsNotFollowedAtOnce) {
+  const Uid uid = add_due("due", Seconds{10});
+  answer(503, "{}");
+
+  const auto done = keeper([&] {
+                      RotateRequest request;
+                      request.force = true;
+                      EXPECT_FALSE(rotate(open(), uid, request));
+                      return false;
+                    }).pass();
+
+  ASSERT_THAT(done->renewals, SizeIs(1));
+  EXPECT_TRUE(done->renewals[0].rests_until);
+  EXPECT_THAT(asked(), SizeIs(1));
+}
+
+TEST_F(KeepFreshTest, ALoginThatEndedWhileTheLockWasWaitedForIsNotSentAgain) {
+  const Uid uid = add_due("due", Seconds{10});
+  answer(400, R"({"error":"invalid_grant"})");
+
+  const auto done = keeper([&] {
+                      RotateRequest request;
+                      request.force = true;
+                      EXPECT_FALSE(rotate(open(), uid, request));
+                      return false;
+                    }).pass();
+
+  ASSERT_THAT(done->renewals, SizeIs(1));
+  EXPECT_EQ(done->renewals[0].error.code, Errc::login_needed);
+  EXPECT_THAT(asked(), SizeIs(1));
 }
 
 TEST_F(KeepFreshTest, WithoutAnythingToDoItLooksAgainSoonEnoughToSeeWhatOthersAdd) {

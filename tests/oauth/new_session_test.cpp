@@ -1,6 +1,7 @@
 // What becomes of a login in the store.
 #include "oauth/new_session.h"
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -9,6 +10,7 @@
 namespace authdb::oauth {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
@@ -51,6 +53,18 @@ class Keeping : public BearerTest {
     seed.access = token_of(account, subject);
     seed.refresh = "refresh-of-" + label;
     return add(seed);
+  }
+  std::filesystem::path journal(const Uid& uid) {
+    return directory_ / "store" / "auth.db.d" / uid.substr(0, 2) / uid;
+  }
+  // Something else stands in its place.
+  void block_journal(const Uid& uid) {
+    std::filesystem::remove(journal(uid));
+    std::filesystem::create_directories(journal(uid));
+  }
+  void damage_journal(const Uid& uid) {
+    { const auto made = LockedCredential::acquire(open(), uid, {Milliseconds(0)}); }
+    std::ofstream(journal(uid), std::ios::trunc) << "not a journal\n";
   }
   Credential row(const Uid& uid) { return open().find(uid).value(); }
   std::size_t count() { return open().list({}).value().size(); }
@@ -214,7 +228,7 @@ TEST_F(Keeping, ANewLabelIsNeverSomebodyElses) {
 
 TEST_F(Keeping, ARotationThatComesInBetweenIsDisplacedAllTheSame) {
   const Uid uid = add_account("work", "acc", "ada");
-  auto holder = lock_credential(open(), uid, Seconds{1});
+  auto holder = LockedCredential::acquire(open(), uid, {Seconds{1}});
   ASSERT_TRUE(holder);
   Result<KeptSession> kept = fail(Errc::unexpected, "");
   std::thread login([&] { kept = keep(session_of(token_of("acc", "ada"), "acc", "ada")); });
@@ -240,6 +254,87 @@ TEST_F(Keeping, AStoreThatCannotBeWrittenIsSaidBeforeTheLogin) {
   ASSERT_TRUE(looking);
 
   EXPECT_FALSE(check_keepable(*looking, "nous", ""));
+  const auto kept = keep_session(*looking, session_of("opaque", "", "ada"), {});
+  ASSERT_FALSE(kept);
+  EXPECT_THAT(kept.error().message, HasSubstr("could not be stored"));
+}
+
+TEST_F(Keeping, AStoreWithoutItsKeyIsSaidBeforeTheLogin) {
+  add_account("work", "acc", "ada");
+  std::filesystem::remove(options().key_file);
+  auto store = *Store::open(options(), OpenMode::use);
+
+  EXPECT_EQ(check_keepable(store, "nous", "").error().code, Errc::refused);
+}
+
+TEST_F(Keeping, ALoginRenewsACredentialWhoseJournalIsDamaged) {
+  const Uid old = add_account("work", "acc", "ada");
+  damage_journal(old);
+
+  const auto kept = keep(session_of(token_of("acc", "ada"), "acc", "ada"));
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_EQ(kept->uid, old);
+  EXPECT_EQ(row(old).refresh_hash, token_hash("new-refresh"));
+}
+
+TEST_F(Keeping, ALoginIsKeptAsANewCredentialWhereTheJournalOfTheOldOneCannotBeOpened) {
+  const Uid old = add_account("work", "acc", "ada");
+  block_journal(old);
+
+  const auto kept = keep(session_of(token_of("acc", "ada"), "acc", "ada"), "work", "scout");
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_NE(kept->uid, old);
+  EXPECT_FALSE(kept->renewed);
+  EXPECT_THAT(kept->warning, HasSubstr(old));
+  EXPECT_EQ(open().pool("scout", "nous")->at(0).credential.uid, kept->uid);
+  EXPECT_NE(row(kept->uid).identity.label, "work");
+  EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("new-refresh"));
+  EXPECT_EQ(row(old).refresh_hash, token_hash("refresh-of-work"));
+}
+
+TEST_F(Keeping, ALoginWhoseTokenIsCurrentInACredentialThatCannotBeRenewedIsKeptWithoutIt) {
+  const Uid old = add_account("work", "acc", "ada");
+  block_journal(old);
+
+  const auto kept =
+      keep(session_of(token_of("acc", "ada"), "acc", "ada", "refresh-of-work"), "work");
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_NE(kept->uid, old);
+  EXPECT_EQ(row(kept->uid).refresh_hash, std::nullopt);
+  EXPECT_THAT(kept->warning, HasSubstr("refresh token"));
+}
+
+TEST_F(Keeping, ALoginIsKeptAsANewCredentialWhereTheOldOneIsNotLetGoOfInTime) {
+  const Uid old = add_account("work", "acc", "ada");
+  const auto held = LockedCredential::acquire(open(), old, {Milliseconds(0)});
+  ASSERT_TRUE(held);
+  StoreOptions hasty = options();
+  hasty.lock_wait = Milliseconds(20);
+  auto store = *Store::open(hasty, OpenMode::use);
+
+  EXPECT_THAT(*check_keepable(store, "nous", ""), IsEmpty());
+  const auto kept = keep_session(store, session_of(token_of("acc", "ada"), "acc", "ada"), {});
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_NE(kept->uid, old);
+  EXPECT_THAT(kept->warning, HasSubstr(old));
+}
+
+TEST_F(Keeping, WhatCannotBeRenewedIsSaidBeforeTheLogin) {
+  const Uid damaged = add_account("work", "acc", "ada");
+  add_account("home", "acc", "bob");
+  damage_journal(damaged);
+  const auto before = std::filesystem::file_size(journal(damaged));
+  auto store = open();
+
+  EXPECT_THAT(*check_keepable(store, "nous", ""), ElementsAre(HasSubstr(damaged)));
+  EXPECT_THAT(*check_keepable(store, "nous", "work"), ElementsAre(HasSubstr(damaged)));
+  EXPECT_THAT(*check_keepable(store, "nous", "home"), IsEmpty());
+  EXPECT_THAT(*check_keepable(store, "nous", "another"), ElementsAre(HasSubstr(damaged)));
+  EXPECT_EQ(std::filesystem::file_size(journal(damaged)), before) << "it is left as it is";
 }
 
 TEST_F(Keeping, ALabelThatSaysTooLittleIsSaidBeforeTheLogin) {

@@ -111,7 +111,9 @@ TEST_F(TlsBearerTest, OperatorsCaFileIsUsed) {
   EXPECT_EQ(bearer().error().code, Errc::try_later);
   variables_["AUTHDB_CA_FILE"] = "/nonexistent/ca.pem";
   variables_["SSL_CERT_FILE"] = server().ca_file();
+  pass(Seconds{1});  // so long the endpoint rests
   EXPECT_THAT(text(bearer()), HasSubstr("/nonexistent/ca.pem")) << "ours comes first";
+  pass(Seconds{2});
 
   variables_["AUTHDB_CA_FILE"] = server().ca_file();
   EXPECT_EQ(text(bearer()), "at-over-tls");

@@ -10,7 +10,7 @@ namespace {
 TEST(TokenAnswer, GivesStringsTrimmedAndBlankOnesAsNone) {
   const TokenAnswer answer(R"({"a":"  x ","b":"   ","c":7,"d":null})");
 
-  EXPECT_TRUE(answer.is_object());
+  EXPECT_TRUE(answer.is_whole());
   EXPECT_EQ(answer.text("a"), "x");
   for (const char* key : {"b", "c", "d", "e"}) EXPECT_EQ(answer.text(key), "") << key;
 }
@@ -22,9 +22,87 @@ TEST(TokenAnswer, TakesNoTextThatCouldSplitAHeaderOrMoveACursor) {
 }
 
 TEST(TokenAnswer, IsNoObjectIfItIsAnythingElse) {
-  for (const char* body : {"", "[1]", "\"x\"", "null", "<html></html>", "{\"a\":1} trailing"}) {
-    EXPECT_FALSE(TokenAnswer(body).is_object()) << body;
+  for (const char* body : {"", "[1]", "\"x\"", "null", "<html></html>", "[{\"access_token\":1}]",
+                           "<a href='/?x=1&error=y'>", "note: error=x"}) {
+    EXPECT_FALSE(TokenAnswer(body).is_whole()) << body;
+    EXPECT_TRUE(TokenAnswer(body).fields().empty()) << body;
   }
+}
+
+TEST(TokenAnswer, ABrokenDocumentIsNotMendedIntoOneWithoutARefreshToken) {
+  for (const char* body :
+       {R"({"access_token":"at-2","refresh_token":rt-2})",
+        R"({"access_token":"at-2","refresh_token":'rt-2'})", R"({"access_token":"at-2",})",
+        R"({"access_token":"at-2","expires_in":007})",
+        "{\"access_token\":\"at-2\",\"x\":\"\xe9\"}"}) {
+    const TokenAnswer answer(body);
+
+    EXPECT_FALSE(answer.is_whole()) << body;
+    EXPECT_EQ(answer.text("access_token"), "at-2") << body;
+  }
+}
+
+TEST(TokenAnswer, WhatStandsBehindTheObjectDoesNotMatter) {
+  for (const char* behind : {" trailing", "\n{\"a\":2}", "}", "\"", "<!-- 1 ms -->"}) {
+    const TokenAnswer answer(R"({"a":"x"})" + std::string(behind));
+
+    EXPECT_TRUE(answer.is_whole()) << behind;
+    EXPECT_EQ(answer.text("a"), "x") << behind;
+  }
+}
+
+TEST(TokenAnswer, ANumberAtTheCutIsNoNumber) {
+  const std::string_view body = R"({"a":12,"expires_in":3600,"b":1})";
+  const auto digits = body.find("3600");
+
+  for (std::size_t end = digits; end <= digits + 4; ++end) {
+    EXPECT_FALSE(TokenAnswer(body.substr(0, end)).fields().contains("expires_in")) << end;
+  }
+  EXPECT_EQ(TokenAnswer(body.substr(0, digits + 8)).fields().value("expires_in", 0), 3600);
+  EXPECT_EQ(TokenAnswer(body.substr(0, digits)).fields().value("a", 0), 12);
+}
+
+TEST(TokenAnswer, AnObjectWithItsEndIsNotWholeIfMoreBytesWerePromised) {
+  const TokenAnswer answer(R"({"a":"x"})", /*complete=*/false);
+
+  EXPECT_FALSE(answer.is_whole());
+  EXPECT_EQ(answer.text("a"), "x");
+}
+
+TEST(TokenAnswer, MembersOfDataAreItsOwnUnlessItHasThem) {
+  const TokenAnswer answer(
+      R"({"a":"mine","b":null,"data":{"a":"other","b":"x","data":{"c":"y"}}})");
+
+  EXPECT_EQ(answer.text("a"), "mine");
+  EXPECT_EQ(answer.text("b"), "x");
+  EXPECT_EQ(answer.text("c"), "");
+}
+
+TEST(TokenAnswer, AFormIsDecoded) {
+  const TokenAnswer answer("access_token=a%2Fb%3D&refresh_token=rt-2&scope=x+y&expires_in=900\n");
+
+  EXPECT_TRUE(answer.is_whole());
+  EXPECT_EQ(answer.text("access_token"), "a/b=");
+  EXPECT_EQ(answer.text("refresh_token"), "rt-2");
+  EXPECT_EQ(answer.text("scope"), "x y");
+}
+
+TEST(TokenAnswer, ABrokenFormKeepsItsWholeFields) {
+  for (const char* body :
+       {"refresh_token=rt-2&access_token=a%2", "refresh_token=rt-2&access_tok"}) {
+    const TokenAnswer answer(body);
+
+    EXPECT_FALSE(answer.is_whole()) << body;
+    EXPECT_EQ(answer.text("refresh_token"), "rt-2") << body;
+    EXPECT_EQ(answer.text("access_token"), "") << body;
+  }
+}
+
+TEST(TokenAnswer, KnowsAStringThatItDoesNotGive) {
+  const TokenAnswer answer(R"({"a":"x\u0007","b":" ","c":7,"d":"x"})");
+
+  EXPECT_TRUE(answer.is_unusable("a"));
+  for (const char* key : {"b", "c", "d", "e"}) EXPECT_FALSE(answer.is_unusable(key)) << key;
 }
 
 TEST(TokenAnswer, TakesNumbersThatJsonCannotHoldForNull) {
@@ -32,7 +110,7 @@ TEST(TokenAnswer, TakesNumbersThatJsonCannotHoldForNull) {
     const TokenAnswer answer(R"({"before":"x","expires_in":)" + std::string(number) +
                              R"(,"after":"y"})");
 
-    EXPECT_TRUE(answer.is_object()) << number;
+    EXPECT_TRUE(answer.is_whole()) << number;
     EXPECT_TRUE(answer.fields().at("expires_in").is_null()) << number;
     EXPECT_EQ(answer.text("after"), "y") << number;
   }
@@ -51,11 +129,12 @@ TEST(TokenAnswer, KeepsTheWholeStringsOfABodyThatWasCutShort) {
     const bool has_refresh = end >= body.find("\"rt-2\"") + 6;
     const bool has_access = end >= body.find("\"at-2\"") + 6;
 
-    EXPECT_FALSE(answer.is_object()) << end;
+    EXPECT_FALSE(answer.is_whole()) << end;
     EXPECT_EQ(answer.text("refresh_token"), has_refresh ? "rt-2" : "") << end;
     EXPECT_EQ(answer.text("access_token"), has_access ? "at-2" : "") << end;
-    EXPECT_FALSE(answer.fields().contains("expires_in"))
-        << "a number may be cut without showing it";
+    EXPECT_EQ(answer.fields().contains("expires_in"),
+              end >= body.find("access_token\":\"at-2") + 13)
+        << end << ": a number may be cut without showing it";
   }
 }
 
@@ -64,8 +143,8 @@ TEST(TokenAnswer, NamesItsKeysAndNeverItsValues) {
 }
 
 TEST(TokenAnswer, SurvivesDeepNesting) {
-  EXPECT_FALSE(TokenAnswer(std::string(1 << 20, '[')).is_object());
-  EXPECT_FALSE(TokenAnswer("{\"a\":" + std::string(1 << 20, '{')).is_object());
+  EXPECT_FALSE(TokenAnswer(std::string(1 << 20, '[')).is_whole());
+  EXPECT_FALSE(TokenAnswer("{\"a\":" + std::string(1 << 20, '{')).is_whole());
 }
 
 }  // namespace

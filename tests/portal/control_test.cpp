@@ -180,7 +180,7 @@ TEST_F(ControlTest, EveryFieldOfAFaultIsUnderstood) {
       "delay_after_ms": 4, "drop": "after", "status": 5, "body": "b", "content_type": "c",
       "retry_after": "r", "when": "after", "cut_after_bytes": 6, "merge": {"a": null},
       "malformed": true, "redirect": "u", "huge_bytes": 7, "endless": true, "drip_ms": 8,
-      "html": true})"));
+      "html": true, "wrapping": "gzip"})"));
 
   EXPECT_EQ(fault.endpoint, Endpoint::kInference);
   EXPECT_EQ(fault.grant_type + fault.family, "gf");
@@ -191,6 +191,7 @@ TEST_F(ControlTest, EveryFieldOfAFaultIsUnderstood) {
   EXPECT_EQ(fault.when, When::kAfter);
   EXPECT_EQ(fault.cut_after, 6);
   EXPECT_EQ(fault.huge_bytes, 7U);
+  EXPECT_EQ(fault.wrapping, Wrapping::kGzip);
   EXPECT_TRUE(fault.merge.contains("a") && fault.malformed && fault.endless && fault.html);
 }
 
@@ -211,6 +212,7 @@ TEST_F(ControlTest, AWrongTypeValueOrBodyIsRefusedByName) {
   EXPECT_EQ(error("faults", R"({"times": "x"})"), "400 field \"times\" has the wrong type");
   EXPECT_THAT(error("faults", R"({"drop": "now"})"), testing::HasSubstr("\"drop\""));
   EXPECT_THAT(error("faults", R"({"endpoint": "mars"})"), testing::HasSubstr("mars"));
+  EXPECT_THAT(error("faults", R"({"wrapping": "silk"})"), testing::HasSubstr("silk"));
   EXPECT_EQ(error("adopt", "{}"), "400 field \"refresh_token\" is missing");
   EXPECT_EQ(error("clock", "not json"), "400 the body is not JSON");
   EXPECT_EQ(error("clock", "[]"), "400 expected a JSON object");

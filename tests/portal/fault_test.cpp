@@ -105,6 +105,24 @@ TEST_F(FaultTest, MalformedJsonArrivesWholeAndSpendsTheToken) {
   EXPECT_EQ(state(), "spent");
 }
 
+TEST_F(FaultTest, AWrappedAnswerArrivesWholeAndSpendsTheToken) {
+  const std::vector<std::pair<Wrapping, std::string>> beginnings{
+      {Wrapping::kGzip, "\x1f\x8b"},     {Wrapping::kForm, "access_token="},
+      {Wrapping::kBom, "\xEF\xBB\xBF{"}, {Wrapping::kPrefix, ")]}',\n{"},
+      {Wrapping::kTrailing, "{\"a"},     {Wrapping::kData, R"({"code":0,"data":{"access)"}};
+  for (const auto& [wrapping, beginning] : beginnings) {
+    portal.add_fault({.wrapping = wrapping});
+    const Grant own = portal.create_grant();
+
+    const auto reply = refresh(own.refresh_token);
+
+    EXPECT_EQ(reply.status, 200) << beginning;
+    EXPECT_THAT(reply.body, testing::StartsWith(beginning));
+    EXPECT_EQ(portal.token(own.refresh_token).state, "spent") << beginning;
+    EXPECT_EQ(reply.header("Content-Encoding") == "gzip", wrapping == Wrapping::kGzip);
+  }
+}
+
 TEST_F(FaultTest, MergeOverridesAddsAndRemovesFields) {
   portal.add_fault({.merge = {{"access_token", nullptr}, {"expires_in", "soon"}, {"new", 1}}});
 

@@ -1,5 +1,7 @@
 #include "tools/portal/answer.h"
 
+#include "tools/portal/wrapping.h"
+
 namespace authdb::portal {
 namespace {
 
@@ -33,6 +35,7 @@ void change(Answer& answer, const Fault& fault) {
   if (!fault.merge.empty()) merge_into(answer, fault.merge);
   if (fault.malformed && !answer.body.empty()) answer.body.pop_back();
   if (answer.body.size() < fault.huge_bytes) answer.body.resize(fault.huge_bytes, ' ');
+  wrap(answer, fault.wrapping);
   if (!fault.content_type.empty()) answer.content_type = fault.content_type;
   if (!fault.retry_after.empty()) answer.headers.emplace_back("Retry-After", fault.retry_after);
 }

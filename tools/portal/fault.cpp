@@ -17,6 +17,19 @@ constexpr std::array kEndpoints = {
     std::pair{Endpoint::kDiscovery, "discovery"},
 };
 
+constexpr std::array kWrappings = {
+    std::pair{Wrapping::kGzip, "gzip"},         std::pair{Wrapping::kForm, "form"},
+    std::pair{Wrapping::kBom, "bom"},           std::pair{Wrapping::kPrefix, "prefix"},
+    std::pair{Wrapping::kTrailing, "trailing"}, std::pair{Wrapping::kData, "data"},
+};
+
+Wrapping wrapping_of(const std::string& name) {
+  for (const auto& [wrapping, known] : kWrappings) {
+    if (name == known) return wrapping;
+  }
+  throw BadRequest("field \"wrapping\": no wrapping is called \"" + name + "\"");
+}
+
 Endpoint endpoint_of(const std::string& name) {
   for (const auto& [endpoint, known] : kEndpoints) {
     if (name == known) return endpoint;
@@ -57,6 +70,7 @@ const FieldTable<Fault> kFields = {
     {"malformed", [](Fault& f, const json& v) { f.malformed = v.get<bool>(); }},
     {"redirect", [](Fault& f, const json& v) { f.redirect = v.get<std::string>(); }},
     {"huge_bytes", [](Fault& f, const json& v) { f.huge_bytes = v.get<std::size_t>(); }},
+    {"wrapping", [](Fault& f, const json& v) { f.wrapping = wrapping_of(v.get<std::string>()); }},
     {"endless", [](Fault& f, const json& v) { f.endless = v.get<bool>(); }},
     {"drip_ms", [](Fault& f, const json& v) { f.drip = millis(v); }},
     {"html", [](Fault& f, const json& v) { f.html = v.get<bool>(); }},

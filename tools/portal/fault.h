@@ -24,6 +24,17 @@ enum class When {
   kAfter,   // the request is processed, and its answer is replaced or lost
 };
 
+// What servers and proxies put around the JSON of an answer although nobody asked.
+enum class Wrapping {
+  kNone,
+  kGzip,      // and its Content-Encoding
+  kForm,      // application/x-www-form-urlencoded
+  kBom,       // a byte order mark before it
+  kPrefix,    // )]}', before it, against hijacking
+  kTrailing,  // a comment behind it
+  kData,      // {"code":0,"data":…}
+};
+
 struct Fault {
   // Which requests.
   Endpoint endpoint = Endpoint::kToken;
@@ -50,6 +61,7 @@ struct Fault {
   nlohmann::json merge = nlohmann::json::object();  // RFC 7396: null removes a field
   bool malformed = false;                           // without its last byte, so no JSON any more
   std::size_t huge_bytes = 0;                       // blanks behind it up to this size of the body
+  Wrapping wrapping = Wrapping::kNone;
 
   // The bytes on the wire.
   std::optional<When> drop{};               // close the connection without an answer

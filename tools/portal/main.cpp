@@ -73,6 +73,8 @@ discovery; default token), "grant_type", "family", "skip":N, "times":N (default 
   "retry_after"                         adds the header
   "merge":{...}                         changes fields of the normal answer; null removes one
   "malformed":true                      the answer without its last byte
+  "wrapping":"gzip|form|bom|prefix|trailing|data"
+                                        the answer in other than plain JSON
   "huge_bytes":N                        blanks behind the body, up to N bytes
   "cut_after_bytes":N                   close after N bytes, headers included; -N: N before the end
   "drip_ms":N                           the body one byte at a time

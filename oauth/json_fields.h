@@ -1,0 +1,18 @@
+// The members of the JSON object at the beginning of a text that may be cut or broken. Pure,
+// thread-safe.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+namespace authdb::oauth {
+
+struct JsonFields {
+  nlohmann::json object = nlohmann::json::object();  // what arrived of it
+  bool closed = false;                               // it has its end; what follows does not matter
+};
+
+// Members that lie deeper than four levels are left out.
+JsonFields read_json_fields(std::string_view text);
+
+}  // namespace authdb::oauth
