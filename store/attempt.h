@@ -23,6 +23,7 @@ struct Attempt {
   AttemptKind kind = AttemptKind::refresh;
   Outcome outcome = Outcome::committed;
   std::optional<TokenHash> refresh_hash;  // the token that was spent or would have been
+  std::string bearer;  // fingerprint of the access token or agent key that it brought
   std::int64_t family = 0;
   std::int64_t from_generation = 0;
   std::optional<std::int64_t> to_generation;

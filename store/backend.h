@@ -93,18 +93,6 @@ struct SealedCell {
   Sealed cell;
 };
 
-// The attempts with a credential's current token whose answers never arrived.
-struct LostAttempts {
-  int count = 0;
-  // The first one: its answer may have been the successor.
-  Instant first_at{};
-  std::int64_t pid = 0;
-  std::string process;
-  // The newest one: what the next replay waits after.
-  Instant last_at{};
-  std::int64_t last_pid = 0;
-};
-
 struct SealedState {
   ProviderState state;
   Sealed extra;
@@ -137,17 +125,18 @@ class View {
   virtual std::vector<std::string> providers() = 0;
   virtual ProviderState provider_state(std::string_view profile, std::string_view provider) = 0;
   virtual std::optional<RetiredToken> retired(const TokenHash& hash) = 0;
-  // True if some credential's current refresh token is this one.
-  virtual bool is_current(const TokenHash& hash) = 0;
+  // The credential whose current refresh token this is.
+  virtual std::optional<std::int64_t> owner_of(const TokenHash& hash) = 0;
   // Every provider that `profile` has set something for, with its sealed fields.
   virtual std::vector<SealedState> provider_states(std::string_view profile) = 0;
   virtual std::vector<ImportReceipt> receipts() = 0;
   // The receipt of the file of that profile and format that was read last.
   virtual std::optional<SealedReceipt> last_receipt(std::string_view profile,
                                                     std::string_view format) = 0;
+  // Whose bearer it is, or was as far as the ledger and the projections go back.
+  virtual std::optional<Uid> owner_of_bearer(const std::string& fingerprint) = 0;
   virtual std::vector<Projection> projections() = 0;
   virtual std::vector<std::string> projections_behind() = 0;
-  virtual LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) = 0;
   virtual Sealed meta(std::string_view key) = 0;  // empty if there is none
   // Up to `limit` cells of the column behind row `after` that other keys than `key` sealed, by row.
   virtual std::vector<SealedCell> cells_of_other_keys(SealedColumn column, const KeyId& key,
@@ -190,6 +179,11 @@ class Txn : public View {
   // The counters of one that has them stay: only count_use() moves those.
   virtual void set_health(std::int64_t credential, const Health& health) = 0;
   virtual void count_use(std::int64_t credential, Instant at) = 0;
+  // The copy of what the journal says of the renewal, for those who only look.
+  virtual void put_renewal(std::int64_t credential, const Renewal& renewal) = 0;
+  // The bearer that a resource server refused, and how many it did in a row; empty: none.
+  virtual void set_rejected(std::int64_t credential, const std::string& fingerprint,
+                            int rejections) = 0;
   // Adds a ledger row, and now and then drops those that are old or too many.
   virtual void record(std::int64_t credential, const Attempt& attempt) = 0;
 

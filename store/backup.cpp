@@ -4,8 +4,8 @@
 #include <map>
 
 #include "store/adoption.h"
+#include "store/descriptors.h"
 #include "store/engine.h"
-#include "store/journal.h"
 #include "store/locked.h"
 #include "store/sqlite/backup_file.h"
 
@@ -30,17 +30,25 @@ void require_keys(View& backup, const StoreOptions& options) {
   }
 }
 
-// The locks under which tokens move, by uid: two that meet wait in the same order.
-using Locks = std::map<Uid, std::optional<Journal>>;
+// The locks under which tokens move, by uid: two that meet wait in the same order. None for an API
+// key, nor for a credential that this database does not have: nobody can rotate it.
+struct Moving {
+  std::unique_ptr<Locked> locked;
+  CredentialState next;
+};
+using Locks = std::map<Uid, Moving>;
 
-Locks take_locks(Engine& engine, const std::vector<Uid>& uids, View& backup) {
+Locks take_locks(const Store& store, const std::vector<Uid>& uids) {
+  Engine& engine = store.engine();
+  LockPolicy policy{engine.options.lock_wait};
+  policy.removed_too = true;
+  value_or_throw(room_for_descriptors(uids.size()));
   Locks locks;
   for (const Uid& uid : uids) {
-    const auto stored = backup.load(uid);
-    auto& lock = locks[uid];
+    const auto stored = engine.backend->view()->load(uid);
+    Moving& moving = locks[uid];
     if (!stored || stored->row.identity.auth_type == AuthType::api_key) continue;
-    lock = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
-                                           engine.options.lock_wait, engine.self()));
+    moving.locked = acquire_lock(store, uid, policy);
   }
   return locks;
 }
@@ -50,17 +58,25 @@ bool all_locked(const std::vector<Uid>& uids, const Locks& locks) {
                      [&](const Uid& uid) { return locks.find(uid) != locks.end(); });
 }
 
+void prepare(Txn& txn, const std::vector<Uid>& moved, Locks& locks) {
+  for (const Uid& uid : moved) {
+    Moving& moving = locks.at(uid);
+    if (!moving.locked) continue;
+    const Credential row = txn.load(uid)->row;
+    moving.next = prepare_moved(*moving.locked, row);
+    txn.put_renewal(row.id, mirror_of(moving.next));
+  }
+}
+
 // Committed already: nothing that fails here may make it look undone.
 void tell_journals(const Store& store, Locks& locks) {
-  Engine& engine = store.engine();
-  for (auto& [uid, journal] : locks) {
-    if (!journal) continue;
-    const auto told = Engine::guarded([&, &uid = uid, &journal = journal] {
-      Held held = engine.load(*engine.backend->view(), uid);
-      Locked locked{store, engine, std::move(*journal), std::move(held)};
-      journal_the_row(locked, std::nullopt);
+  for (auto& [uid, moving] : locks) {
+    if (!moving.locked || moving.next.revision == 0) continue;
+    const auto told = Engine::guarded([&, &moving = moving] {
+      moving.locked->reload();
+      tell_journal(*moving.locked, std::move(moving.next), /*durable=*/false);
     });
-    if (!told) engine.log(LogLevel::warning, told.error().message);
+    if (!told) store.engine().log(LogLevel::warning, told.error().message);
   }
 }
 
@@ -70,14 +86,17 @@ Merged merge(const Store& store, View& backup, const fs::path& file) {
   Engine& engine = store.engine();
   std::vector<Uid> moving;
   for (int i = 0; i < kTries; ++i) {
-    Locks locks = take_locks(engine, moving, backup);
+    Locks locks = take_locks(store, moving);
     Merged merged;
     {
       const auto txn = engine.backend->begin_merge(file, engine.options.lock_wait);
       engine.follow_keys(*txn);
       require_keys(backup, engine.options);  // no prune can come between now
       merged = txn->merge_backup(engine.now());
-      if (all_locked(merged.moved, locks)) txn->commit();
+      if (all_locked(merged.moved, locks)) {
+        prepare(*txn, merged.moved, locks);
+        txn->commit();
+      }
     }
     if (all_locked(merged.moved, locks)) {
       tell_journals(store, locks);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "store/descriptors.h"
 #include "store/engine.h"
 #include "store/locked.h"
 #include "store/rotation.h"
@@ -19,42 +20,44 @@ bool moves_tokens(const CredentialChange& change) {
 
 // The existing credentials whose tokens move, locked and recovered, in uid order: two changes that
 // meet always wait for each other in the same order.
-using Locks = std::map<Uid, std::unique_ptr<Locked>>;
+struct LockedChange {
+  std::unique_ptr<Locked> locked;  // null for an API key, which has no journal
+  CredentialState next;            // what the journal is told once the database has it
+};
+using Locks = std::map<Uid, LockedChange>;
 
-std::unique_ptr<Locked> lock_one(const Store& store, const Uid& uid) {
+// What stands in the row and its journal makes way for a new grant, also where an answer that waits
+// there cannot be settled.
+std::unique_ptr<Locked> lock_one(const Store& store, const CredentialChange& change) {
   Engine& engine = store.engine();
-  auto stored = engine.backend->view()->load(uid);
+  const auto stored = engine.backend->view()->load(change.uid);
   if (!stored) {
-    throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store", ""}};
+    throw BackendError{
+        {Errc::not_found, "there is no credential " + change.uid + " in this store", ""}};
   }
   if (stored->row.identity.auth_type == AuthType::api_key) return nullptr;
-  engine.require_writable();
-  auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
-                                                 engine.options.lock_wait, engine.self()));
-  {
-    const auto view = engine.backend->view();
-    engine.follow_keys(*view);
-    stored = view->load(uid);
-  }
-  auto locked = std::make_unique<Locked>(
-      Locked{store, engine, std::move(journal), engine.unseal(std::move(*stored))});
-  if (!locked->held.row.removed_at) recover(*locked);
-  return locked;
+  LockPolicy policy{engine.options.lock_wait};
+  policy.removed_too = true;
+  policy.unsettled_too = change.new_family;
+  return acquire_lock(store, change.uid, policy);
 }
 
 Locks take_locks(const Store& store, const Change& change) {
-  Locks locks;
+  std::map<Uid, const CredentialChange*> wanted;  // in uid order
   for (const auto& one : change.credentials) {
-    if (!one.uid.empty() && moves_tokens(one)) locks.emplace(one.uid, nullptr);
+    if (!one.uid.empty() && moves_tokens(one)) wanted.emplace(one.uid, &one);
   }
-  for (auto& [uid, locked] : locks) locked = lock_one(store, uid);
+  value_or_throw(room_for_descriptors(wanted.size()));
+  Locks locks;
+  for (const auto& [uid, one] : wanted) locks[uid].locked = lock_one(store, *one);
   return locks;
 }
 
 // Applies one CredentialChange inside the transaction.
 class Applier {
  public:
-  Applier(Engine& engine, Txn& txn) : engine_(engine), txn_(txn), now_(engine.now()) {}
+  Applier(Engine& engine, Txn& txn, Locks& locks)
+      : engine_(engine), txn_(txn), locks_(locks), now_(engine.now()) {}
 
   // The credential's uid; nullopt if it moved since the change was planned.
   std::optional<Uid> apply(const CredentialChange& change) {
@@ -75,7 +78,7 @@ class Applier {
     const Secret& token = change.grant->refresh_token;
     if (change.kind != AttemptKind::import || token.empty()) return false;
     const TokenHash hash = token_hash(token);
-    if (txn_.is_current(hash)) return true;
+    if (txn_.owner_of(hash)) return true;
     const auto retired = txn_.retired(hash);
     if (!retired) return false;
     const bool lifted =
@@ -115,6 +118,27 @@ class Applier {
     if (change.grant) displace(change, held);
     if (!change.grant && change.hold) txn_.set_hold(id, *change.hold);
     attach(change, change.uid, id, held.row.family, held.row.generation);
+    prepare(change);
+  }
+
+  // What the journal will say, and the row's copy of it.
+  void prepare(const CredentialChange& change) {
+    const auto lock = locks_.find(change.uid);
+    if (lock == locks_.end() || !lock->second.locked) return;
+    Locked& locked = *lock->second.locked;
+    const Credential row = txn_.load(change.uid)->row;
+    if (locked.unsettled) {
+      Attempt attempt = attempt_of(locked, Outcome::superseded);
+      attempt.error_code = "unsettled";
+      attempt.finished_at = now_;
+      txn_.record(row.id, attempt);
+    }
+    CredentialState& next = lock->second.next;
+    next =
+        change.grant ? prepare_moved(locked, row) : prepare_state(locked, event::OnHold{row.hold});
+    next.hash = row.refresh_hash;
+    next.removed_at = row.removed_at;
+    txn_.put_renewal(row.id, mirror_of(next));
   }
 
   // What was removed comes back with the token it had.
@@ -172,6 +196,7 @@ class Applier {
     Attempt attempt = engine_.new_attempt(change.kind, {});
     if (!change.bindings.empty()) attempt.profile = change.bindings.front().profile;
     attempt.refresh_hash = tokens.refresh_hash;
+    attempt.bearer = tokens.access_fingerprint;
     attempt.family = tokens.family;
     attempt.from_generation = tokens.generation - 1;
     attempt.to_generation = tokens.generation;
@@ -198,6 +223,7 @@ class Applier {
 
   Engine& engine_;
   Txn& txn_;
+  Locks& locks_;
   Instant now_;
 };
 
@@ -218,15 +244,16 @@ void apply_states(Engine& engine, Txn& txn, const Change& change) {
 // noticed. The change is committed: nothing that fails here may make it look undone.
 void tell_journals(Locks& locks) {
   for (auto& [uid, lock] : locks) {
-    if (!lock) continue;
-    Locked& locked = *lock;
-    const auto told = Engine::guarded([&] {
+    if (!lock.locked || lock.next.revision == 0) continue;
+    Locked& locked = *lock.locked;
+    const auto told = Engine::guarded([&, &lock = lock] {
       const auto before = locked.held.row.refresh_hash;
       const auto generation = locked.held.row.generation;
       locked.reload();
-      if (before && before != locked.held.row.refresh_hash)
+      if (before && before != locked.held.row.refresh_hash) {
         locked.journal.add_spent(*before, generation);
-      journal_the_row(locked, before);
+      }
+      tell_journal(locked, std::move(lock.next), /*durable=*/false);
     });
     if (!told) locked.engine.log(LogLevel::warning, told.error().message);
   }
@@ -240,7 +267,7 @@ Result<Applied> Store::apply(const Change& change, const std::function<void(std:
     Applied applied;
     {
       const auto txn = engine_->begin_write();
-      Applier applier(*engine_, *txn);
+      Applier applier(*engine_, *txn, locks);
       for (const auto& one : change.credentials) {
         const auto uid = applier.apply(one);
         if (!uid) return Applied{true, {}};

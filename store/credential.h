@@ -92,6 +92,30 @@ struct Health {
   std::optional<Instant> last_used_at;
 };
 
+// Attempts with the current refresh token that left this machine and were never answered.
+struct Losses {
+  int count = 0;
+  // The first one: its answer may have been the successor.
+  Instant first_at{};
+  std::int64_t pid = 0;
+  std::string process;
+  Instant last_at{};  // what the next replay waits after
+};
+
+// How the renewal of a credential goes. Its journal has it and decides; the database has a copy for
+// those who only look.
+struct Renewal {
+  std::int64_t revision = 0;  // of the journal record that this copy mirrors; 0: there is none
+  Losses losses;
+  int failures = 0;  // in a row, since the last answer that brought a grant
+  std::optional<Instant> failing_since;
+  // The token endpoint is left alone between these.
+  std::optional<Instant> rest_since;
+  std::optional<Instant> rest_until;
+  int refusals = 0;  // in a row: 4xx answers whose meaning nobody knows
+  std::optional<Instant> refused_since;
+};
+
 // One credential as one looks at it: everything but the secrets.
 struct Credential {
   std::int64_t id = 0;  // the database's own; never shown
@@ -119,6 +143,11 @@ struct Credential {
   std::optional<Instant> agent_key_expires_at;
 
   Health health;
+  Renewal renewal;
+  // Fingerprint of a bearer that a resource server refused: the current one, or the one that the
+  // current one replaced. How many were refused in a row.
+  std::string rejected;
+  int rejections = 0;
 };
 
 // A credential with its seals opened.

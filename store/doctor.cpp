@@ -8,13 +8,13 @@
 #include <set>
 
 #include "store/adoption.h"
-#include "store/engine.h"
-#include "store/journal.h"
 #include "store/key_rotation.h"
+#include "store/locked.h"
 #include "store/rescue.h"
 #include "store/sqlite/integrity.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
+#include "store/words.h"
 
 namespace authdb {
 namespace {
@@ -62,7 +62,7 @@ class Examination {
 
   void journals() {
     for (const Uid& uid : Journal::all(engine_.files.directory)) {
-      const auto journal = Journal::look(engine_.files.directory, engine_.files.store_id, uid);
+      const auto journal = Journal::look(engine_.place(uid));
       if (journal) {
         look_at(uid, *journal);
       } else if (journal.error().code != Errc::not_found) {
@@ -75,53 +75,74 @@ class Examination {
 
   void look_at(const Uid& uid, const Journal& journal) {
     const auto stored = engine_.backend->view()->load(uid);
-    const auto& settled = journal.settled();
+    const CredentialState& state = journal.state();
     if (!stored) {
-      if (settled) {
+      if (!state.grant.empty() && !state.removed_at) {
         find("journal_alone", Severity::attention,
              "the journal of " + uid + " holds a grant, and the database does not know it",
              "`authdb doctor --repair` brings it back; `authdb restore FILE` with all else.");
       }
       return;
     }
-    if (stored->row.removed_at) return;
-    const std::string name = name_of(stored->row);
-    if (settled && settled->generation > stored->row.generation) {
-      find("database_older", Severity::attention,
-           "the journal of " + name + " is at generation " + std::to_string(settled->generation) +
-               ", the database at " + std::to_string(stored->row.generation) +
-               ": an older database was put back",
-           std::string("The journal's tokens are taken. ") + kRepairs);
-    } else if (settled && settled->generation < stored->row.generation &&
-               journal.record().state == JournalState::settled) {
-      find("journal_older", Severity::note,
-           "the journal of " + name + " is at generation " + std::to_string(settled->generation) +
-               ", the database at " + std::to_string(stored->row.generation) +
-               ": it was put back, or its last word was lost in a power cut",
-           "The database counts, and the next rotation writes the journal.");
+    const Credential& row = stored->row;
+    const Side side = newer_side(state, row);
+    if (side == Side::journal) {
+      look_at_older_row(row, state);
+    } else if (side == Side::row_and_lost) {
+      find("journal_older", Severity::attention,
+           "the journal of " + name_of(row) + " is " +
+               (state.revision == 0 ? "a blank one: it was lost"
+                                    : "older than the database: it was put back"),
+           "The database counts; whether the token was sent meanwhile cannot be known, so it is "
+           "held as uncertain by the next use.");
     }
-    look_at_attempt(name, stored->row, journal);
+    if (!row.removed_at) look_at_attempt(row, state);
   }
 
-  bool is_at_work(const JournalRecord& record) const {
-    return record.boot_id == engine_.boot_id() && ::kill(static_cast<pid_t>(record.pid), 0) == 0;
+  void look_at_older_row(const Credential& row, const CredentialState& state) {
+    const bool removal = state.removed_at.has_value() != row.removed_at.has_value();
+    if (state.generation > row.generation) {
+      find("database_older", Severity::attention,
+           "the journal of " + name_of(row) + " is at generation " +
+               std::to_string(state.generation) + ", the database at " +
+               std::to_string(row.generation) + ": an older database was put back",
+           std::string("The journal's tokens are taken. ") + kRepairs);
+    } else if (!state.legacy && (removal || state.hold != row.hold)) {
+      find("database_older", Severity::attention,
+           "the journal of " + name_of(row) + " knows of " +
+               (removal                    ? "its removal or return"
+                : state.hold == Hold::none ? "the end of its hold"
+                                           : "its hold (" + std::string(word(state.hold)) + ")") +
+               ", and the database does not: an older database was put back",
+           std::string("The journal counts. ") + kRepairs);
+    }
   }
 
-  void look_at_attempt(const std::string& name, const Credential& row, const Journal& journal) {
-    const JournalRecord& record = journal.record();
-    if (record.state == JournalState::settled || is_at_work(record)) return;
-    if (record.state == JournalState::answered) {
+  bool is_at_work(const AttemptNote& attempt) const {
+    return attempt.boot_id == engine_.boot_id() && ::kill(static_cast<pid_t>(attempt.pid), 0) == 0;
+  }
+
+  void look_at_attempt(const Credential& row, const CredentialState& state) {
+    const std::string name = name_of(row);
+    if (state.phase == Phase::idle && !state.answer.empty()) {
+      find("answer_kept", Severity::attention,
+           "an answer of " + std::to_string(state.answer_size) + " bytes to the refresh of " +
+               name + " is kept sealed in its journal: it " +
+               (state.hold == Hold::conflict ? "is for another account" : "could not be read"),
+           "Nothing of it is used. Log in again if the login does not work any more.");
+    }
+    if (state.phase == Phase::idle || is_at_work(state.attempt)) return;
+    if (state.phase == Phase::answered) {
       find("answer_unsettled", Severity::attention,
            "an answer for " + name + " is in its journal and not in the database yet",
            std::string("It is settled. ") + kRepairs);
       return;
     }
-    const bool sent = journal.mark() == JournalMark::sent || journal.mark() == JournalMark::damaged;
-    if (sent && row.hold != Hold::uncertain && row.refresh_hash) {
+    if (state.phase == Phase::sent && row.hold != Hold::uncertain && row.refresh_hash) {
       find("sent_unanswered", Severity::attention,
-           "process " + std::to_string(record.pid) + " (" + record.process +
-               ") sent the refresh token of " + name + " at " + format_iso(record.started_at) +
-               " and was gone before the answer came",
+           "process " + std::to_string(state.attempt.pid) + " (" + state.attempt.process +
+               ") sent the refresh token of " + name + " at " +
+               format_iso(state.attempt.started_at) + " and was gone before the answer came",
            "It is held as uncertain by the next use, and sent again when nothing else works.");
     }
   }
@@ -133,9 +154,7 @@ class Examination {
       find("rescue", Severity::attention,
            "a rotated token waits in " + path.string() +
                ": neither journal nor database could be written",
-           std::string("It is lost at the next boot. It is settled with XDG_RUNTIME_DIR set as it "
-                       "was then. ") +
-               kRepairs);
+           std::string("It is lost at the next boot. ") + kRepairs);
     }
   }
 
@@ -149,7 +168,7 @@ class Examination {
     for (const SealKey& key : *file) held.insert(key.id);
     std::map<KeyId, std::int64_t> used = engine_.backend->view()->cells_by_key();
     for (const Uid& uid : Journal::all(engine_.files.directory)) {
-      for (const KeyId& id : Journal::keys_of(Journal::path_of(engine_.files.directory, uid))) {
+      for (const KeyId& id : Journal::keys_of(engine_.place(uid).path())) {
         ++used[id];
       }
     }
@@ -241,24 +260,11 @@ class Repair {
     done_.push_back({std::move(code), Severity::note, std::move(message), std::move(hint), true});
   }
 
-  // What its journal said is lost: the token may have been sent, or spent.
-  void hold(const Uid& uid) {
-    const auto txn = engine_.begin_write();
-    const auto stored = txn->load(uid);
-    if (!stored || !stored->row.refresh_hash || stored->row.hold != Hold::none) return;
-    txn->set_hold(stored->row.id, Hold::uncertain);
-    txn->commit();
-  }
-
   void damaged_journals() {
     for (const Uid& uid : Journal::all(engine_.files.directory)) {
-      const auto looked = Journal::look(engine_.files.directory, engine_.files.store_id, uid);
+      const auto looked = Journal::look(engine_.place(uid));
       if (looked || looked.error().code != Errc::refused) continue;
-      const auto aside = Engine::guarded([&] {
-        return value_or_throw(Journal::set_aside(engine_.files.directory, engine_.files.store_id,
-                                                 uid, engine_.options.lock_wait, engine_.self(),
-                                                 [&] { hold(uid); }));
-      });
+      const auto aside = Engine::guarded([&] { return set_aside_journal(engine_, uid); });
       if (!aside || aside->empty()) continue;
       did("journal_damaged", "the damaged journal of " + uid + " is kept as " + aside->string(),
           "Its credential is held as uncertain: `authdb login` or `authdb refresh --replay` "

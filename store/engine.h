@@ -76,6 +76,7 @@ struct Engine {
   }
   Attempt new_attempt(AttemptKind kind, const std::string& profile) const;
   Holder self() const;
+  JournalPlace place(const Uid& uid) const { return {files.directory, files.store_id, uid}; }
   // usage if the store was opened to look.
   void require_writable() const;
   std::unique_ptr<Txn> begin_write() {

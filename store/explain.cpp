@@ -1,5 +1,6 @@
 #include "store/explain.h"
 
+#include "store/scrub.h"
 #include "store/timestamp.h"
 #include "store/words.h"
 
@@ -43,10 +44,18 @@ std::string last_attempts(const Locked& locked) {
   return list.empty() ? list : list + ".";
 }
 
-std::string lost_answer(const LostAttempts& lost, Instant now) {
-  std::string text = "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
-                     format_iso(lost.first_at) + " (" + ago(lost.first_at, now) +
-                     ") and its answer never arrived";
+// A text that may quote a server, without the pair that stands in the row.
+std::string without_tokens(const Locked& locked, const std::string& text) {
+  return scrub(text, {&locked.held.access_token, &locked.held.refresh_token});
+}
+
+std::string lost_answer(const Locked& locked) {
+  const Losses& lost = locked.state.renewal.losses;
+  const Instant now = locked.engine.now();
+  std::string text =
+      "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
+      format_iso(lost.first_at) + " (" + ago(lost.first_at, now) + ") and " +
+      (locked.state.answer.empty() ? "its answer never arrived" : "its answer could not be read");
   if (lost.count > 1) {
     text += "; it was sent " + std::to_string(lost.count) + " times, the last time at " +
             format_iso(lost.last_at);
@@ -54,21 +63,22 @@ std::string lost_answer(const LostAttempts& lost, Instant now) {
   return text;
 }
 
-std::string said(const Judgement& judgement) {
+std::string said(const Locked& locked, const Judgement& judgement) {
   if (judgement.message.empty()) return judgement.code;
-  return judgement.message;
+  return without_tokens(locked, judgement.message);
 }
 
-Error explain_reuse(const Locked& locked, const LostAttempts& lost, const std::string& profile) {
+bool was_lost(const Locked& locked) { return locked.state.renewal.losses.count > 0; }
+
+Error explain_reuse(const Locked& locked, const Judgement& judgement, const std::string& profile) {
   Error error{Errc::login_needed,
-              "the provider has seen the refresh token of " + name_of(locked.held.row) +
-                  " before and revoked the session" + token_of(locked) + of_profile(profile) +
-                  of_process(locked),
+              "refresh token reuse: the provider has seen the refresh token of " +
+                  name_of(locked.held.row) + " before and revoked the session" + token_of(locked) +
+                  of_profile(profile) + of_process(locked) + " (" + said(locked, judgement) + ")",
               ""};
-  if (lost.count > 0) {
-    error.hint =
-        "This was our own lost answer, not an outsider: " + lost_answer(lost, locked.engine.now()) +
-        ". " + log_in_again(locked);
+  if (was_lost(locked)) {
+    error.hint = "This was our own lost answer, not an outsider: " + lost_answer(locked) + ". " +
+                 log_in_again(locked);
   } else {
     error.hint =
         "This store sent that token only once, so something else has a copy and spent it: another "
@@ -92,24 +102,23 @@ std::string ago(Instant then, Instant now) {
   return std::to_string(s / 86400) + " d ago";
 }
 
-Error explain_rejected(const Locked& locked, const Judgement& judgement, const LostAttempts& lost,
+Error explain_rejected(const Locked& locked, const Judgement& judgement,
                        const std::string& profile) {
-  if (judgement.reuse) return explain_reuse(locked, lost, profile);
+  if (judgement.reuse) return explain_reuse(locked, judgement, profile);
   Error error{Errc::login_needed,
               "the provider refused to refresh " + name_of(locked.held.row) + token_of(locked) +
-                  of_profile(profile) + of_process(locked) + ": " + said(judgement),
+                  of_profile(profile) + of_process(locked) + ": " + said(locked, judgement),
               log_in_again(locked)};
-  if (lost.count > 0) {
-    error.hint = "Probably our own lost answer: " + lost_answer(lost, locked.engine.now()) + ". " +
-                 error.hint;
+  if (was_lost(locked)) {
+    error.hint = "Probably our own lost answer: " + lost_answer(locked) + ". " + error.hint;
   }
   return error;
 }
 
-std::string why_dead(const Locked& locked, const Judgement& judgement, const LostAttempts& lost) {
-  if (lost.count == 0) return judgement.message;
-  return "our own lost answer: " + lost_answer(lost, locked.engine.now()) +
-         "; the server then said: " + said(judgement);
+std::string why_dead(const Locked& locked, const Judgement& judgement) {
+  if (!was_lost(locked)) return without_tokens(locked, judgement.message);
+  return "our own lost answer: " + lost_answer(locked) +
+         "; the server then said: " + said(locked, judgement);
 }
 
 Error explain_dead(const Locked& locked) {
@@ -120,11 +129,13 @@ Error explain_dead(const Locked& locked) {
   return {Errc::login_needed, std::move(message), log_in_again(locked)};
 }
 
-Error explain_cooldown(const Locked& locked) {
+Error explain_rest(const Locked& locked, Instant until) {
+  const int failures = locked.state.renewal.failures;
   return {Errc::try_later,
-          name_of(locked.held.row) + " is not refreshed before " +
-              format_iso(*locked.held.row.health.cooldown_until) +
-              ": its token endpoint has asked to wait",
+          name_of(locked.held.row) + " is not refreshed before " + format_iso(until) +
+              ": its last attempt failed" +
+              (failures > 1 ? " (" + std::to_string(failures) + " in a row)" : "") +
+              ", and its token endpoint is left alone until then",
           "Nothing was sent. `authdb refresh` asks it all the same."};
 }
 
@@ -138,18 +149,17 @@ Error explain_unspent(const Locked& locked, const Judgement& judgement,
   }
   return {Errc::try_later,
           name_of(locked.held.row) + " could not be refreshed" + of_profile(profile) + ": " +
-              said(judgement),
+              said(locked, judgement),
           std::move(hint)};
 }
 
-Error explain_uncertain(const Locked& locked, const LostAttempts& lost,
-                        std::optional<Instant> next_replay) {
-  Error error{Errc::try_later,
-              "it is uncertain whether the refresh token of " + name_of(locked.held.row) +
-                  " is still good: " +
-                  (lost.count > 0 ? lost_answer(lost, locked.engine.now())
-                                  : "its journal was lost, damaged or put back"),
-              ""};
+Error explain_uncertain(const Locked& locked, std::optional<Instant> next_replay) {
+  Error error{
+      Errc::try_later,
+      "it is uncertain whether the refresh token of " + name_of(locked.held.row) +
+          " is still good: " +
+          (was_lost(locked) ? lost_answer(locked) : "its journal was lost, damaged or put back"),
+      ""};
   error.hint = next_replay ? "It is sent again from " + format_iso(*next_replay) + " on."
                            : "It is not sent while its bearer still lives.";
   error.hint +=
@@ -164,10 +174,43 @@ Error explain_hold(const Locked& locked) {
             name_of(locked.held.row) + " was handed over: another tool refreshes it now",
             "`authdb migrate` takes it back."};
   }
+  if (!locked.state.answer.empty()) return explain_misdirected(locked);
   return {Errc::login_needed,
           name_of(locked.held.row) +
               " is held: copies of this login disagree about which token is live",
           "Decide with `authdb migrate --prefer PATH`, or log in again."};
+}
+
+Error explain_unsettled(const Locked& locked) {
+  Error error = *locked.unsettled;
+  error.message =
+      "an answer for " + name_of(locked.held.row) +
+      " waits in its journal, and nothing is sent before it is settled: " + error.message;
+  return error;
+}
+
+Error explain_misdirected(const Locked& locked) {
+  return {Errc::login_needed,
+          "the answer to the refresh of " + name_of(locked.held.row) +
+              " was for another account; it is kept sealed and not used",
+          "Its refresh token is spent. " + log_in_again(locked)};
+}
+
+Error explain_rejected_again(const Locked& locked) {
+  return {Errc::login_needed,
+          "the bearer of " + name_of(locked.held.row) +
+              " was rejected, and so is what it is replaced by; the grant may have been revoked",
+          log_in_again(locked)};
+}
+
+Error explain_refusals(const Locked& locked) {
+  const Renewal& renewal = locked.state.renewal;
+  return {Errc::login_needed,
+          "the token endpoint has refused " + name_of(locked.held.row) + " " +
+              std::to_string(renewal.refusals) + " times since " +
+              format_iso(*renewal.refused_since) + ", and what it says is not known: a login is " +
+              "probably needed",
+          log_in_again(locked) + ". `authdb refresh` asks once more."};
 }
 
 Error explain_retired(const Locked& locked, const RetiredToken& retired) {

@@ -8,20 +8,28 @@
 namespace authdb {
 
 // A refresh that the server refused for good. Knows reuse, and whether it was our own lost answer.
-Error explain_rejected(const Locked& locked, const Judgement& judgement, const LostAttempts& lost,
+// Before and after it was recorded, as all that follows.
+Error explain_rejected(const Locked& locked, const Judgement& judgement,
                        const std::string& profile);
 // Another process has been told so since the caller looked.
 Error explain_dead(const Locked& locked);
-// The token endpoint has asked to wait, and it is not over yet.
-Error explain_cooldown(const Locked& locked);
+// An attempt has failed, and the token endpoint rests until then.
+Error explain_rest(const Locked& locked, Instant until);
 // A refresh that changed nothing and may be tried again.
 Error explain_unspent(const Locked& locked, const Judgement& judgement, const std::string& profile);
 // What the credential's health remembers of it, for those who ask later.
-std::string why_dead(const Locked& locked, const Judgement& judgement, const LostAttempts& lost);
+std::string why_dead(const Locked& locked, const Judgement& judgement);
 // A grant whose token may have been spent without our learning the successor. `next_replay`: when
 // it is sent again; nullopt: not while its bearer lives, whose end is unknown.
-Error explain_uncertain(const Locked& locked, const LostAttempts& lost,
-                        std::optional<Instant> next_replay);
+Error explain_uncertain(const Locked& locked, std::optional<Instant> next_replay);
+// An answer is in the journal and could not be settled: nothing is sent before that.
+Error explain_unsettled(const Locked& locked);
+// The answer is another account's; nothing of it is used.
+Error explain_misdirected(const Locked& locked);
+// A resource server refuses what the token endpoint gives.
+Error explain_rejected_again(const Locked& locked);
+// The server's refusals go on, and nobody knows their meaning.
+Error explain_refusals(const Locked& locked);
 Error explain_hold(const Locked& locked);
 Error explain_retired(const Locked& locked, const RetiredToken& retired);
 Error explain_no_refresh_token(const Locked& locked);

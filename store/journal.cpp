@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <span>
 
+#include "store/files.h"
 #include "store/journal_format.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
@@ -21,16 +21,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<void> make_journal(const fs::path& path, const std::string& store_id, const Uid& uid) {
+// What an answer is given room for before its size is known.
+constexpr std::size_t kFirstAnswer = 4096;
+constexpr std::size_t kSealOverhead = 64;
+
+Result<void> make_journal(const JournalPlace& place) {
+  const fs::path path = place.path();
   if (auto made = make_private_directories(path.parent_path()); !made) return made;
-  const auto created = create_durable(path, blank_journal(store_id, uid));
+  const auto created = create_durable(path, blank_journal(place));
   if (!created) return fail(created.error());
   return {};
 }
 
-Error busy_error(const fs::path& path, const Uid& uid, Milliseconds waited) {
+Error busy_error(const JournalPlace& place, Milliseconds waited) {
   DiskHolder holder;
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd file(::open(place.path().c_str(), O_RDONLY | O_CLOEXEC));
   std::string who = "another process";
   if (file && read_at(file.get(), kHolderAt, holder) && holder.pid != 0) {
     who = "process " + std::to_string(holder.pid) + " (" + get_text(holder.process) + ") on " +
@@ -38,7 +43,7 @@ Error busy_error(const fs::path& path, const Uid& uid, Milliseconds waited) {
   }
   Error error{
       Errc::busy,
-      "credential " + uid + " is being refreshed by " + who + "; waited " +
+      "credential " + place.uid + " is being refreshed by " + who + "; waited " +
           std::to_string(waited.count() / 1000) + " s",
       "Nothing was changed. Try again; if that process hangs, end it: its lock goes with it."};
   if (holder.since != 0) error.message += ", held since " + format_iso(at_millis(holder.since));
@@ -51,11 +56,33 @@ Error damaged(const fs::path& path, std::string_view why) {
           "`authdb doctor --repair` set it aside, and log in again."};
 }
 
-}  // namespace
-
-fs::path Journal::path_of(const fs::path& directory, const Uid& uid) {
-  return directory / uid.substr(0, 2) / uid;
+// A copy under another name: the file itself keeps its lock and those who wait for it.
+Result<void> keep_copy(int fd, const fs::path& path, const fs::path& copy) {
+  struct stat st {};
+  if (::fstat(fd, &st) != 0) return fail(file_error("cannot look at", path, errno));
+  std::vector<char> bytes(static_cast<std::size_t>(st.st_size));
+  if (::pread(fd, bytes.data(), bytes.size(), 0) != st.st_size) {
+    return fail(file_error("cannot read", path, EIO));
+  }
+  const auto made = create_durable(copy, Secret(std::move(bytes)));
+  if (!made) return fail(made.error());
+  return {};
 }
+
+// What older and longer records left behind two new ones, in their slots and after them. 0, or
+// errno.
+int clear_behind(int fd, std::size_t payload) {
+  if (!fits_in_slot(payload)) return 0;
+  const std::size_t used = sizeof(DiskRecord) + payload;
+  const std::string zeroes(kSlotSize - used, '\0');
+  for (int slot = 0; slot < 2; ++slot) {
+    const int error = write_all(fd, zeroes, slot_at(slot) + static_cast<off_t>(used));
+    if (error != 0) return error;
+  }
+  return ::ftruncate(fd, static_cast<off_t>(kFileSize)) == 0 ? 0 : errno;
+}
+
+}  // namespace
 
 std::vector<Uid> Journal::all(const fs::path& directory) {
   std::vector<Uid> uids;
@@ -74,83 +101,88 @@ std::vector<Uid> Journal::all(const fs::path& directory) {
 std::vector<KeyId> Journal::keys_of(const fs::path& path) {
   std::vector<KeyId> keys;
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  for (int slot = 0; file && slot < 2; ++slot) {
-    const auto record = read_slot(file.get(), slot);
-    const auto key = record ? key_of(record->payload) : std::nullopt;
-    if (key) keys.push_back(*key);
-  }
+  if (!file) return keys;
+  const auto note = [&](const std::optional<CredentialState>& state) {
+    if (!state) return;
+    for (const Sealed* cell : {&state->grant, &state->answer}) {
+      if (const auto key = key_of(*cell)) keys.push_back(*key);
+    }
+  };
+  for (int slot = 0; slot < 2; ++slot) note(read_slot(file.get(), slot));
+  if (const auto old = read_format_1(file.get())) note(old->state);
   return keys;
 }
 
-Result<Journal> Journal::acquire(const fs::path& directory, const std::string& store_id,
-                                 const Uid& uid, Milliseconds wait, const Holder& self,
+Result<Journal> Journal::acquire(const JournalPlace& place, Milliseconds wait, const Holder& self,
                                  const std::stop_token& stop) {
-  const fs::path path = path_of(directory, uid);
+  const fs::path path = place.path();
   std::error_code ignored;
   if (!fs::exists(path, ignored)) {
-    if (auto made = make_journal(path, store_id, uid); !made) return fail(made.error());
+    if (auto made = make_journal(place); !made) return fail(made.error());
   }
   auto lock = FileLock::acquire(path, wait, stop);
   if (!lock) return fail(lock.error());
   if (!*lock && stop.stop_requested()) return fail(stopped_error());
-  if (!*lock) return fail(busy_error(path, uid, wait));
+  if (!*lock) return fail(busy_error(place, wait));
   Journal journal(std::move(**lock));
-  journal.path_ = path;
-  if (auto loaded = journal.load(store_id, uid, path); !loaded) return fail(loaded.error());
-  if (journal.record_.number == 0) {
+  if (auto loaded = journal.load(place); !loaded) return fail(loaded.error());
+  if (journal.newest_revision_ == 0) {
     // Whoever made it may have died before its name was durable.
     if (auto synced = sync_directory(path.parent_path()); !synced) return fail(synced.error());
-    if (auto synced = sync_directory(directory); !synced) return fail(synced.error());
+    if (auto synced = sync_directory(place.directory); !synced) return fail(synced.error());
   }
   journal.write_holder(self);
   return journal;
 }
 
-Result<Journal> Journal::look(const fs::path& directory, const std::string& store_id,
-                              const Uid& uid) {
-  const fs::path path = path_of(directory, uid);
-  Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file && errno == ENOENT) return fail(Errc::not_found, "there is no journal of " + uid);
-  if (!file) return fail(file_error("cannot open", path, errno));
+Result<Journal> Journal::look(const JournalPlace& place) {
+  Fd file(::open(place.path().c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file && errno == ENOENT) {
+    return fail(Errc::not_found, "there is no journal of " + place.uid);
+  }
+  if (!file) return fail(file_error("cannot open", place.path(), errno));
   Journal journal(std::move(file));
-  journal.path_ = path;
-  if (auto loaded = journal.load(store_id, uid, path); !loaded) return fail(loaded.error());
+  if (auto loaded = journal.load(place); !loaded) return fail(loaded.error());
   return journal;
 }
 
-Result<fs::path> Journal::set_aside(const fs::path& directory, const std::string& store_id,
-                                    const Uid& uid, Milliseconds wait, const Holder& self,
+Result<fs::path> Journal::set_aside(const JournalPlace& place, Milliseconds wait,
+                                    const Holder& self,
                                     const std::function<void()>& before_it_goes) {
-  const fs::path path = path_of(directory, uid);
+  const fs::path path = place.path();
   auto lock = FileLock::acquire(path, wait);
   if (!lock) return fail(lock.error());
-  if (!*lock) return fail(busy_error(path, uid, wait));
+  if (!*lock) return fail(busy_error(place, wait));
   Journal journal(std::move(**lock));
-  journal.path_ = path;
-  if (journal.load(store_id, uid, path)) return fs::path();
-  before_it_goes();
+  if (journal.load(place)) return fs::path();
   const fs::path aside = path.string() + ".damaged-" + format_compact(self.since);
-  if (::link(path.c_str(), aside.c_str()) != 0 && errno != EEXIST) {
-    return fail(file_error("cannot keep", path, errno));
-  }
-  if (auto replaced = journal.replace(blank_journal(store_id, uid)); !replaced) {
-    return fail(replaced.error());
-  }
+  if (auto kept = keep_copy(journal.fd(), path, aside); !kept) return fail(kept.error());
+  before_it_goes();
+  const Secret blank = blank_journal(place);
+  int error = write_all(journal.fd(), blank.reveal(), 0);
+  if (error == 0 && ::fsync(journal.fd()) != 0) error = errno;
+  if (error != 0) return fail(file_error("cannot write", path, error));
   return aside;
 }
 
-Result<void> Journal::load(const std::string& store_id, const Uid& uid, const fs::path& path) {
+Result<void> Journal::load(const JournalPlace& place) {
+  place_ = place;
   DiskHead head;
-  struct stat st {};
-  if (::fstat(fd(), &st) != 0) return fail(file_error("cannot look at", path, errno));
-  if (!read_at(fd(), 0, head) || get_text(head.magic) != kMagic ||
-      head.checksum != own_checksum(head)) {
-    return fail(damaged(path, "is damaged"));
+  if (!read_at(fd(), 0, head) || head.checksum != own_checksum(head)) {
+    return fail(damaged(place.path(), "is damaged"));
   }
-  if (get_text(head.store_id) != store_id) return fail(damaged(path, "belongs to another store"));
-  if (get_text(head.uid) != uid) return fail(damaged(path, "belongs to another credential"));
+  head_is_old_ = get_text(head.magic) == kMagicOfFormat1;
+  if (!head_is_old_ && get_text(head.magic) != kMagic) {
+    return fail(damaged(place.path(), "is damaged, or of a newer authdb"));
+  }
+  if (get_text(head.store_id) != place.store_id) {
+    return fail(damaged(place.path(), "belongs to another store"));
+  }
+  if (get_text(head.uid) != place.uid) {
+    return fail(damaged(place.path(), "belongs to another credential"));
+  }
   load_slots();
-  load_mark(st.st_size);
+  load_mark();
   load_spent();
   return {};
 }
@@ -158,45 +190,38 @@ Result<void> Journal::load(const std::string& store_id, const Uid& uid, const fs
 void Journal::load_slots() {
   for (int slot = 0; slot < 2; ++slot) {
     auto found = read_slot(fd(), slot);
-    if (!found) continue;
-    if (found->state == JournalState::settled && (!settled_ || settled_->number < found->number)) {
-      settled_ = *found;
-      settled_slot_ = slot;
-    }
-    if (found->number > record_.number) {
-      record_ = std::move(*found);
-      newest_slot_ = slot;
+    if (!found || found->revision <= state_.revision) continue;
+    state_ = std::move(*found);
+    newest_slot_ = slot;
+  }
+  // Whatever the head says: it may have reached the disk before the first record of ours.
+  if (state_.revision == 0) {
+    if (auto old = read_format_1(fd())) {
+      state_ = std::move(old->state);
+      newest_slot_ = old->slot;
     }
   }
+  newest_revision_ = state_.revision;
 }
 
-int Journal::slot_for(JournalState state) const {
-  const bool keeps_the_grant = state != JournalState::settled && settled_.has_value();
-  return 1 - (keeps_the_grant ? settled_slot_ : newest_slot_);
-}
-
-// The mark stands apart from the records so that it can tell of an intent whose slot is damaged: it
-// counts for the newest record, or for a newer one that cannot be read any more.
-void Journal::load_mark(off_t file_size) {
+// The mark stands apart from the records so that it can tell of an intent whose slot is damaged.
+void Journal::load_mark() {
   DiskMark disk;
-  const bool cut = file_size < static_cast<off_t>(kFileSize);
-  if (!read_at(fd(), kMarkAt, disk)) {
-    mark_ = JournalMark::damaged;
-    return;
+  const bool readable = read_at(fd(), kMarkAt, disk);
+  const bool blank = readable && disk.revision == 0 && disk.checksum == Checksum{};
+  const bool whole = readable && disk.checksum == own_checksum(disk) &&
+                     disk.mark <= (state_.legacy ? kResolved : kSent);
+  const auto revision = static_cast<std::int64_t>(disk.revision);
+  if (state_.phase == Phase::intent) {
+    // It is written after its record and before the sync that every request waits for: where it is
+    // an older one, whoever wrote the record died in between.
+    const bool older = revision < state_.revision;
+    const bool unsent = older || (revision == state_.revision && disk.mark == kNotSent);
+    if (!whole || !unsent) state_.phase = Phase::sent;
   }
-  const bool blank = disk.number == 0 && disk.mark == 0 && disk.checksum == Checksum{};
-  if (!blank && (disk.checksum != own_checksum(disk) || disk.mark > 2)) {
-    mark_ = JournalMark::damaged;
-  } else if (!blank && disk.number == record_.number) {
-    mark_ = static_cast<JournalMark>(disk.mark);
-  } else if (disk.number > record_.number) {
-    // The record it belongs to is lost; only a resolved one can be forgotten.
-    mark_ = disk.mark == static_cast<std::uint64_t>(JournalMark::resolved) ? JournalMark::none
-                                                                           : JournalMark::damaged;
-    record_.number = disk.number;
-  } else if (cut && record_.state != JournalState::settled) {
-    mark_ = JournalMark::damaged;
-  }
+  if (whole) newest_revision_ = std::max(newest_revision_, revision);
+  // A resolved attempt has changed nothing, whatever its record said.
+  lost_ = !blank && (!whole || (revision > state_.revision && disk.mark != kResolved));
 }
 
 void Journal::load_spent() {
@@ -219,61 +244,84 @@ void Journal::write_holder(const Holder& self) {
                   kHolderAt);  // only a courtesy to those who wait
 }
 
-Result<void> Journal::write_record(JournalRecord record, bool durable) {
-  if (!is_ours()) return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
-  record.number = record_.number + 1;
-  const DiskRecord disk = to_disk(record);
-  const int slot = slot_for(record.state);
-  const off_t at = payload_at(slot, record.payload.size());
-  int error = write_all(fd(), as_text(record.payload), at);
-  if (error == 0) error = write_all(fd(), as_text(bytes_of(disk)), slot_at(slot));
-  if (error == 0 && record.state == JournalState::intent) {
-    error = write_mark(record.number, JournalMark::none);
+// The answer goes into the other slot than its intent. What the slot has no room for is allocated
+// now, while nothing has been sent.
+int Journal::make_room(const CredentialState& intent) const {
+  const std::size_t last = intent.answer_size;
+  const std::size_t answer = std::max(kFirstAnswer, last + last / 4) + kSealOverhead;
+  const std::size_t wanted = intent.grant.size() + answer;
+  if (fits_in_slot(wanted)) return 0;
+  const int slot = newest_slot_;
+  if (::fallocate(fd(), FALLOC_FL_KEEP_SIZE, payload_at(slot, wanted),
+                  static_cast<off_t>(std::min(wanted, kLongestRecord))) == 0) {
+    return 0;
   }
-  if (error == 0 && durable && ::fdatasync(fd()) != 0) error = errno;
-  if (error != 0) return fail(file_error("cannot write", path_, error));
-  if (record.state == JournalState::settled) {
-    settled_ = record;
-    settled_slot_ = slot;
-  }
-  record_ = std::move(record);
-  mark_ = JournalMark::none;
-  newest_slot_ = slot;
-  return {};
+  return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
 }
 
-Result<void> Journal::write_intent(JournalRecord intent) {
-  intent.state = JournalState::intent;
-  return write_record(std::move(intent), /*durable=*/true);
+int Journal::write_slot(int slot, const CredentialState& state) {
+  const std::vector<unsigned char> record = record_of(state);
+  const std::span<const unsigned char> bytes = record;
+  const std::size_t payload = record.size() - sizeof(DiskRecord);
+  if (fits_in_slot(payload)) return write_all(fd(), as_text(bytes), slot_at(slot));
+  if (payload > kLongestRecord) return EFBIG;
+  const int error =
+      write_all(fd(), as_text(bytes.subspan(sizeof(DiskRecord))), payload_at(slot, payload));
+  if (error != 0) return error;
+  return write_all(fd(), as_text(bytes.first(sizeof(DiskRecord))), slot_at(slot));
 }
 
-Result<void> Journal::write_answered(JournalRecord answered) {
-  answered.state = JournalState::answered;
-  return write_record(std::move(answered), /*durable=*/true);
-}
-
-void Journal::write_settled(JournalRecord settled) {
-  settled.state = JournalState::settled;
-  (void)write_record(std::move(settled), /*durable=*/false);  // the answer before it says the same
-}
-
-int Journal::write_mark(std::uint64_t number, JournalMark mark) {
-  DiskMark disk{number, static_cast<std::uint64_t>(mark), {}};
+int Journal::write_mark(std::int64_t revision, std::uint64_t mark) {
+  DiskMark disk{static_cast<std::uint64_t>(revision), mark, {}};
   disk.checksum = own_checksum(disk);
   return is_ours() ? write_all(fd(), as_text(bytes_of(disk)), kMarkAt) : EPERM;
 }
 
-Result<void> Journal::write_sent() {
-  if (const int error = write_mark(record_.number, JournalMark::sent)) {
-    return fail(file_error("cannot write", path_, error));
+int Journal::write_head() {
+  const int error = write_all(fd(), as_text(bytes_of(head_of(place_))), 0);
+  if (error == 0) head_is_old_ = false;
+  return error;
+}
+
+Result<void> Journal::write(CredentialState state, bool durable) {
+  if (!is_ours()) {
+    return fail(Errc::unexpected, "the lock of " + place_.path().string() + " is not ours");
   }
-  mark_ = JournalMark::sent;
+  state.revision = std::max(state.revision, newest_revision_ + 1);
+  const bool is_intent = state.phase == Phase::intent;
+  const int slot = 1 - newest_slot_;
+  int error = is_intent ? make_room(state) : 0;
+  if (error == 0) error = write_slot(slot, state);
+  // A mark of format 1 may say what ours cannot.
+  const bool old_mark = lost_ || state_.legacy;
+  if (error == 0 && (is_intent || old_mark)) error = write_mark(state.revision, kNotSent);
+  if (error == 0 && head_is_old_) error = write_head();
+  if (error == 0 && durable && ::fdatasync(fd()) != 0) error = errno;
+  if (error != 0) return fail(file_error("cannot write", place_.path(), error));
+  newest_revision_ = state.revision;
+  newest_slot_ = slot;
+  state_ = std::move(state);
+  lost_ = false;
   return {};
 }
 
-void Journal::write_resolved() {
-  (void)write_mark(record_.number, JournalMark::resolved);
-  mark_ = JournalMark::resolved;
+Result<void> Journal::mark_sent() {
+  if (const int error = write_mark(state_.revision, kSent)) {
+    return fail(file_error("cannot write", place_.path(), error));
+  }
+  state_.phase = Phase::sent;
+  return {};
+}
+
+Result<void> Journal::rewrite(CredentialState state) {
+  for (int slot = 0; slot < 2; ++slot) {
+    ++state.revision;
+    if (auto written = write(state, /*durable=*/true); !written) return written;
+  }
+  int error = clear_behind(fd(), state.grant.size() + state.answer.size());
+  if (error == 0 && ::fdatasync(fd()) != 0) error = errno;
+  if (error != 0) return fail(file_error("cannot write", place_.path(), error));
+  return {};
 }
 
 void Journal::add_spent(const TokenHash& hash, std::int64_t generation) {
@@ -285,77 +333,17 @@ void Journal::add_spent(const TokenHash& hash, std::int64_t generation) {
   spent_.emplace_back(hash, generation);
 }
 
-Result<bool> Journal::reseal(const SealAnew& seal_anew) {
-  struct stat st {};
-  if (::fstat(fd(), &st) != 0) return fail(file_error("cannot look at", path_, errno));
-  std::vector<char> image(static_cast<std::size_t>(st.st_size));
-  if (::pread(fd(), image.data(), image.size(), 0) != st.st_size) {
-    return fail(file_error("cannot read", path_, EIO));
-  }
-  bool changed = false;
-  for (int slot = 0; slot < 2; ++slot) {
-    const auto record = read_slot(fd(), slot);
-    if (!record || record->payload.empty()) continue;
-    const Sealed fresh = seal_anew(*record);
-    if (fresh == record->payload) continue;
-    if (fresh.size() != record->payload.size()) {
-      return fail(Errc::unexpected, "a seal changed its size in " + path_.string());
-    }
-    DiskRecord disk;
-    std::memcpy(&disk, image.data() + slot_at(slot), sizeof(disk));
-    disk.checksum = record_checksum(disk, fresh);
-    std::memcpy(image.data() + slot_at(slot), &disk, sizeof(disk));
-    std::copy(fresh.begin(), fresh.end(), image.begin() + payload_at(slot, fresh.size()));
-    changed = true;
-  }
-  if (!changed) return false;
-  if (auto replaced = replace(Secret(std::move(image))); !replaced) return fail(replaced.error());
-  return true;
-}
-
-Result<void> Journal::replace(const Secret& image) {
-  if (!is_ours()) return fail(Errc::unexpected, "the lock of " + path_.string() + " is not ours");
-  const fs::path fresh = path_.string() + ".new";
-  ::unlink(fresh.c_str());  // of a process that died here; nobody else is here
-  const auto made = create_durable(fresh, image);
-  if (!made) return fail(made.error());
-  // Locked before it has the name: who waits for the old file finds that it lost its name, and
-  // queues for this one.
-  auto lock = FileLock::acquire(fresh, Milliseconds(0));
-  if (!lock) return fail(lock.error());
-  if (!*lock) return fail(Errc::unexpected, "a new journal is locked already", "");
-  if (::rename(fresh.c_str(), path_.c_str()) != 0) {
-    return fail(file_error("cannot replace", path_, errno));
-  }
-  lock_ = std::move(**lock);
-  const auto number = record_.number;
-  record_ = {};
-  settled_.reset();
-  load_slots();
-  record_.number = std::max(record_.number, number);
-  return sync_directory(path_.parent_path());
-}
-
 Result<void> Journal::sync() {
-  if (::fsync(fd()) != 0) return fail(file_error("cannot sync", path_, errno));
-  return sync_directory(path_.parent_path());
+  if (::fsync(fd()) != 0) return fail(file_error("cannot sync", place_.path(), errno));
+  return sync_directory(place_.path().parent_path());
 }
 
-std::vector<unsigned char> Journal::encode(const JournalRecord& record) {
-  const DiskRecord disk = to_disk(record);
-  std::vector<unsigned char> bytes(sizeof(disk) + record.payload.size());
-  std::memcpy(bytes.data(), &disk, sizeof(disk));
-  std::copy(record.payload.begin(), record.payload.end(), bytes.begin() + sizeof(disk));
-  return bytes;
+std::vector<unsigned char> Journal::encode(const CredentialState& state) {
+  return record_of(state);
 }
 
-std::optional<JournalRecord> Journal::decode(std::span<const unsigned char> bytes) {
-  DiskRecord disk;
-  if (bytes.size() < sizeof(disk)) return std::nullopt;
-  std::memcpy(&disk, bytes.data(), sizeof(disk));
-  const auto payload = bytes.subspan(sizeof(disk));
-  if (payload.size() != disk.payload_size || !is_whole(disk, payload)) return std::nullopt;
-  return from_disk(disk, Sealed(payload.begin(), payload.end()));
+std::optional<CredentialState> Journal::decode(std::span<const unsigned char> bytes) {
+  return state_in(bytes);
 }
 
 }  // namespace authdb

@@ -8,70 +8,38 @@
 // new magic.
 //        0  head    magic, store id, uid, checksum            written once
 //      512  holder  who has the lock, for the message of those who wait; no part in recovery
-//     1024  mark    {attempt, none | sent | resolved, checksum}   written in place
+//     1024  mark    {revision of an intent, none | sent, checksum}   written in place
 //     2048  spent   256 x {hash, generation, check}           hashes of the last spent tokens
-//    12288  slot A  one record: header, then a sealed payload
+//    12288  slot A  one record: the state, then the sealed grant and answer
 //    22528  slot B  the other one
-//    32768  payloads too long for a slot, 1 MiB + 64 KiB for each slot
+//    32768  records too long for a slot, 2 MiB for each slot
 //
-// An attempt's records never go into the slot of the newest settled grant, however many attempts
-// fail: it is what tells that a database was put back. An answer is written over its own intent;
-// should a power cut tear that write, the mark, which was synced with the intent, still says that
-// there was one. Records have increasing numbers; the newest with a right checksum counts.
+// A record is the whole state of the credential (store/state.h). Records are written into the two
+// slots in turn, with increasing revisions; the newest with a right checksum counts. The mark is
+// synced together with its intent: where it is newer than every record that can be read, the newest
+// record is lost, and its token counts as sent.
+//
+// Journals of format 1 are read, and become format 2 with the first record that is written.
 //
 // Thread safety: none; the object is the lock.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "store/attempt.h"
-#include "store/credential.h"
 #include "store/file_lock.h"
 #include "store/result.h"
 #include "store/seal.h"
+#include "store/state.h"
 
 namespace authdb {
-
-// What the journal says happened last. Stored: never renumber.
-enum class JournalState : std::uint8_t {
-  none = 0,      // nothing was ever attempted
-  intent = 1,    // a token is about to be sent, or was: see JournalMark
-  answered = 2,  // a 2xx answer is in here, sealed
-  settled = 3,   // the database has what the answer brought
-};
-
-enum class JournalMark : std::uint8_t {
-  none = 0,      // the intent's request has not begun
-  sent = 1,      // its first byte may have left
-  resolved = 2,  // the server has said that it did not spend the token, or nothing left
-  damaged = 3,   // unreadable: counts as sent
-};
-
-struct JournalRecord {
-  JournalState state = JournalState::none;
-  std::uint64_t number = 0;
-  std::int64_t family = 0;
-  std::int64_t generation =
-      0;             // intent, answered: of the token that is sent; settled: of the grant in it
-  TokenHash hash{};  // intent, answered: the token that is sent; settled: the grant's, or zero
-  TokenHash predecessor{};  // settled: the token that this grant replaced
-  bool replay = false;      // the token had been sent before (DESIGN 5.4)
-  std::int64_t pid = 0;
-  std::string boot_id;
-  std::string process;
-  std::string profile;
-  Instant started_at{};
-  std::int32_t http_status = 0;
-  std::uint8_t complete = 0;  // answered: the body arrived to its end
-  Sealed payload;             // answered: the body; settled: the grant and whose it is
-};
 
 // Who holds, or last held, the lock.
 struct Holder {
@@ -81,91 +49,89 @@ struct Holder {
   std::string process;
 };
 
+// Where journals are, and whose.
+struct JournalPlace {
+  std::filesystem::path directory;
+  std::string store_id;
+  Uid uid;
+
+  std::filesystem::path path() const { return directory / uid.substr(0, 2) / uid; }
+};
+
 class Journal {
  public:
-  static std::filesystem::path path_of(const std::filesystem::path& directory, const Uid& uid);
-
   // Takes the lock within `wait`, making the file if there is none. Errors: busy, naming the
   // holder; stopped, if `stop` was requested while it waited; refused, if the file is damaged or
   // not this credential's; try_later on a full disk.
-  static Result<Journal> acquire(const std::filesystem::path& directory,
-                                 const std::string& store_id, const Uid& uid, Milliseconds wait,
-                                 const Holder& self, const std::stop_token& stop = {});
+  static Result<Journal> acquire(const JournalPlace& place, Milliseconds wait, const Holder& self,
+                                 const std::stop_token& stop = {});
 
   // What it says, without its lock: for those who only look, and may see it half written. It cannot
   // be written through. refused as acquire(); not_found if there is none.
-  static Result<Journal> look(const std::filesystem::path& directory, const std::string& store_id,
-                              const Uid& uid);
-  // Takes the lock of a damaged or foreign journal, keeps the file as `<uid>.damaged-<time>` and
-  // puts a blank one in its place, calling `before_it_goes` in between. The new name, or empty if
-  // nothing was wrong with it.
-  static Result<std::filesystem::path> set_aside(const std::filesystem::path& directory,
-                                                 const std::string& store_id, const Uid& uid,
-                                                 Milliseconds wait, const Holder& self,
+  static Result<Journal> look(const JournalPlace& place);
+  // Takes the lock of a damaged or foreign journal, keeps its bytes as `<uid>.damaged-<time>`,
+  // calls `before_it_goes` and makes it a blank one. The kept file's name, or empty if nothing was
+  // wrong with it.
+  static Result<std::filesystem::path> set_aside(const JournalPlace& place, Milliseconds wait,
+                                                 const Holder& self,
                                                  const std::function<void()>& before_it_goes);
   // Every credential that has a journal there, in uid order.
   static std::vector<Uid> all(const std::filesystem::path& directory);
   // The keys that sealed a journal's payloads, read without its lock.
   static std::vector<KeyId> keys_of(const std::filesystem::path& path);
 
-  // The newest whole record. JournalState::none if there never was one.
-  const JournalRecord& record() const { return record_; }
-  // What became of the newest intent.
-  JournalMark mark() const { return mark_; }
-  // The newest record that holds a settled grant, which an intent leaves in place beside it.
-  const std::optional<JournalRecord>& settled() const { return settled_; }
+  // The newest whole record, with what the mark adds to it.
+  const CredentialState& state() const { return state_; }
+  // True if the newest record is lost: whether its token was sent cannot be known.
+  bool lost_its_last_word() const { return lost_; }
+  // The highest revision that it shows any trace of: the next record's is higher.
+  std::int64_t newest_revision() const { return newest_revision_; }
   // Of the last 256 spent tokens, those whose entries are whole.
   const std::vector<std::pair<TokenHash, std::int64_t>>& spent() const { return spent_; }
 
-  // Step 4. Durable on return; if it fails, nothing may be sent.
-  Result<void> write_intent(JournalRecord intent);
-  // Step 5, before the first byte. Survives this process, which is all it must: after a power cut
-  // the intent's boot id is another one.
-  Result<void> write_sent();
-  // The token that the newest intent names is unspent after all.
-  void write_resolved();
-  // Step 6. Durable on return.
-  Result<void> write_answered(JournalRecord answered);
-  // Step 8. Not synced: until it is on disk the answer is, and says the same.
-  void write_settled(JournalRecord settled);
+  // Makes `state` the newest record. With `durable` it is on disk on return, and so is everything
+  // written here before. An intent has room for the answer that follows it, also where the disk is
+  // full then; if that room is not to be had, it is not written. Errors: try_later (full disk),
+  // unexpected; then the record before it counts.
+  Result<void> write(CredentialState state, bool durable);
+  // The intent's first byte may leave. Survives this process, which is all it must: after a power
+  // cut the intent's boot id is another one.
+  Result<void> mark_sent();
   void add_spent(const TokenHash& hash, std::int64_t generation);
-
-  // Gives each sealed payload the bytes that `seal_anew` makes of its record: the same secret, as
-  // long as before. All of them or none, whenever the process dies: the journal is written anew and
-  // takes the old one's name, and our lock goes with it. False if nothing changed.
-  using SealAnew = std::function<Sealed(const JournalRecord&)>;
-  Result<bool> reseal(const SealAnew& seal_anew);
+  // The newest record twice, so that no byte of an older one is left; durable.
+  Result<void> rewrite(CredentialState state);
   // All that was written here so far survives a power cut.
   Result<void> sync();
 
-  // For tests and the rescue file: one record as bytes, and back; nullopt if they are not whole.
-  static std::vector<unsigned char> encode(const JournalRecord& record);
-  static std::optional<JournalRecord> decode(std::span<const unsigned char> bytes);
+  // One state as bytes, and back; nullopt if they are not whole. For the rescue file.
+  static std::vector<unsigned char> encode(const CredentialState& state);
+  static std::optional<CredentialState> decode(std::span<const unsigned char> bytes);
 
  private:
   explicit Journal(FileLock lock) : lock_(std::move(lock)) {}
   explicit Journal(Fd looking) : looking_(std::move(looking)) {}
   int fd() const { return lock_ ? lock_->fd() : looking_.get(); }
   bool is_ours() const { return lock_ && lock_->owned(); }
-  Result<void> load(const std::string& store_id, const Uid& uid, const std::filesystem::path& path);
+  Result<void> load(const JournalPlace& place);
   void load_slots();
-  void load_mark(off_t file_size);
+  void load_mark();
   void load_spent();
   void write_holder(const Holder& self);
-  Result<void> write_record(JournalRecord record, bool durable);
-  Result<void> replace(const Secret& image);
-  int write_mark(std::uint64_t number, JournalMark mark);  // 0, or errno
-  int slot_for(JournalState state) const;
+  // These yield 0, or errno.
+  int make_room(const CredentialState& intent) const;
+  int write_slot(int slot, const CredentialState& state);
+  int write_mark(std::int64_t revision, std::uint64_t mark);
+  int write_head();
 
   std::optional<FileLock> lock_;
   Fd looking_;
-  std::filesystem::path path_;
-  JournalRecord record_;
-  std::optional<JournalRecord> settled_;
-  JournalMark mark_ = JournalMark::none;
+  JournalPlace place_;
+  CredentialState state_;
+  bool lost_ = false;
+  bool head_is_old_ = false;  // of format 1
+  std::int64_t newest_revision_ = 0;
   std::vector<std::pair<TokenHash, std::int64_t>> spent_;
-  int newest_slot_ = 1;  // where record_ is, and settled_; a blank journal starts with slot 0
-  int settled_slot_ = 1;
+  int newest_slot_ = 1;  // a blank journal starts with slot 0
 };
 
 }  // namespace authdb

@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "store/journal.h"
 
@@ -26,7 +27,7 @@ inline constexpr off_t kSpentAt = 2048;
 inline constexpr off_t kSlotAt = 12288;
 inline constexpr std::size_t kSlotSize = 10240;
 inline constexpr std::size_t kFileSize = 32768;
-inline constexpr std::size_t kOverflowSize = (1 << 20) + (64 << 10);
+inline constexpr std::size_t kLongestRecord = 2 << 20;
 inline constexpr std::size_t kSpentEntries = 256;
 
 using Checksum = std::array<unsigned char, 16>;
@@ -48,9 +49,13 @@ struct DiskHolder {
 };
 static_assert(sizeof(DiskHolder) == 112);
 
+inline constexpr std::uint64_t kNotSent = 0;
+inline constexpr std::uint64_t kSent = 1;
+inline constexpr std::uint64_t kResolved = 2;  // of format 1: it was not spent, or nothing left
+
 struct DiskMark {
-  std::uint64_t number = 0;
-  std::uint64_t mark = 0;
+  std::uint64_t revision = 0;
+  std::uint64_t mark = kNotSent;
   Checksum checksum{};
 };
 static_assert(sizeof(DiskMark) == 32);
@@ -62,30 +67,50 @@ struct DiskSpent {
 };
 static_assert(sizeof(DiskSpent) == 40);
 
+// One record: this, then the grant's bytes and the answer's. Times are Unix milliseconds, kNever
+// where there is none.
+inline constexpr std::int64_t kNever = INT64_MIN;
+inline constexpr std::uint64_t kRecordFormat = 0xa0d8'0000'0000'0002;
+
 struct DiskRecord {
-  std::uint64_t number = 0;
+  std::uint64_t format = 0;  // kRecordFormat, which no number of a record of format 1 reaches
+  std::int64_t revision = 0;
   std::int64_t family = 0;
   std::int64_t generation = 0;
-  std::int64_t pid = 0;
-  std::int64_t started_at = 0;
-  std::uint64_t payload_size = 0;
-  TokenHash hash{};
-  TokenHash predecessor{};
-  std::array<char, 36> boot_id{};
-  std::array<char, 32> process{};
-  std::array<char, 64> profile{};
+  TokenHash hash{};  // zeroes: there is no refresh token
+  std::int64_t removed_at = kNever;
+  std::int64_t lost_first_at = kNever;
+  std::int64_t lost_last_at = kNever;
+  std::int64_t lost_pid = 0;
+  std::int64_t failing_since = kNever;
+  std::int64_t rest_since = kNever;
+  std::int64_t rest_until = kNever;
+  std::int64_t refused_since = kNever;
+  std::int64_t attempt_pid = 0;
+  std::int64_t attempt_started_at = kNever;
+  std::uint64_t grant_size = 0;
+  std::uint64_t stored_answer_size = 0;
+  std::uint32_t answer_size = 0;
+  std::int32_t losses = 0;
+  std::int32_t failures = 0;
+  std::int32_t refusals = 0;
   std::int32_t http_status = 0;
-  std::uint8_t state = 0;
-  std::uint8_t replay = 0;
+  std::uint8_t phase = 0;
+  std::uint8_t hold = 0;
   std::uint8_t complete = 0;
   std::uint8_t reserved = 0;
-  std::uint32_t reserved2 = 0;
-  Checksum checksum{};  // of all before it, and the payload
+  std::array<char, 32> lost_process{};
+  std::array<char, 36> attempt_boot_id{};
+  std::array<char, 32> attempt_process{};
+  std::array<char, 64> attempt_profile{};
+  std::array<char, 140> attempt_rescue{};
+  Checksum checksum{};  // of all before it, and what follows
 };
-static_assert(sizeof(DiskRecord) == 272);
+static_assert(sizeof(DiskRecord) == 504);
 
-inline constexpr std::string_view kMagic = "authdb journal 1\n";
-static_assert(kMagic.size() == 17);
+inline constexpr std::string_view kMagic = "authdb journal 2\n";
+inline constexpr std::string_view kMagicOfFormat1 = "authdb journal 1\n";
+static_assert(kMagic.size() == 17 && kMagicOfFormat1.size() == 17);
 
 // A text in a field of fixed size: cut if it is longer, ended by zeroes if it is shorter.
 template <std::size_t N>
@@ -100,8 +125,8 @@ std::string get_text(const std::array<char, N>& field) {
 }
 
 Checksum checksum_of(std::span<const unsigned char> bytes);
-// Of a record, whose payload stands elsewhere.
-Checksum record_checksum(DiskRecord disk, std::span<const unsigned char> payload);
+// Of bytes that stand in two pieces.
+Checksum checksum_of(std::span<const unsigned char> head, std::span<const unsigned char> rest);
 std::array<unsigned char, 4> spent_check(const DiskSpent& entry);
 
 template <typename T>
@@ -126,16 +151,26 @@ bool read_at(int fd, off_t offset, T& disk) {
   return ::pread(fd, &disk, sizeof(T), offset) == static_cast<ssize_t>(sizeof(T));
 }
 
-DiskRecord to_disk(const JournalRecord& record);
-JournalRecord from_disk(const DiskRecord& disk, Sealed payload);
-bool is_whole(const DiskRecord& disk, std::span<const unsigned char> payload);
-
-off_t slot_at(int slot);                       // 0 or 1
-off_t payload_at(int slot, std::size_t size);  // in the slot if it fits there
+off_t slot_at(int slot);  // 0 or 1
+// Of what follows a record's head, so many bytes: in the slot if it fits there.
+off_t payload_at(int slot, std::size_t size);
+bool fits_in_slot(std::size_t payload_size);
+// The record of a state, checksum included: its head, and what follows.
+std::vector<unsigned char> record_of(const CredentialState& state);
+std::optional<CredentialState> state_in(std::span<const unsigned char> record);
 // nullopt if there is no whole record in it.
-std::optional<JournalRecord> read_slot(int fd, int slot);
+std::optional<CredentialState> read_slot(int fd, int slot);
 
-// All of a new journal: its head, and zeroes that are really allocated.
-Secret blank_journal(const std::string& store_id, const Uid& uid);
+// What format 1 knew: settled grant, newest attempt, mark. nullopt: this is no journal of that
+// format with a record in it.
+struct Format1 {
+  CredentialState state;
+  int slot = 0;  // of the newest record
+};
+std::optional<Format1> read_format_1(int fd);
+
+DiskHead head_of(const JournalPlace& place);
+// All of a new journal: its head, its mark, and zeroes that are really allocated.
+Secret blank_journal(const JournalPlace& place);
 
 }  // namespace authdb::journal_format

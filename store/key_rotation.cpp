@@ -19,13 +19,6 @@ constexpr std::size_t kMostToTell = 100;
 
 Sealed bytes_of(const KeyId& id) { return Sealed(id.begin(), id.end()); }
 
-Journal lock_journal(Engine& engine, const Uid& uid) {
-  auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id, uid,
-                                                 engine.options.lock_wait, engine.self()));
-  engine.follow_keys(*engine.backend->view());
-  return journal;
-}
-
 // ---- rotate ------------------------------------------------------------------------------------
 
 // True if something is still sealed with an older key of the file than the newest.
@@ -40,7 +33,7 @@ bool is_unfinished(Engine& engine) {
   }
   const auto uids = Journal::all(engine.files.directory);
   return std::any_of(uids.begin(), uids.end(), [&](const Uid& uid) {
-    const auto ids = Journal::keys_of(Journal::path_of(engine.files.directory, uid));
+    const auto ids = Journal::keys_of(engine.place(uid).path());
     return std::any_of(ids.begin(), ids.end(), is_older);
   });
 }
@@ -64,17 +57,28 @@ KeyId seal_with_newest(Engine& engine) {
 
 class Resealing {
  public:
-  Resealing(Engine& engine, KeyRotation& report) : engine_(engine), report_(report) {}
+  Resealing(const Store& store, KeyRotation& report)
+      : store_(store), engine_(store.engine()), report_(report) {}
 
   // The journals first. Whoever held one when the store named its new key may still have sealed
   // cells of its row with the old one; the lock waits for them, the tables come after.
   void journals() {
     for (const Uid& uid : Journal::all(engine_.files.directory)) {
       attempt([&] {
-        Journal journal = lock_journal(engine_, uid);
-        const auto changed = value_or_throw(
-            journal.reseal([&](const JournalRecord& record) { return payload(uid, record); }));
-        if (changed) ++report_.journals;
+        if (engine_.backend->view()->load(uid)) {
+          LockPolicy policy{engine_.options.lock_wait};
+          policy.removed_too = true;
+          policy.unsettled_too = true;
+          const auto locked = acquire_lock(store_, uid, policy);
+          reseal(locked->journal, locked->state, uid);
+        } else {
+          Journal journal = lock_journal(engine_, uid);
+          CredentialState state = journal.state();
+          if (state.phase == Phase::sent) {  // what it is called by the next holder
+            state = decide(std::move(state), event::Lost{}, engine_.now());
+          }
+          reseal(journal, std::move(state), uid);
+        }
         rescues(uid);
       });
     }
@@ -98,21 +102,27 @@ class Resealing {
 
   Sealed anew(const Sealed& cell, std::string_view owner, std::string_view place,
               std::int64_t generation) {
-    if (key_of(cell) == engine_.keys().active()) return cell;
+    if (cell.empty() || key_of(cell) == engine_.keys().active()) return cell;
     return engine_.seal(engine_.open(cell, owner, place, generation), owner, place, generation);
   }
 
-  Sealed payload(const Uid& uid, const JournalRecord& record) {
-    const auto place = record.state == JournalState::settled ? kGrantColumn : kAnswerColumn;
-    return anew(record.payload, uid, place, record.generation);
+  void reseal(Journal& journal, CredentialState state, const Uid& uid) {
+    const auto ids = Journal::keys_of(engine_.place(uid).path());
+    const KeyId active = engine_.keys().active();
+    if (std::all_of(ids.begin(), ids.end(), [&](const KeyId& id) { return id == active; })) return;
+    state.grant = anew(state.grant, uid, kGrantColumn, state.generation);
+    state.answer = anew(state.answer, uid, kAnswerColumn, state.generation);
+    value_or_throw(journal.rewrite(std::move(state)));
+    ++report_.journals;
   }
 
   void rescues(const Uid& uid) {
-    for (const fs::path& path : rescue_files(engine_.files.store_id, uid)) {
-      auto record = read_rescue_file(path);
-      if (!record) continue;
-      const Sealed before = std::exchange(record->payload, payload(uid, *record));
-      if (record->payload != before) value_or_throw(replace_rescue_file(path, *record));
+    for (const fs::path& path : rescue_files(engine_.place(uid))) {
+      auto state = read_rescue_file(path);
+      if (!state) continue;
+      const Sealed before =
+          std::exchange(state->answer, anew(state->answer, uid, kAnswerColumn, state->generation));
+      if (state->answer != before) value_or_throw(replace_rescue_file(path, *state));
     }
   }
 
@@ -132,22 +142,23 @@ class Resealing {
     return true;
   }
 
+  const Store& store_;
   Engine& engine_;
   KeyRotation& report_;
 };
 
-KeyRotation reseal_all(Engine& engine) {
+KeyRotation reseal_all(const Store& store) {
   KeyRotation report;
-  report.key = hex(seal_with_newest(engine));
-  Resealing resealing(engine, report);
+  report.key = hex(seal_with_newest(store.engine()));
+  Resealing resealing(store, report);
   resealing.journals();
   resealing.tables();
   return report;
 }
 
-std::optional<KeyRotation> finish(Engine& engine) {
-  if (!is_unfinished(engine)) return std::nullopt;
-  KeyRotation finished = reseal_all(engine);
+std::optional<KeyRotation> finish(const Store& store) {
+  if (!is_unfinished(store.engine())) return std::nullopt;
+  KeyRotation finished = reseal_all(store);
   finished.resumed = true;
   return finished;
 }
@@ -164,13 +175,17 @@ Named named_by_journals(Engine& engine) {
     Journal journal = lock_journal(engine, uid);
     // A power cut must not bring back what was sealed with a key that is gone then.
     value_or_throw(journal.sync());
-    for (const KeyId& id : Journal::keys_of(Journal::path_of(engine.files.directory, uid))) {
+    for (const KeyId& id : Journal::keys_of(engine.place(uid).path())) {
       named[id] = "the journal of " + uid + " is sealed with it";
     }
-    for (const fs::path& path : rescue_files(engine.files.store_id, uid)) {
-      const auto record = read_rescue_file(path);
-      const auto id = record ? key_of(record->payload) : std::nullopt;
-      if (id) named[*id] = "the rescue file " + path.string() + " is sealed with it";
+    for (const fs::path& path : rescue_files(engine.place(uid))) {
+      const auto state = read_rescue_file(path);
+      if (!state) continue;
+      for (const Sealed* cell : {&state->grant, &state->answer}) {
+        if (const auto id = key_of(*cell)) {
+          named[*id] = "the rescue file " + path.string() + " is sealed with it";
+        }
+      }
     }
   }
   return named;
@@ -196,7 +211,7 @@ Result<KeyRotation> rotate_key(Store& store) {
   return Engine::guarded([&] {
     engine.require_writable();
     const KeyId before = engine.keys().active();
-    if (auto finished = finish(engine)) {
+    if (auto finished = finish(store)) {
       // What stays behind for ever, because it is damaged, must not stand in the way of a new key.
       if (finished->cells + finished->journals > 0 || finished->key != hex(before)) {
         return std::move(*finished);
@@ -204,14 +219,14 @@ Result<KeyRotation> rotate_key(Store& store) {
     }
     value_or_throw(
         add_key(engine.options.key_file, engine.files.store_id, engine.options.lock_wait));
-    return reseal_all(engine);
+    return reseal_all(store);
   });
 }
 
 Result<std::optional<KeyRotation>> finish_rotation(Store& store) {
   return Engine::guarded([&] {
     store.engine().require_writable();
-    return finish(store.engine());
+    return finish(store);
   });
 }
 

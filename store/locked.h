@@ -1,10 +1,15 @@
-// What holds while a credential's lock is ours. Private to store/: rotation.cpp, settle.cpp and
-// recovery.cpp are the protocol, and this is what they hand each other.
+// What holds while a credential's lock is ours. Private to store/: lock.cpp takes it and recovers,
+// rotation.cpp is the eight steps, settle.cpp ends an attempt, and this is what they hand each
+// other.
 #pragma once
+
+#include <functional>
 
 #include "store/attempt.h"
 #include "store/engine.h"
 #include "store/journal.h"
+#include "store/rotation.h"
+#include "store/state.h"
 #include "store/store.h"
 
 namespace authdb {
@@ -13,8 +18,14 @@ struct Locked {
   Store store;
   Engine& engine;
   Journal journal;
-  Held held;               // as it stands under the lock; kept up to date by whoever changes it
+  Held held;              // as it stands under the lock; kept up to date by whoever changes it
+  CredentialState state;  // what the journal and the row together say
+  // Whose pair it is, as far as earlier answers said so.
+  std::string account;
+  std::string subject;
   bool recovered = false;  // taking the lock settled what another process had left
+  // Why an answer that is in the journal could not be settled. Nothing is sent while this stands.
+  std::optional<Error> unsettled;
   // How long it waits for the write gate: not at all for a caller who did not wait for the lock
   // either, the usual time once something has been sent.
   Milliseconds gate_wait = engine.options.lock_wait;
@@ -22,69 +33,78 @@ struct Locked {
   const Uid& uid() const { return held.row.uid; }
   std::unique_ptr<Txn> begin_write() {
     engine.require_writable();
-    return engine.backend->begin_write(gate_wait);
+    auto txn = engine.backend->begin_write(gate_wait);
+    engine.follow_keys(*txn);
+    return txn;
   }
-  void reload() {
-    const auto view = engine.backend->view();
-    held = engine.load(*view, held.row.uid);
-  }
+  void reload();
 };
 
-// The token that an attempt sent: what the compare-and-swap compares with.
-struct SentToken {
-  TokenHash hash{};
-  std::int64_t family = 0;
-  std::int64_t generation = 0;
+// Takes the lock, reads both sides, lets the newer one count and recovers. The one way to a lock:
+// LockedCredential::acquire() is its public face.
+std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const LockPolicy& policy);
+
+// The lock of a journal by itself, without recovery: for one whose credential the database does not
+// know, and for those who only wait for whoever holds it. Throws.
+Journal lock_journal(Engine& engine, const Uid& uid);
+
+// Keeps a damaged journal under another name and puts a blank one in its place; its credential is
+// held as uncertain, in the database first. Empty if nothing was wrong with it. Throws.
+std::filesystem::path set_aside_journal(Engine& engine, const Uid& uid);
+
+// The order in which a change becomes durable. First the database, in one write transaction: what
+// `rows` writes (it may still change `next`) and the copy of `next`. Then the journal. Dying in
+// between leaves a row that is one revision ahead, and then the row counts (newer_side()). Throws
+// BackendError; then nothing has changed.
+using Rows = std::function<void(Txn&, CredentialState& next)>;
+void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool durable = false);
+// The two halves of that, for changes of several credentials in one transaction: the state that
+// comes next, with its revision, and the copy that the row gets of it.
+CredentialState prepare_state(const Locked& locked, Event what);
+// The same where another pair stands in the row now.
+CredentialState prepare_moved(const Locked& locked, const Credential& row);
+Renewal mirror_of(const CredentialState& state);
+// For what must not be lost though the database cannot be written: the journal, and the database if
+// it can be had. The row is then a revision behind, until the next holder brings it up.
+void record_state(Locked& locked, CredentialState next, const Rows& rows);
+// The journal alone, of a state that the database has already.
+void tell_journal(Locked& locked, CredentialState next, bool durable);
+
+// ---- the end of an attempt (settle.cpp) --------------------------------------------------------
+
+enum class End {
+  moved,      // the row has the new grant
+  elsewhere,  // its refresh token is another credential's, or retired: the row has the access token
+  misdirected,  // it is for another account: kept, sealed, never served
+  half,         // a refresh token came without an access token, and is kept
+  refused,      // the server has said no for good
+  unspent,      // the server has not processed the request
+  uncertain,    // it was sent, and what became of it is not known
 };
 
-enum class SettleEnd {
-  committed,   // the row moved to the new grant
-  superseded,  // a newer login stands there; our grant was good and is not needed
-  theirs,      // another grant of this family is further on
-  already,     // the row has this very grant: its owner died between commit and journal
-};
+// What an answer amounts to, made durable in the database and the journal. `attempt` is the ledger
+// row, but for its outcome where it came to nothing. Throws BackendError where the database cannot
+// take a grant; then the journal still has the answer.
+End conclude(Locked& locked, const Judgement& judgement, Attempt attempt);
 
-// Step 7. Moves the row to `grant` if it still stands at `sent`, retires what it replaces and
-// writes the ledger row, in one write transaction. Throws BackendError; then the journal still has
-// the answer.
-SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant, Attempt attempt);
+// What is remembered of rejected bearers once `fresh` has taken the place of the access token or of
+// the agent key: it replaced one that was refused, is that very one again, or ends the row of them.
+void follow_rejection(const Credential& before, const std::string& fresh, Txn& txn);
 
-// Steps 7 and 8: then tells the journal.
-SettleEnd settle(Locked& locked, const SentToken& sent, const Grant& grant, Attempt attempt);
+// The answer that the state holds.
+Answer answer_of(Locked& locked);
+// The ledger row of the attempt that the state tells of.
+Attempt attempt_of(const Locked& locked, Outcome outcome);
 
-// A success is proof against whatever the credential was accused of. Never fails the caller.
-void mark_alive(Locked& locked);
-
-// Tells the journal that the row as it stands is the newest there is.
-void journal_the_row(Locked& locked, const std::optional<TokenHash>& predecessor);
-
-// Step 3: does what the journal says is still to be done. Throws BackendError.
-void recover(Locked& locked);
-
-// Puts the credential on hold because `attempt` was sent and never answered, and says so in the
-// ledger.
-void hold_uncertain(Locked& locked, const Attempt& attempt);
-
-// What the ledger knows of answers to the current token that never came.
-LostAttempts lost_attempts(const Locked& locked);
+// ---- the replay rule (replay.cpp) --------------------------------------------------------------
 
 // When an uncertain token may be sent again. Not while a bearer of the credential lives and is not
 // the `rejected` one, unless the provider forgives a reuse this soon (reuse_grace_s); then with
 // more and more time between. nullopt: not while its bearer lives, whose end is unknown.
-std::optional<Instant> next_replay(const Locked& locked, const LostAttempts& lost,
-                                   const std::string& rejected);
+std::optional<Instant> next_replay(const Locked& locked, const std::string& rejected);
 
-// An answer that could be written neither to its journal nor to the database: the last resort is a
-// sealed file in $XDG_RUNTIME_DIR/authdb, which recovery reads too.
-bool write_rescue(Locked& locked, const JournalRecord& answered);
-std::optional<JournalRecord> read_rescue(Locked& locked);  // throws if there is one, unreadable
-void remove_rescue(Locked& locked);
-
-// What a journal's sealed payload is bound to.
+// What a journal's sealed payloads are bound to.
 inline constexpr std::string_view kAnswerColumn = "journal.answer";
 inline constexpr std::string_view kGrantColumn = "journal.grant";
-
-// The answer that a journal record holds.
-Answer answer_of(Locked& locked, const JournalRecord& record);
 
 }  // namespace authdb

@@ -91,7 +91,9 @@ Secret pack(const Identity& identity, const Grant& grant) {
       .at(grant.expires_at)
       .at(grant.session_ends_at)
       .text(word(grant.bearer_kind))
-      .text(identity.ca_file);
+      .text(identity.ca_file)
+      .text(grant.account)
+      .text(grant.subject);
   return out.done();
 }
 
@@ -117,7 +119,10 @@ std::optional<Parcel> unpack(const Secret& bytes) {
   grant.expires_at = in.at();
   grant.session_ends_at = in.at();
   grant.bearer_kind = from_word<BearerKind>(in.text()).value_or(BearerKind::access_token);
-  if (in.more()) identity.ca_file = in.text();  // packed by an older program: there is none
+  // Packed by an older program: there are none.
+  if (in.more()) identity.ca_file = in.text();
+  if (in.more()) grant.account = in.text();
+  if (in.more()) grant.subject = in.text();
   if (!in.good()) return std::nullopt;
   return parcel;
 }

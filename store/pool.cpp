@@ -3,16 +3,14 @@
 #include <algorithm>
 
 #include "store/rotation.h"
+#include "store/state.h"
 #include "store/words.h"
 
 namespace authdb {
 namespace {
 
-// Only its token endpoint has asked to wait, which is nothing to a bearer that still lives.
-bool rests_with_a_live_bearer(const PoolEntry& entry, Instant now) {
-  const Credential& row = entry.credential;
-  return why_not(entry, now) == "cooling" && asked_to_wait_until(row.health) && !entry.suppressed &&
-         (access_token_lives(row, {}, now) || agent_key_lives(row, {}, now));
+bool bearer_lives(const Credential& row, Instant now) {
+  return access_token_lives(row, {}, now) || agent_key_lives(row, {}, now);
 }
 
 }  // namespace
@@ -21,9 +19,17 @@ std::string_view why_not(const PoolEntry& entry, Instant now) {
   const Credential& row = entry.credential;
   if (row.health.status == Status::dead) return "dead";
   if (row.hold == Hold::conflict || row.hold == Hold::handed_over) return word(row.hold);
-  if (row.health.cooldown_until && *row.health.cooldown_until > now) return "cooling";
+  if (cooling_until(entry, now)) return "cooling";
   if (entry.suppressed) return "suppressed";
   return {};
+}
+
+std::optional<Instant> cooling_until(const PoolEntry& entry, Instant now) {
+  const Credential& row = entry.credential;
+  const auto cools = cools_until(row.health, now);
+  // A bearer that still lives is served, whatever its token endpoint does.
+  const auto rests = bearer_lives(row, now) ? std::nullopt : rests_until(row.renewal, now);
+  return std::max(cools, rests);
 }
 
 std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strategy strategy,
@@ -49,9 +55,6 @@ std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strat
     case Strategy::random:
       std::shuffle(order.begin(), order.end(), random);
       break;
-  }
-  for (const PoolEntry& entry : pool) {
-    if (rests_with_a_live_bearer(entry, now)) order.push_back(&entry);
   }
   return order;
 }

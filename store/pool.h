@@ -2,6 +2,7 @@
 // written.
 #pragma once
 
+#include <optional>
 #include <random>
 #include <string_view>
 #include <vector>
@@ -23,8 +24,10 @@ enum class Strategy { fill_first, round_robin, least_used, random };
 // bearer may still live, and rotation knows when its token may be sent again.
 std::string_view why_not(const PoolEntry& entry, Instant now);
 
-// The selectable entries in the order they should be tried; and, as the last resort, those that
-// rest only because their token endpoint asked for time, while a bearer of theirs lives.
+// When one that is `cooling` can be used again.
+std::optional<Instant> cooling_until(const PoolEntry& entry, Instant now);
+
+// The selectable entries in the order they should be tried.
 std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strategy strategy,
                                        Instant now, std::minstd_rand& random);
 

@@ -4,6 +4,7 @@
 
 #include "store/explain.h"
 #include "store/locked.h"
+#include "store/rescue.h"
 #include "store/scrub.h"
 #include "store/timestamp.h"
 #include "store/words.h"
@@ -24,14 +25,21 @@ Rotated as_it_stands(const Locked& locked, Action action, std::string warning = 
   return {locked.held.clone(), action, std::move(warning)};
 }
 
+// What cannot be renewed is good to its last second.
+Result<Rotated> serve_or_fail(const Locked& locked, const RotateRequest& request, Error error) {
+  const bool lives = access_token_lives(locked.held.row, request.rejected, locked.engine.now());
+  if (lives && !request.force) return as_it_stands(locked, Action::cached, error.message);
+  return fail(std::move(error));
+}
+
 // One attempt from intent to settlement.
 struct Sending {
   Locked& locked;
   const RotateRequest& request;
   TokenEndpoint& endpoint;
-  SentToken token;
   Attempt attempt;
   std::optional<Error> unmarked;  // why the request was not allowed to begin
+  bool journalled = false;        // a 2xx answer is in the journal
 };
 
 // ---- step 3: is there any need, and may it be sent ---------------------------------------------
@@ -40,25 +48,19 @@ std::optional<Rotated> serve_without_sending(Locked& locked, const RotateRequest
   const Credential& row = locked.held.row;
   const Action action = locked.recovered ? Action::recovered : Action::adopted;
   const bool newer = request.seen_generation != 0 && row.generation > request.seen_generation;
-  RotateRequest eased = request;
-  eased.force = request.force && !newer && !locked.recovered;
-  locked.recovered = false;  // said once
-  if (!access_token_serves(row, eased, locked.engine.now())) return std::nullopt;
+  RotateRequest adjusted = request;
+  adjusted.force = request.force && !newer && !locked.recovered;
+  locked.recovered = false;  // reported once
+  if (!access_token_serves(row, adjusted, locked.engine.now())) return std::nullopt;
   return as_it_stands(locked, action);
 }
 
-// The replay rule (DESIGN 5.4). nullopt: it may be sent.
+// The replay rule. nullopt: it may be sent.
 std::optional<Result<Rotated>> hold_back_uncertain(Locked& locked, const RotateRequest& request) {
   if (request.replay) return std::nullopt;
-  const Instant now = locked.engine.now();
-  const LostAttempts lost = lost_attempts(locked);
-  const auto next = next_replay(locked, lost, request.rejected);
-  if (next && *next <= now) return std::nullopt;
-  Error error = explain_uncertain(locked, lost, next);
-  if (request.force || !access_token_lives(locked.held.row, request.rejected, now)) {
-    return fail(std::move(error));
-  }
-  return as_it_stands(locked, Action::cached, error.message);
+  const auto next = next_replay(locked, request.rejected);
+  if (next && *next <= locked.engine.now()) return std::nullopt;
+  return serve_or_fail(locked, request, explain_uncertain(locked, next));
 }
 
 // The journal knows its successor: the row is of a database that somebody put back, and the grant
@@ -75,8 +77,9 @@ bool spent_by_journal(const Locked& locked) {
 // Why the token must never be sent, whatever the caller wants.
 std::optional<Error> never_to_be_sent(const Locked& locked) {
   const Credential& row = locked.held.row;
-  if (!row.refresh_hash) return explain_no_refresh_token(locked);
+  if (locked.unsettled || locked.state.phase == Phase::answered) return explain_unsettled(locked);
   if (row.hold == Hold::conflict || row.hold == Hold::handed_over) return explain_hold(locked);
+  if (!row.refresh_hash) return explain_no_refresh_token(locked);
   if (const auto retired = locked.engine.backend->view()->retired(*row.refresh_hash)) {
     return explain_retired(locked, *retired);
   }
@@ -87,45 +90,42 @@ std::optional<Error> never_to_be_sent(const Locked& locked) {
   return std::nullopt;
 }
 
-// Why the token is not sent now unless somebody insists. Whoever waited for the lock while the
-// server said no, or not now, need not ask it again.
+// Why the token is not sent now unless somebody insists. Whoever waited for the lock while an
+// attempt failed adopts that failure and need not ask again.
 std::optional<Error> not_to_be_sent(const Locked& locked, const RotateRequest& request) {
   if (request.force) return std::nullopt;
-  const Health& health = locked.held.row.health;
-  if (health.status == Status::dead) return explain_dead(locked);
-  const auto until = asked_to_wait_until(health);
-  const bool waits = !request.ignore_cooldown && until && *until > locked.engine.now();
-  return waits ? std::optional(explain_cooldown(locked)) : std::nullopt;
+  const Instant now = locked.engine.now();
+  if (locked.held.row.health.status == Status::dead) return explain_dead(locked);
+  if (rejected_again(locked.held.row, now)) return explain_rejected_again(locked);
+  const auto until = rests_until(locked.state.renewal, now);
+  if (!until || request.ignore_rest) return std::nullopt;
+  return refused_for_long(locked.state.renewal, now) ? explain_refusals(locked)
+                                                     : explain_rest(locked, *until);
 }
 
 std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateRequest& request) {
-  const Credential& row = locked.held.row;
   auto refused = never_to_be_sent(locked);
   if (!refused) refused = not_to_be_sent(locked, request);
-  if (refused) {
-    // What cannot be renewed is good to its last second.
-    const bool lives = access_token_lives(row, request.rejected, locked.engine.now());
-    if (lives && !request.force) return as_it_stands(locked, Action::cached, refused->message);
-    return fail(std::move(*refused));
-  }
-  if (row.hold == Hold::uncertain) return hold_back_uncertain(locked, request);
+  if (refused) return serve_or_fail(locked, request, std::move(*refused));
+  if (locked.held.row.hold == Hold::uncertain) return hold_back_uncertain(locked, request);
   return std::nullopt;
 }
 
 // ---- step 4 ------------------------------------------------------------------------------------
 
 Result<void> write_intent(Sending& s) {
-  JournalRecord intent;
-  intent.family = s.token.family;
-  intent.generation = s.token.generation;
-  intent.hash = s.token.hash;
-  intent.replay = s.locked.held.row.hold == Hold::uncertain;
-  intent.pid = s.attempt.pid;
-  intent.boot_id = s.attempt.boot_id;
-  intent.process = s.attempt.process;
-  intent.profile = s.attempt.profile;
-  intent.started_at = s.attempt.started_at;
-  return s.locked.journal.write_intent(std::move(intent));
+  AttemptNote note;
+  note.pid = s.attempt.pid;
+  note.boot_id = s.attempt.boot_id;
+  note.process = s.attempt.process;
+  note.profile = s.attempt.profile;
+  note.started_at = s.attempt.started_at;
+  note.rescue = rescue_directory();
+  CredentialState intent =
+      decide(s.locked.state, event::Began{std::move(note)}, s.locked.engine.now());
+  auto written = s.locked.journal.write(std::move(intent), /*durable=*/true);
+  if (written) s.locked.state = s.locked.journal.state();
+  return written;
 }
 
 // ---- step 5 ------------------------------------------------------------------------------------
@@ -133,8 +133,9 @@ Result<void> write_intent(Sending& s) {
 Answer post(Sending& s) {
   const Secret& token = s.locked.held.refresh_token;
   const auto mark = [&] {
-    const auto marked = s.locked.journal.write_sent();
+    const auto marked = s.locked.journal.mark_sent();
     if (!marked) s.unmarked = marked.error();
+    if (marked) s.locked.state.phase = Phase::sent;
     return marked.has_value();
   };
   Answer answer;
@@ -150,23 +151,36 @@ Answer post(Sending& s) {
 
 // ---- step 6 ------------------------------------------------------------------------------------
 
-JournalRecord answered_record(Sending& s, const Answer& answer) {
-  JournalRecord record = s.locked.journal.record();
-  record.http_status = answer.http_status;
-  record.complete = answer.complete ? 1 : 0;
-  record.started_at = answer.started_at;
-  record.payload =
-      s.locked.engine.seal(answer.body, s.locked.uid(), kAnswerColumn, record.generation);
-  return record;
+bool is_success(const Answer& answer) {
+  return answer.http_status >= 200 && answer.http_status < 300;
+}
+
+// From here the state has the answer, and the journal too if it could be written.
+void write_answered(Sending& s, const Answer& answer) {
+  Locked& locked = s.locked;
+  event::Answered answered;
+  answered.answer =
+      locked.engine.seal(answer.body, locked.uid(), kAnswerColumn, locked.state.generation);
+  answered.http_status = answer.http_status;
+  answered.complete = answer.complete;
+  answered.started_at = answer.started_at;
+  // No clock is read before the answer is on disk: nothing may come between.
+  CredentialState next = decide(locked.state, std::move(answered), s.attempt.started_at);
+  const auto written = locked.journal.write(next, /*durable=*/true);
+  s.journalled = written.has_value();
+  if (s.journalled) next.revision = locked.journal.state().revision;
+  locked.state = std::move(next);
 }
 
 // The judge is the caller's. Should it throw, an answer that is written nowhere yet is rescued
 // first.
-Judgement judge(Sending& s, const Answer& answer, bool journalled, const JournalRecord& answered) {
+Judgement judge(Sending& s, const Answer& answer) {
   try {
     return s.endpoint.judge(answer);
   } catch (...) {
-    if (!journalled && answered.http_status != 0) write_rescue(s.locked, answered);
+    if (is_success(answer) && !s.journalled) {
+      write_rescue_file(s.locked.engine.place(s.locked.uid()), s.locked.state);
+    }
     throw;
   }
 }
@@ -175,12 +189,9 @@ Judgement judge(Sending& s, const Answer& answer, bool journalled, const Journal
 
 // The grant as the caller gets it when the database would not take it.
 Held held_from(const Locked& locked, const Grant& grant) {
-  Held held;
-  held.row = locked.held.row;
+  Held held = locked.held.clone();
   held.access_token = grant.access_token.clone();
-  held.refresh_token =
-      (grant.refresh_token.empty() ? locked.held.refresh_token : grant.refresh_token).clone();
-  held.agent_key = locked.held.agent_key.clone();
+  if (!grant.refresh_token.empty()) held.refresh_token = grant.refresh_token.clone();
   held.row.access_fingerprint = fingerprint(held.access_token);
   held.row.bearer_kind = grant.bearer_kind;
   held.row.obtained_at = grant.obtained_at;
@@ -189,119 +200,96 @@ Held held_from(const Locked& locked, const Grant& grant) {
   return held;
 }
 
-Rotated serve_unsettled(Sending& s, const Grant& grant, bool journalled,
-                        const JournalRecord& answered, const Error& why) {
-  Rotated rotated;
-  rotated.action = Action::refreshed;
-  rotated.held = held_from(s.locked, grant);
-  if (journalled) {
-    rotated.warning = "the new token of " + name_of(s.locked.held.row) +
-                      " is safe in its journal, but the database could not be written (" +
-                      why.message + "); the next refresh settles it";
-  } else if (write_rescue(s.locked, answered)) {
-    rotated.warning =
-        "neither journal nor database could be written (" + why.message + "); the new token of " +
-        name_of(s.locked.held.row) +
-        " is sealed in $XDG_RUNTIME_DIR/authdb and is lost at reboot: free space, then "
-        "run `authdb refresh`";
-  } else {
-    rotated.warning = "NOTHING could be written (" + why.message + "): the new token of " +
-                      name_of(s.locked.held.row) + " lives only in this process. Free space now";
+// Where the new token is now, for the person who has to do something about it.
+std::string unsettled_warning(Sending& s, const Error& why) {
+  const std::string name = name_of(s.locked.held.row);
+  if (s.journalled) {
+    return "the new token of " + name +
+           " is safe in its journal, but the database could not be written (" + why.message +
+           "); the next refresh settles it";
   }
-  return rotated;
+  if (write_rescue_file(s.locked.engine.place(s.locked.uid()), s.locked.state)) {
+    return "neither journal nor database could be written (" + why.message +
+           "); the new token of " + name + " is sealed in " + rescue_directory().string() +
+           " and is lost at reboot: free space, then run `authdb refresh`";
+  }
+  return "NOTHING could be written (" + why.message + "): the new token of " + name +
+         " lives only in this process. Free space now";
 }
 
-Result<Rotated> settle_grant(Sending& s, const Judgement& judgement, const Answer& answer,
-                             bool journalled, const JournalRecord& answered) {
-  const auto settled =
-      Engine::guarded([&] { return settle(s.locked, s.token, *judgement.grant, s.attempt); });
-  auto unsettled = [&] {
-    return serve_unsettled(s, *judgement.grant, journalled, answered, settled.error());
-  };
-  if (judgement.ruling != Ruling::granted) {  // a refresh token that came alone serves nobody
-    Error error = explain_unspent(s.locked, judgement, s.request.profile);
-    if (!settled) error.hint = unsettled().warning + ". " + error.hint;
-    return fail(std::move(error));
+// The journal has the answer, or a rescue file has. Nothing is sent before it is settled, by this
+// lock's holder neither.
+Result<Rotated> leave_unsettled(Sending& s, const Judgement& judgement, const Error& why) {
+  std::string warning = unsettled_warning(s, why);
+  s.locked.unsettled = why;
+  if (judgement.ruling == Ruling::granted) {
+    return Rotated{held_from(s.locked, *judgement.grant), Action::refreshed, std::move(warning)};
   }
-  if (!settled) return unsettled();
-  mark_alive(s.locked);
-  const Action action = *settled == SettleEnd::committed ? Action::refreshed : Action::adopted;
+  Error error = explain_unspent(s.locked, judgement, s.request.profile);
+  error.hint = warning + ". " + error.hint;
+  return fail(std::move(error));
+}
+
+// ---- what the caller is told -------------------------------------------------------------------
+
+Result<Rotated> tell_moved(Sending& s, const Judgement& judgement, const Answer& answer, End end) {
   std::string warning = judgement.message;
-  if (const auto differs = clocks_differ(answer, s.locked.engine.now()); !differs.empty()) {
-    warning += (warning.empty() ? "" : "; ") + differs;
+  const auto add = [&](const std::string& text) {
+    if (!text.empty()) warning += (warning.empty() ? "" : "; ") + text;
+  };
+  const Instant now = s.locked.engine.now();
+  const Credential& row = s.locked.held.row;
+  const bool again =
+      row.access_fingerprint == s.request.rejected || row.access_fingerprint == row.rejected;
+  if (again && !row.access_fingerprint.empty()) return fail(explain_rejected_again(s.locked));
+  add(clocks_differ(answer, now));
+  if (end == End::elsewhere) {
+    add("the refresh token that came for " + name_of(s.locked.held.row) +
+        " is another credential's already or was retired, so this one cannot be renewed: log in "
+        "again");
   }
-  return as_it_stands(s.locked, action, std::move(warning));
+  return as_it_stands(s.locked, Action::refreshed, std::move(warning));
 }
 
-// ---- everything but a grant --------------------------------------------------------------------
-
-// The token was not spent: the journal forgets the intent, the ledger keeps the attempt.
-void forget_attempt(Sending& s, const Judgement& judgement, Outcome outcome) {
-  s.locked.journal.write_resolved();
-  s.attempt.outcome = outcome;
-  s.attempt.error_code = judgement.code;
-  s.attempt.finished_at = s.locked.engine.now();
-  (void)Engine::guarded([&] {
-    const auto txn = s.locked.begin_write();
-    txn->record(s.locked.held.row.id, s.attempt);
-    if (judgement.retry_after) {
-      Health health = s.locked.held.row.health;
-      const Instant until = s.locked.engine.now() + *judgement.retry_after;
-      health.cooldown_until = std::max(until, health.cooldown_until.value_or(until));
-      txn->set_health(s.locked.held.row.id, health);
-    }
-    txn->commit();
-  });
+Result<Rotated> tell_uncertain(Sending& s, const Judgement& judgement) {
+  Error error = explain_uncertain(s.locked, next_replay(s.locked, s.request.rejected));
+  error.message +=
+      " (" + scrub(judgement.message, {&s.locked.held.access_token, &s.locked.held.refresh_token}) +
+      ")";
+  return serve_or_fail(s.locked, s.request, std::move(error));
 }
 
-Result<Rotated> give_up_uncertain(Sending& s, const Judgement& judgement) {
-  s.attempt.outcome = Outcome::uncertain;
-  s.attempt.error_code = judgement.code;
-  s.attempt.finished_at = s.locked.engine.now();
-  // If the database cannot be written either, the journal says it: `sent` without an answer.
-  const auto held = Engine::guarded([&] { hold_uncertain(s.locked, s.attempt); });
-  if (!held) s.locked.engine.log(LogLevel::warning, held.error().message);
-  const Attempt& last = s.attempt;
-  const LostAttempts lost =
-      held ? lost_attempts(s.locked)
-           : LostAttempts{1, last.started_at, last.pid, last.process, last.started_at, last.pid};
-  Error error = explain_uncertain(s.locked, lost, next_replay(s.locked, lost, s.request.rejected));
-  error.message += " (" + judgement.message + ")";
-  const bool lives =
-      access_token_lives(s.locked.held.row, s.request.rejected, s.locked.engine.now());
-  if (!lives || s.request.force) return fail(std::move(error));
-  return as_it_stands(s.locked, Action::cached, error.message);
-}
-
-Result<Rotated> give_up_rejected(Sending& s, LockedCredential& locked, const Judgement& judgement) {
-  const LostAttempts lost = lost_attempts(s.locked);
-  forget_attempt(s, judgement, Outcome::rejected);
-  Judgement remembered;
-  remembered.code = judgement.code;
-  remembered.message = why_dead(s.locked, judgement, lost);
-  locked.mark_dead(remembered);
-  return fail(explain_rejected(s.locked, judgement, lost, s.request.profile));
-}
-
-Result<Rotated> give_up_unspent(Sending& s, const Judgement& judgement, Outcome outcome) {
-  forget_attempt(s, judgement, outcome);
+Result<Rotated> tell(Sending& s, const Judgement& judgement, const Answer& answer, End end) {
+  switch (end) {
+    case End::moved:
+    case End::elsewhere:
+      return tell_moved(s, judgement, answer, end);
+    case End::misdirected:
+      return fail(explain_misdirected(s.locked));
+    case End::refused:
+      return fail(explain_rejected(s.locked, judgement, s.request.profile));
+    case End::uncertain:
+      return tell_uncertain(s, judgement);
+    case End::half:
+    case End::unspent:
+      break;
+  }
+  if (s.unmarked) return fail(*s.unmarked);
+  const Instant now = s.locked.engine.now();
+  if (refused_for_long(s.locked.state.renewal, now) &&
+      !access_token_lives(s.locked.held.row, s.request.rejected, now)) {
+    return fail(explain_refusals(s.locked));
+  }
   return fail(explain_unspent(s.locked, judgement, s.request.profile));
 }
 
-Result<Rotated> give_up_not_sent(Sending& s, const Answer& answer) {
-  auto given_up = give_up_unspent(s, s.endpoint.judge(answer), Outcome::not_sent);
-  if (s.unmarked) return fail(*s.unmarked);
-  return given_up;
-}
-
-Sending prepare(Locked& locked, const RotateRequest& request, TokenEndpoint& endpoint) {
+Attempt new_refresh(const Locked& locked, const RotateRequest& request) {
   const Credential& row = locked.held.row;
-  Sending s{locked, request, endpoint, {*row.refresh_hash, row.family, row.generation}, {}, {}};
-  s.attempt = locked.engine.new_attempt(AttemptKind::refresh, request.profile);
-  s.attempt.refresh_hash = row.refresh_hash;
-  s.attempt.family = row.family;
-  s.attempt.from_generation = row.generation;
-  return s;
+  Attempt attempt = locked.engine.new_attempt(AttemptKind::refresh, request.profile);
+  attempt.refresh_hash = row.refresh_hash;
+  attempt.family = row.family;
+  attempt.from_generation = row.generation;
+  return attempt;
 }
 
 std::unique_ptr<TokenEndpoint> endpoint_of(const Locked& locked) {
@@ -319,17 +307,23 @@ std::unique_ptr<TokenEndpoint> endpoint_of(const Locked& locked) {
 
 bool access_token_lives(const Credential& row, const std::string& rejected, Instant now) {
   return !row.access_fingerprint.empty() && row.access_fingerprint != rejected &&
-         (!row.expires_at || *row.expires_at > now);
+         row.access_fingerprint != row.rejected && (!row.expires_at || *row.expires_at > now);
 }
 
 bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now) {
-  const bool refused = !rejected.empty() && row.agent_key_fingerprint == rejected;
+  const std::string& key = row.agent_key_fingerprint;
+  const bool refused = !key.empty() && (key == rejected || key == row.rejected);
   return row.has_agent_key && !refused && row.agent_key_expires_at &&
          *row.agent_key_expires_at > now;
 }
 
-std::optional<Instant> asked_to_wait_until(const Health& health) {
-  return health.status == Status::ok ? health.cooldown_until : std::nullopt;
+bool rejected_again(const Credential& row, Instant now) {
+  constexpr std::chrono::minutes kJustReplaced{5};
+  if (row.rejections < 2 || row.rejected.empty()) return false;
+  const bool is_key = row.rejected == row.agent_key_fingerprint;
+  if (!is_key && row.rejected != row.access_fingerprint) return false;
+  const auto since = is_key ? row.agent_key_obtained_at : row.obtained_at;
+  return since && now >= *since && now - *since < kJustReplaced;
 }
 
 bool access_token_serves(const Credential& row, const RotateRequest& request, Instant now) {
@@ -345,11 +339,12 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
   const PutOffCancellation unwinding_later;
   Locked& locked = *locked_;
   const auto body = [&]() -> Result<Rotated> {
-    // 3. Somebody else may have rotated while we waited, or the token may not be ours to send.
+    // 3. Another process may have won the race while we waited, or the token may not be ours to
+    // send.
     if (auto served = serve_without_sending(locked, request)) return std::move(*served);
     if (auto refused = refuse_to_send(locked, request)) return std::move(*refused);
     const auto endpoint = endpoint_of(locked);
-    Sending s = prepare(locked, request, *endpoint);
+    Sending s{locked, request, *endpoint, new_refresh(locked, request), {}};
     if (request.stop.stop_requested()) return fail(stopped_error());
     const std::shared_ptr<void> uninterrupted = shield();
 
@@ -358,68 +353,23 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
 
     // 5. One POST. Whether it began is what the mark says, never what an error code suggests.
     const Answer answer = post(s);
-    if (locked.journal.mark() != JournalMark::sent) return give_up_not_sent(s, answer);
+    const bool left = locked.state.phase == Phase::sent;
 
     // 6. A 2xx answer is on disk before anybody looks at what it brought.
-    const bool success = answer.http_status >= 200 && answer.http_status < 300;
-    const JournalRecord answered = success ? answered_record(s, answer) : JournalRecord();
-    const bool journalled = success && locked.journal.write_answered(answered).has_value();
-    const Judgement judgement = judge(s, answer, journalled, answered);
+    if (left && is_success(answer)) write_answered(s, answer);
+    Judgement judgement = judge(s, answer);
+    if (!left) {
+      judgement.ruling = Ruling::unspent;
+      judgement.grant.reset();
+    }
 
     // 7 and 8. The row moves, then the journal is told.
-    if (judgement.grant) return settle_grant(s, judgement, answer, journalled, answered);
-    if (judgement.ruling == Ruling::rejected) return give_up_rejected(s, *this, judgement);
-    if (judgement.ruling == Ruling::uncertain) return give_up_uncertain(s, judgement);
-    return give_up_unspent(s, judgement, Outcome::rejected);
+    const auto end = Engine::guarded([&] { return conclude(locked, judgement, s.attempt); });
+    if (!end && judgement.grant) return leave_unsettled(s, judgement, end.error());
+    if (!end) return fail(end.error());
+    return tell(s, judgement, answer, *end);
   };
   return Engine::guarded_result(body);
-}
-
-namespace {
-
-Held load_under_lock(Engine& engine, const Uid& uid) {
-  const auto view = engine.backend->view();
-  engine.follow_keys(*view);
-  return engine.load(*view, uid);
-}
-
-}  // namespace
-
-Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait,
-                                         const std::stop_token& stop) {
-  const PutOffCancellation unwinding_later;
-  Engine& engine = store.engine();
-  auto locked = Engine::guarded([&] {
-    // Asked before the lock: a credential that is not there must not leave a journal behind.
-    if (engine.load_sealed(*engine.backend->view(), uid).row.identity.auth_type ==
-        AuthType::api_key) {
-      throw BackendError{{Errc::usage, "an API key has nothing to refresh", ""}};
-    }
-    engine.require_writable();
-    auto journal = value_or_throw(Journal::acquire(engine.files.directory, engine.files.store_id,
-                                                   uid, wait, engine.self(), stop));
-    Held held = load_under_lock(engine, uid);
-    auto made =
-        std::make_unique<Locked>(Locked{store, engine, std::move(journal), std::move(held)});
-    made->gate_wait = wait;
-    recover(*made);
-    made->gate_wait = engine.options.lock_wait;
-    return made;
-  });
-  if (!locked) return fail(std::move(locked.error()));
-  return LockedCredential(std::move(*locked));
-}
-
-Result<std::vector<LockedCredential>> lock_credentials(const Store& store,
-                                                       const std::set<Uid>& uids,
-                                                       Milliseconds wait) {
-  std::vector<LockedCredential> all;
-  for (const Uid& uid : uids) {
-    auto locked = lock_credential(store, uid, wait);
-    if (!locked) return fail(std::move(locked.error()));
-    all.push_back(std::move(*locked));
-  }
-  return all;
 }
 
 // The eight steps: 1 and 2 here, 3 to 8 in LockedCredential::rotate().
@@ -439,16 +389,36 @@ Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& 
         !request.force && access_token_lives(held->row, request.rejected, now) &&
         (!held->row.expires_at || *held->row.expires_at - now >= request.min_ttl);
     const Milliseconds wait = can_do_without ? Milliseconds(0) : store.lock_wait();
-    auto locked = lock_credential(store, uid, wait, request.stop);
+    auto locked = LockedCredential::acquire(store, uid, {wait, request.stop});
     if (!locked && can_do_without && locked.error().code == Errc::busy) {
       return Rotated{std::move(*held), Action::cached, {}};
     }
     if (!locked) return fail(std::move(locked.error()));
-    RotateRequest informed = request;
+    RotateRequest adjusted = request;
     // The caller's own, if there is one: it may have looked before somebody rotated, and we after.
-    if (informed.seen_generation == 0) informed.seen_generation = held->row.generation;
-    return locked->rotate(informed);
+    if (adjusted.seen_generation == 0) adjusted.seen_generation = held->row.generation;
+    return locked->rotate(adjusted);
   });
+}
+
+Result<LockedCredential> LockedCredential::acquire(const Store& store, const Uid& uid,
+                                                   const LockPolicy& policy) {
+  const PutOffCancellation unwinding_later;
+  auto locked = Engine::guarded([&] { return acquire_lock(store, uid, policy); });
+  if (!locked) return fail(std::move(locked.error()));
+  return LockedCredential(std::move(*locked));
+}
+
+Result<std::vector<LockedCredential>> LockedCredential::acquire(const Store& store,
+                                                                const std::set<Uid>& uids,
+                                                                const LockPolicy& policy) {
+  std::vector<LockedCredential> all;
+  for (const Uid& uid : uids) {
+    auto locked = acquire(store, uid, policy);
+    if (!locked) return fail(std::move(locked.error()));
+    all.push_back(std::move(*locked));
+  }
+  return all;
 }
 
 LockedCredential::LockedCredential(std::unique_ptr<Locked> locked) : locked_(std::move(locked)) {}
@@ -469,12 +439,14 @@ Result<void> LockedCredential::keep_agent_key(const AgentKey& key, Attempt attem
   return Engine::guarded([&] {
     const SealedAgentKey sealed =
         locked.engine.seal_agent_key(locked.uid(), key, locked.held.row.generation);
+    attempt.bearer = sealed.fingerprint;
     attempt.family = locked.held.row.family;
     attempt.from_generation = locked.held.row.generation;
     attempt.finished_at = locked.engine.now();
     {
       const auto txn = locked.begin_write();
       txn->put_agent_key(locked.held.row.id, sealed);
+      follow_rejection(locked.held.row, sealed.fingerprint, *txn);
       txn->record(locked.held.row.id, attempt);
       txn->commit();
     }
@@ -500,26 +472,53 @@ void LockedCredential::record(Attempt attempt) {
 
 void LockedCredential::mark_dead(const Judgement& judgement) {
   Locked& locked = *locked_;
-  Health health = locked.held.row.health;
-  health.status = Status::dead;
-  health.error_reason = judgement.code;
-  health.error_message = judgement.message;
   const auto marked = Engine::guarded([&] {
-    health.status_at = locked.engine.now();
     const auto txn = locked.begin_write();
-    txn->set_health(locked.held.row.id, health);
+    const Credential row = txn->load(locked.uid())->row;  // a removed one too: it may come back
+    Health health = row.health;
+    health.status = Status::dead;
+    health.status_at = locked.engine.now();
+    health.error_reason = judgement.code;
+    health.error_message = judgement.message;
+    txn->set_health(row.id, health);
     txn->commit();
+    locked.held.row.health = health;
   });
   if (!marked) locked.engine.log(LogLevel::warning, marked.error().message);
+}
+
+void LockedCredential::note_rejected(const std::string& fingerprint) {
+  Locked& locked = *locked_;
+  Credential& row = locked.held.row;
+  if (row.rejected == fingerprint) return;
+  // What is remembered is the one that this one replaced, if anything.
+  const int rejections = row.rejected.empty() ? 1 : row.rejections + 1;
+  const auto noted = Engine::guarded([&] {
+    const auto txn = locked.begin_write();
+    txn->set_rejected(row.id, fingerprint, rejections);
+    txn->commit();
+  });
+  row.rejected = fingerprint;
+  row.rejections = rejections;
+  if (!noted) locked.engine.log(LogLevel::warning, noted.error().message);
 }
 
 Result<void> LockedCredential::set_hold(const std::vector<LockedCredential*>& locked, Hold hold) {
   if (locked.empty()) return {};
   return Engine::guarded([&] {
+    std::vector<CredentialState> states;
     const auto txn = locked.front()->locked_->begin_write();
-    for (const auto* one : locked) txn->set_hold(one->held().row.id, hold);
+    for (const auto* one : locked) {
+      states.push_back(prepare_state(*one->locked_, event::OnHold{hold}));
+      txn->set_hold(one->held().row.id, hold);
+      txn->put_renewal(one->held().row.id, mirror_of(states.back()));
+    }
     txn->commit();
-    for (auto* one : locked) one->locked_->held.row.hold = hold;
+    for (std::size_t i = 0; i < locked.size(); ++i) {
+      Locked& one = *locked[i]->locked_;
+      one.held.row.hold = hold;
+      tell_journal(one, std::move(states[i]), /*durable=*/true);
+    }
   });
 }
 

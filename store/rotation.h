@@ -38,8 +38,8 @@ struct RotateRequest {
   std::string rejected;     // fingerprint of an access token that a resource server refused
   bool force = false;       // refresh although nothing is due
   bool replay = false;      // send an uncertain token now (DESIGN 5.4)
-  // Although the token endpoint has asked to wait (Retry-After). What is forced ignores it too.
-  bool ignore_cooldown = false;
+  // Although the token endpoint rests after a failure. What is forced ignores it too.
+  bool ignore_rest = false;
   // The generation the caller had in hand: if a newer one stands there, it serves even a forced
   // refresh.
   std::int64_t seen_generation = 0;
@@ -62,15 +62,39 @@ bool access_token_lives(const Credential& row, const std::string& rejected, Inst
 // The same of its agent key; one whose end is not known does not count.
 bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now);
 
-// Until when the token endpoint wants to be left alone (Retry-After); nullopt: it has not said so.
-// A cooldown beside `exhausted` is what a resource server was reported to want, and such accounts
-// are still refreshed.
-std::optional<Instant> asked_to_wait_until(const Health& health);
+// True if a resource server has refused a bearer that had just taken the place of a refused one.
+// Another would be refused as well, and cost a refresh token: for five minutes nothing is sent.
+bool rejected_again(const Credential& row, Instant now);
+
+// Until when the token endpoint is left alone; nullopt: it may be asked. A rest that was set by a
+// clock ahead of ours does not count.
+std::optional<Instant> rests_until(const Renewal& renewal, Instant now);
+
+// How a lock is taken.
+struct LockPolicy {
+  Milliseconds wait{0};  // zero: not at all
+  std::stop_token stop = {};
+  bool removed_too = false;  // a credential that was removed as well
+  // Also where an answer that waits in the journal cannot be settled now, because its provider is
+  // not known, say. It stays there, and rotate() sends nothing.
+  bool unsettled_too = false;
+};
 
 // A credential that no other process can change until this object is gone. What its last holder
 // left behind has been recovered before it exists.
 class LockedCredential {
  public:
+  // Takes the lock, and recovers. Errors: busy names the holder's host, pid and since when;
+  // stopped, if a stop was requested meanwhile; not_found if the credential is gone; refused if its
+  // journal is damaged, or what waits in it cannot be settled; usage for an API key.
+  static Result<LockedCredential> acquire(const Store& store, const Uid& uid,
+                                          const LockPolicy& policy);
+  // Several, all or none. They are taken in uid order, as everybody does who takes more than one,
+  // so that no two wait for each other.
+  static Result<std::vector<LockedCredential>> acquire(const Store& store,
+                                                       const std::set<Uid>& uids,
+                                                       const LockPolicy& policy);
+
   LockedCredential(LockedCredential&&) noexcept;
   LockedCredential& operator=(LockedCredential&&) noexcept;
   ~LockedCredential();
@@ -94,27 +118,18 @@ class LockedCredential {
   std::shared_ptr<void> shield() const;
   // Marks the credential dead: no bearer of it will ever work again without a login.
   void mark_dead(const Judgement& judgement);
-  // Puts each of them on `hold`, all in one transaction. Durable on return.
+  // Remembers that a resource server refused the credential's current bearer: until it is replaced
+  // it is handed to nobody, and `status` says so.
+  void note_rejected(const std::string& fingerprint);
+  // Puts each of them on `hold`, all in one transaction. Durable on return, in the journals too: an
+  // older database that is put back later does not lift it.
   static Result<void> set_hold(const std::vector<LockedCredential*>& locked, Hold hold);
 
  private:
-  friend Result<LockedCredential> lock_credential(const Store&, const Uid&, Milliseconds,
-                                                  const std::stop_token&);
+  friend class Store;  // remove()
   explicit LockedCredential(std::unique_ptr<Locked> locked);
   std::unique_ptr<Locked> locked_;
 };
-
-// Takes the lock, waiting at most `wait` (zero: not at all), and recovers. busy names the holder's
-// host, pid and since when; stopped, if `stop` was requested meanwhile. not_found if the credential
-// is gone.
-Result<LockedCredential> lock_credential(const Store& store, const Uid& uid, Milliseconds wait,
-                                         const std::stop_token& stop = {});
-
-// The same for several, all or none. They are taken in uid order, as everybody does who takes more
-// than one, so that no two wait for each other.
-Result<std::vector<LockedCredential>> lock_credentials(const Store& store,
-                                                       const std::set<Uid>& uids,
-                                                       Milliseconds wait);
 
 // The eight steps. The live access token, refreshed if it is due, rejected or `force`d.
 //

@@ -17,10 +17,11 @@ constexpr std::array<std::string_view, 8> kTokenStarts{"sk-", "eyJ",   "nrt_", "
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-// What tokens of all kinds are written with: base64 in both alphabets, JWT's dots, `sk-` and `rt_`.
+// What tokens of all kinds are written with: base64 in both alphabets, JWT's dots, `sk-` and `rt_`,
+// and the signs that some opaque ones have (`M.C5_BAY.0.U.-Cq*7h!x$`, `17|x9…`).
 bool is_token_char(char c) {
-  return is_digit(c) || is_upper(c) || is_lower(c) || c == '_' || c == '-' || c == '.' ||
-         c == '+' || c == '~' || c == '=' || c == '/' || c == '%';
+  return is_digit(c) || is_upper(c) || is_lower(c) ||
+         std::string_view("_-.+~=/%*!$|").find(c) != std::string_view::npos;
 }
 
 std::string lower(std::string_view text) {
@@ -33,7 +34,9 @@ std::string lower(std::string_view text) {
 // Also after a sign: `x=nrt_…` and `x%nrt_…` are one run.
 bool begins_as_token(std::string_view run) {
   for (std::size_t at = 0; at < run.size(); ++at) {
-    if (at > 0 && run[at - 1] != '=' && run[at - 1] != '%') continue;
+    const bool begins =
+        at == 0 || std::string_view("=%*!$|").find(run[at - 1]) != std::string_view::npos;
+    if (!begins) continue;
     const std::string_view rest = run.substr(at);
     if (rest == "Bearer") continue;  // announces one
     if (std::any_of(kTokenStarts.begin(), kTokenStarts.end(),

@@ -1,68 +1,64 @@
-// Steps 7 and 8 of a rotation: one write transaction with compare-and-swap moves the row, then the
-// journal learns of it.
+// Steps 7 and 8 of a rotation: what an answer amounts to, made durable. Recovery concludes an
+// answer that another process had journalled in the same way.
+#include <algorithm>
+
+#include "store/claims.h"
+#include "store/explain.h"
 #include "store/locked.h"
 #include "store/parcel.h"
-#include "store/rotation.h"
 
 namespace authdb {
 namespace {
 
-struct Move {
-  Locked& locked;
-  const SentToken& sent;
-  const SealedTokens& fresh;
-  const Credential& row;  // as it stands inside the transaction
-  Txn& txn;
-};
+// ---- whose it is -------------------------------------------------------------------------------
 
-void retire_spent(const Move& move, const TokenHash& hash, std::int64_t generation) {
-  // A server may hand the same token back; retiring it would refuse our own current one.
-  if (move.fresh.refresh_hash && hash == *move.fresh.refresh_hash) return;
-  move.txn.retire(move.row.id, hash, move.sent.family, generation, move.locked.engine.now(),
-                  Retirement::spent);
+// What is known of the owner: by earlier answers, and by the access token that stands there.
+void learn_owner(Locked& locked) {
+  const CredentialState& state = locked.state;
+  if (locked.account.empty() && locked.subject.empty() && !state.grant.empty()) {
+    const auto parcel =
+        unpack(locked.engine.open(state.grant, locked.uid(), kGrantColumn, state.generation));
+    if (parcel) {
+      locked.account = parcel->grant.account;
+      locked.subject = parcel->grant.subject;
+    }
+  }
+  if (const auto claims = read_claims(locked.held.access_token.reveal())) {
+    if (locked.account.empty()) locked.account = claims->account;
+    if (locked.subject.empty()) locked.subject = claims->subject;
+  }
 }
 
-// The database is older than its journals: somebody put back a copy. What it holds was spent long
-// ago.
-void overtake_old_row(const Move& move) {
-  if (!move.txn.advance(move.row.id, move.row.refresh_hash, move.row.generation, move.fresh)) {
-    throw BackendError{{Errc::unexpected, "the row moved inside its own transaction", ""}};
-  }
-  if (move.row.refresh_hash) retire_spent(move, *move.row.refresh_hash, move.row.generation);
-  for (const auto& [hash, generation] : move.locked.journal.spent()) {
-    retire_spent(move, hash, generation);
-  }
-  if (move.sent.hash != TokenHash{}) retire_spent(move, move.sent.hash, move.sent.generation);
+bool differ(const std::string& known, const std::string& said) {
+  return !known.empty() && !said.empty() && known != said;
 }
 
-SettleEnd settle_mismatch(const Move& move) {
-  const Credential& row = move.row;
-  if (row.refresh_hash == move.fresh.refresh_hash && row.generation == move.fresh.generation) {
-    return SettleEnd::already;
-  }
-  if (row.family <= move.sent.family && row.generation <= move.sent.generation) {
-    overtake_old_row(move);
-    return SettleEnd::committed;
-  }
-  if (move.fresh.refresh_hash && row.refresh_hash != move.fresh.refresh_hash) {
-    move.txn.retire(row.id, *move.fresh.refresh_hash, move.sent.family, move.fresh.generation,
-                    move.locked.engine.now(), Retirement::superseded);
-  }
-  return row.family > move.sent.family ? SettleEnd::superseded : SettleEnd::theirs;
+bool is_for_another_account(Locked& locked, const Grant& grant) {
+  if (grant.account.empty() && grant.subject.empty()) return false;
+  learn_owner(locked);
+  if (differ(locked.account, grant.account)) return true;
+  const bool same_account = !grant.account.empty() && locked.account == grant.account;
+  return !same_account && differ(locked.subject, grant.subject);
 }
 
-SettleEnd move_row(const Move& move) {
-  if (move.fresh.refresh_hash)
-    move.txn.pardon(*move.fresh.refresh_hash);  // the server just issued it
-  if (!move.txn.advance(move.row.id, move.sent.hash, move.sent.generation, move.fresh)) {
-    return settle_mismatch(move);
-  }
-  retire_spent(move, move.sent.hash, move.sent.generation);
-  return SettleEnd::committed;
+void remember_owner(Locked& locked, const Grant& grant) {
+  if (!grant.account.empty()) locked.account = grant.account;
+  if (!grant.subject.empty()) locked.subject = grant.subject;
+}
+
+// ---- a grant -----------------------------------------------------------------------------------
+
+// True if this store has had that token: it is another credential's now, or was retired.
+bool stands_elsewhere(const Locked& locked, Txn& txn, const TokenHash& hash) {
+  if (hash == locked.state.hash) return false;  // the server handed the same one back
+  txn.pardon(hash);                             // a guess of ours: the server just issued it
+  return txn.owner_of(hash).has_value() || txn.retired(hash).has_value();
 }
 
 // What the answer said about the credential, where it said anything new.
-void adopt_identity(Txn& txn, const Credential& row, const Grant& grant) {
+void adopt_identity(Txn& txn, const Uid& uid, const Grant& grant) {
+  if ((grant.scope + grant.token_type + grant.inference_base_url).empty()) return;
+  const Credential row = txn.load(uid)->row;
   Identity identity = row.identity;
   bool changed = false;
   const auto adopt = [&](std::string& stored, const std::string& said) {
@@ -76,88 +72,179 @@ void adopt_identity(Txn& txn, const Credential& row, const Grant& grant) {
   if (changed) txn.set_identity(row.id, identity);
 }
 
-void record(Txn& txn, const Credential& row, SettleEnd end, std::int64_t to_generation,
-            Attempt attempt) {
-  if (end == SettleEnd::already) return;  // its owner wrote the ledger row with it
-  if (end == SettleEnd::committed) {
-    attempt.to_generation = to_generation;
-  } else {
-    attempt.outcome = Outcome::superseded;
+End settle(Locked& locked, const Grant& grant, Attempt attempt) {
+  Engine& engine = locked.engine;
+  const CredentialState before = locked.state;
+  const std::int64_t id = locked.held.row.id;
+  SealedTokens fresh =
+      engine.seal_grant(locked.uid(), locked.held.row.identity, grant, Origin::rotation,
+                        before.family, before.generation + 1, &locked.held);
+  bool elsewhere = false;
+  remember_owner(locked, grant);
+  const auto rows = [&](Txn& txn, CredentialState& next) {
+    elsewhere = fresh.refresh_hash && stands_elsewhere(locked, txn, *fresh.refresh_hash);
+    if (elsewhere) {
+      fresh.refresh_token.clear();
+      fresh.refresh_hash.reset();
+      next.hash.reset();
+      attempt.outcome = Outcome::superseded;
+      attempt.error_code = "current_elsewhere";
+    }
+    if (!txn.advance(id, before.hash, before.generation, fresh)) {
+      throw BackendError{{Errc::unexpected, "the row moved under the lock of " + locked.uid(),
+                          "Something else writes to this database."}};
+    }
+    if (before.hash && before.hash != fresh.refresh_hash) {
+      txn.retire(id, *before.hash, before.family, before.generation, engine.now(),
+                 Retirement::spent);
+    }
+    adopt_identity(txn, locked.uid(), grant);
+    follow_rejection(locked.held.row, fresh.access_fingerprint, txn);
+    attempt.to_generation = fresh.generation;
+    attempt.bearer = fresh.access_fingerprint;
+    attempt.finished_at = engine.now();
+    txn.record(id, attempt);
+  };
+  if (before.hash && before.hash != fresh.refresh_hash) {
+    locked.journal.add_spent(*before.hash, before.generation);
   }
-  txn.record(row.id, attempt);
+  event::Moved moved{before.family, fresh.generation, fresh.refresh_hash, Hold::none, {}};
+  commit_state(locked, decide(before, std::move(moved), engine.now()), rows);
+  return elsewhere ? End::elsewhere : End::moved;
+}
+
+// A success is proof against whatever the credential was accused of, before this attempt began. A
+// report that came meanwhile is about the account and stays.
+void mark_alive(Locked& locked, Instant since) {
+  const auto accused = [&](const Health& health) {
+    const bool earlier = !health.status_at || *health.status_at <= since;
+    return health.status == Status::dead ||
+           (earlier && health.status == Status::exhausted && health.error_code == 401);
+  };
+  if (!accused(locked.held.row.health)) return;
+  const auto marked = Engine::guarded([&] {
+    const auto txn = locked.begin_write();
+    const Credential row = locked.engine.load_sealed(*txn, locked.uid()).row;
+    if (!accused(row.health)) return;
+    Health health;
+    health.status_at = locked.engine.now();
+    health.request_count = row.health.request_count;
+    health.last_used_at = row.health.last_used_at;
+    txn->set_health(row.id, health);
+    txn->commit();
+    locked.held.row.health = health;
+  });
+  if (!marked) locked.engine.log(LogLevel::warning, marked.error().message);
+}
+
+// ---- everything else ---------------------------------------------------------------------------
+
+void record_end(const Locked& locked, Txn& txn, Attempt attempt, Outcome outcome,
+                const std::string& code) {
+  attempt.outcome = outcome;
+  attempt.error_code = code;
+  attempt.finished_at = locked.engine.now();
+  txn.record(locked.held.row.id, attempt);
+}
+
+End misdirect(Locked& locked, const Attempt& attempt) {
+  const CredentialState before = locked.state;
+  if (before.hash) locked.journal.add_spent(*before.hash, before.generation);
+  const auto rows = [&](Txn& txn, CredentialState& next) {
+    const std::int64_t id = locked.held.row.id;
+    txn.set_hold(id, next.hold);
+    txn.clear_refresh_hash(id);
+    if (before.hash) {
+      txn.retire(id, *before.hash, before.family, before.generation, locked.engine.now(),
+                 Retirement::spent);
+    }
+    record_end(locked, txn, attempt, Outcome::superseded, "other_account");
+  };
+  commit_state(locked, decide(before, event::Misdirected{}, locked.engine.now()), rows,
+               /*durable=*/true);
+  return End::misdirected;
+}
+
+End refuse(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
+  const std::string why = why_dead(locked, judgement);
+  const auto rows = [&](Txn& txn, CredentialState& next) {
+    const Credential row = locked.engine.load_sealed(txn, locked.uid()).row;
+    Health health = row.health;
+    health.status = Status::dead;
+    health.status_at = locked.engine.now();
+    health.error_reason = judgement.code;
+    health.error_message = why;
+    txn.set_health(row.id, health);
+    txn.set_hold(row.id, next.hold);
+    record_end(locked, txn, attempt, Outcome::rejected, judgement.code);
+    locked.held.row.health = health;
+  };
+  record_state(locked, decide(locked.state, event::Refused{}, locked.engine.now()), rows);
+  return End::refused;
+}
+
+// A 4xx of the token endpoint that no table knows: the token counts as unspent, but if they go on
+// a login is probably needed.
+bool is_unknown_refusal(const Judgement& judgement, const Attempt& attempt) {
+  const int status = attempt.http_status.value_or(0);
+  return status >= 400 && status < 500 && judgement.failure == FailureClass::transient;
+}
+
+End leave_unspent(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
+  // The mark is missing: nothing left.
+  const bool not_sent = locked.state.phase == Phase::intent;
+  const event::Unspent unspent{judgement.retry_after, is_unknown_refusal(judgement, attempt)};
+  record_state(locked, decide(locked.state, unspent, locked.engine.now()),
+               [&](Txn& txn, CredentialState&) {
+                 record_end(locked, txn, attempt, not_sent ? Outcome::not_sent : Outcome::rejected,
+                            judgement.code);
+               });
+  return End::unspent;
+}
+
+End call_lost(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
+  event::Lost lost;
+  if (locked.state.phase == Phase::answered) lost.answer = locked.state.answer;
+  record_state(locked, decide(locked.state, std::move(lost), locked.engine.now()),
+               [&](Txn& txn, CredentialState& next) {
+                 txn.set_hold(locked.held.row.id, next.hold);
+                 record_end(locked, txn, attempt, Outcome::uncertain, judgement.code);
+               });
+  return End::uncertain;
 }
 
 }  // namespace
 
-SettleEnd commit_grant(Locked& locked, const SentToken& sent, const Grant& grant, Attempt attempt) {
-  Engine& engine = locked.engine;
-  const SealedTokens fresh =
-      engine.seal_grant(locked.uid(), locked.held.row.identity, grant, Origin::rotation,
-                        sent.family, sent.generation + 1, &locked.held);
-  SettleEnd end = SettleEnd::committed;
-  {
-    const auto txn = locked.begin_write();
-    const Credential row = engine.load_sealed(*txn, locked.uid()).row;
-    end = move_row({locked, sent, fresh, row, *txn});
-    if (end == SettleEnd::committed) adopt_identity(*txn, row, grant);
-    attempt.finished_at = engine.now();
-    record(*txn, row, end, fresh.generation, std::move(attempt));
-    txn->commit();
+void follow_rejection(const Credential& before, const std::string& fresh, Txn& txn) {
+  if (before.rejected.empty()) return;
+  const bool is_current = before.rejected == before.access_fingerprint ||
+                          before.rejected == before.agent_key_fingerprint;
+  if (fresh == before.rejected) {
+    txn.set_rejected(before.id, fresh, before.rejections + 1);
+  } else if (!is_current) {
+    txn.set_rejected(before.id, {}, 0);
   }
-  locked.reload();
-  return end;
 }
 
-void mark_alive(Locked& locked) {
-  const Health& was = locked.held.row.health;
-  // A 401 was about the bearer that has just been replaced, and the token endpoint has answered
-  // before the time that it asked for; any other cooldown is the account's.
-  const bool refused = was.status == Status::exhausted && was.error_code == 401;
-  if (was.status != Status::dead && !refused && !asked_to_wait_until(was)) return;
-  Health health = was;
-  health.status = Status::ok;
-  health.status_at = locked.engine.now();
-  health.cooldown_until.reset();
-  health.error_code.reset();
-  health.error_reason.clear();
-  health.error_message.clear();
-  const auto marked = Engine::guarded([&] {
-    const auto txn = locked.begin_write();
-    txn->set_health(locked.held.row.id, health);
-    txn->commit();
-  });
-  if (marked) locked.held.row.health = health;
-}
-
-SettleEnd settle(Locked& locked, const SentToken& sent, const Grant& grant, Attempt attempt) {
-  const SettleEnd end = commit_grant(locked, sent, grant, std::move(attempt));
-  if (locked.held.row.refresh_hash != sent.hash) {
-    locked.journal.add_spent(sent.hash, sent.generation);
+End conclude(Locked& locked, const Judgement& judgement, Attempt attempt) {
+  if (judgement.grant) {
+    if (is_for_another_account(locked, *judgement.grant)) return misdirect(locked, attempt);
+    const Instant since = attempt.started_at;
+    const End end = settle(locked, *judgement.grant, std::move(attempt));
+    if (judgement.ruling != Ruling::granted) return End::half;
+    mark_alive(locked, since);
+    return end;
   }
-  journal_the_row(locked, sent.hash);
-  return end;
-}
-
-void journal_the_row(Locked& locked, const std::optional<TokenHash>& predecessor) {
-  const Held& held = locked.held;
-  Grant grant;
-  grant.access_token = held.access_token.clone();
-  grant.refresh_token = held.refresh_token.clone();
-  grant.obtained_at = held.row.obtained_at;
-  grant.obtained_derived = held.row.obtained_derived;
-  grant.expires_at = held.row.expires_at;
-  grant.session_ends_at = held.row.session_ends_at;
-  grant.bearer_kind = held.row.bearer_kind;
-  JournalRecord record;
-  record.family = held.row.family;
-  record.generation = held.row.generation;
-  record.hash = held.row.refresh_hash.value_or(TokenHash{});
-  record.predecessor = predecessor.value_or(TokenHash{});
-  record.boot_id = locked.engine.boot_id();
-  record.started_at = locked.engine.now();
-  record.payload = locked.engine.seal(pack(held.row.identity, grant), locked.uid(), kGrantColumn,
-                                      held.row.generation);
-  locked.journal.write_settled(std::move(record));
+  switch (judgement.ruling) {
+    case Ruling::rejected:
+      return refuse(locked, judgement, attempt);
+    case Ruling::unspent:
+      return leave_unspent(locked, judgement, attempt);
+    case Ruling::granted:
+    case Ruling::uncertain:
+      break;
+  }
+  return call_lost(locked, judgement, attempt);
 }
 
 }  // namespace authdb

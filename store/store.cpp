@@ -6,7 +6,7 @@
 #include <random>
 
 #include "store/cooldown.h"
-#include "store/engine.h"
+#include "store/locked.h"
 #include "store/rotation.h"
 #include "store/scrub.h"
 #include "store/sqlite/backend.h"
@@ -55,6 +55,16 @@ bool is_sole(View& view, const std::string& profile, const Credential& row) {
          });
 }
 
+bool is_there(const std::vector<PoolEntry>& pool, const std::string& bearer) {
+  return std::any_of(pool.begin(), pool.end(),
+                     [&](const PoolEntry& entry) { return owns_bearer(entry.credential, bearer); });
+}
+
+void uid_first(std::vector<const PoolEntry*>& order, const Uid& uid) {
+  std::stable_partition(order.begin(), order.end(),
+                        [&](const PoolEntry* entry) { return entry->credential.uid == uid; });
+}
+
 Selection select_from(View& view, const std::string& profile, const std::string& provider,
                       const std::string& rejected, Instant now) {
   Selection selection;
@@ -64,6 +74,9 @@ Selection select_from(View& view, const std::string& profile, const std::string&
   if (selection.strategy == Strategy::random) random.seed(std::random_device{}());
   selection.order = in_order(selection.pool, selection.strategy, now, random);
   owner_first(selection.order, rejected);
+  if (rejected.empty() || is_there(selection.pool, rejected)) return selection;
+  // One that was replaced since: its owner has another by now.
+  if (const auto owner = view.owner_of_bearer(rejected)) uid_first(selection.order, *owner);
   return selection;
 }
 
@@ -102,17 +115,13 @@ Result<void> write(Engine& engine, F&& body) {
   });
 }
 
-Result<void> mark_removed(Engine& engine, const Uid& uid) {
-  return write(engine, [&](Txn& txn) {
-    const Credential row = engine.load_sealed(txn, uid).row;
-    const Instant now = engine.now();
-    txn.set_removed(row.id, now);
-    txn.clear_refresh_hash(row.id);
-    if (row.refresh_hash) {
-      txn.retire(row.id, *row.refresh_hash, row.family, row.generation, now, Retirement::removed);
-    }
-    txn.wipe_removed(now - kUndoWindow);
-  });
+void mark_removed(Txn& txn, const Credential& row, Instant now) {
+  txn.set_removed(row.id, now);
+  txn.clear_refresh_hash(row.id);
+  if (row.refresh_hash) {
+    txn.retire(row.id, *row.refresh_hash, row.family, row.generation, now, Retirement::removed);
+  }
+  txn.wipe_removed(now - kUndoWindow);
 }
 
 }  // namespace
@@ -196,6 +205,10 @@ Result<std::optional<RetiredToken>> Store::retired(const TokenHash& hash) const 
   return Engine::guarded([&] { return engine_->backend->view()->retired(hash); });
 }
 
+Result<std::optional<Uid>> Store::owner_of_bearer(const std::string& fingerprint) const {
+  return Engine::guarded([&] { return engine_->backend->view()->owner_of_bearer(fingerprint); });
+}
+
 Result<std::vector<ProviderState>> Store::provider_states(std::string_view profile) const {
   return Engine::guarded([&] {
     std::vector<ProviderState> states;
@@ -254,18 +267,40 @@ Result<Secret> Store::unseal_extra(const Uid& uid) const {
 
 // ---- changing ----------------------------------------------------------------------------------
 
+Result<void> Store::check_writable() {
+  return write(*engine_, [&](Txn& txn) {
+    (void)engine_->keys();
+    // Something that is written and changes nothing: an empty transaction needs no space.
+    txn.set_meta("key_check", txn.meta("key_check"));
+  });
+}
+
 Result<void> Store::remove(const Uid& uid) {
   const auto found = find(uid);
   if (!found) return fail(found.error());
-  if (found->identity.auth_type == AuthType::api_key) return mark_removed(*engine_, uid);
+  if (found->identity.auth_type == AuthType::api_key) {
+    return write(*engine_,
+                 [&](Txn& txn) { mark_removed(txn, engine_->load_sealed(txn, uid).row, now()); });
+  }
   // Under the lock, so that no rotation is under way that would bring the token back.
-  const auto locked = lock_credential(*this, uid, engine_->options.lock_wait);
+  LockPolicy policy{engine_->options.lock_wait};
+  policy.unsettled_too = true;
+  auto locked = LockedCredential::acquire(*this, uid, policy);
   if (!locked) return fail(locked.error());
   return remove(*locked);
 }
 
-Result<void> Store::remove(const LockedCredential& locked) {
-  return mark_removed(*engine_, locked.held().row.uid);
+Result<void> Store::remove(LockedCredential& locked) {
+  Locked& held = *locked.locked_;
+  return Engine::guarded([&] {
+    const Instant at = now();
+    commit_state(
+        held, decide(held.state, event::Removed{at}, at),
+        [&](Txn& txn, CredentialState&) {
+          mark_removed(txn, engine_->load_sealed(txn, held.uid()).row, at);
+        },
+        /*durable=*/true);
+  });
 }
 
 Result<Selection> Store::select(const std::string& profile, const std::string& provider,
@@ -297,13 +332,23 @@ Result<void> Store::report(const Uid& uid, const Report& report) {
 }
 
 Result<void> Store::reset(const Uid& uid) {
-  return write(*engine_, [&](Txn& txn) {
+  const auto clear = [&](Txn& txn) {
     const Credential row = engine_->load_sealed(txn, uid).row;
     Health health;
     health.status_at = now();
     health.request_count = row.health.request_count;
     health.last_used_at = row.health.last_used_at;
     txn.set_health(row.id, health);
+    txn.set_rejected(row.id, {}, 0);
+  };
+  const auto found = find(uid);
+  if (!found) return fail(found.error());
+  if (!found->renewal.rest_until && found->renewal.refusals == 0) return write(*engine_, clear);
+  // That the token endpoint rests is the journal's to say.
+  return Engine::guarded([&] {
+    const auto locked = acquire_lock(*this, uid, {engine_->options.lock_wait});
+    commit_state(*locked, decide(locked->state, event::Rested{}, now()),
+                 [&](Txn& txn, CredentialState&) { clear(txn); });
   });
 }
 

@@ -130,6 +130,9 @@ class Store {
   // `extra` left out.
   Result<ProviderState> provider_state(std::string_view profile, std::string_view provider) const;
   Result<std::optional<RetiredToken>> retired(const TokenHash& hash) const;
+  // Whose bearer (an access token or agent key) has this fingerprint, or had it as far as the
+  // ledger and the files of other tools remember; nullopt: nobody's that is known.
+  Result<std::optional<Uid>> owner_of_bearer(const std::string& fingerprint) const;
   // Every provider that `profile` has set something for; opens the seals.
   Result<std::vector<ProviderState>> provider_states(std::string_view profile) const;
   Result<std::vector<ImportReceipt>> receipts() const;  // `unknown` left out
@@ -149,6 +152,10 @@ class Store {
 
   // Changing ------------------------------------------------------------------------------------
 
+  // Whether it could be changed now: the database can be written, and there is the key to seal
+  // with.
+  Result<void> check_writable();
+
   // All or nothing, in one write transaction, under the locks of every existing credential it
   // names. `told` hears how many of Change::credentials have been written so far, in the caller's
   // thread; nothing is there before the end.
@@ -158,7 +165,7 @@ class Store {
   // for a day. Its uid is never used again.
   Result<void> remove(const Uid& uid);
   // The same, for a caller who has the lock and will want it further.
-  Result<void> remove(const LockedCredential& locked);
+  Result<void> remove(LockedCredential& locked);
 
   // The pool of `profile` in the order its strategy wants, the owner of the bearer `rejected` (a
   // fingerprint; may be empty) before all others. round_robin and least_used count the first as

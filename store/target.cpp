@@ -66,9 +66,10 @@ Error ambiguous(std::string_view target, const std::vector<const PoolEntry*>& fo
 
 Error no_match(std::string_view target, const std::vector<PoolEntry>& pool) {
   if (target.starts_with("sha256:")) {
-    return {Errc::not_found, "no credential has the bearer " + std::string(target) + " now",
-            "It has been replaced since, or belongs to another profile. `authdb list` shows those "
-            "there are."};
+    return {
+        Errc::not_found, "no credential has the bearer " + std::string(target) + ", or had it",
+        "It belongs to another provider or profile, or the ledger has forgotten it. `authdb list` "
+        "shows those there are."};
   }
   std::vector<std::string> names;
   for (const PoolEntry& entry : pool) names.push_back(entry.credential.identity.label);
@@ -81,6 +82,12 @@ Error no_match(std::string_view target, const std::vector<PoolEntry>& pool) {
 }
 
 }  // namespace
+
+bool is_fingerprint(std::string_view text) {
+  constexpr std::string_view kPrefix = "sha256:";
+  return text.starts_with(kPrefix) && text.size() == kPrefix.size() + 16 &&
+         text.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
+}
 
 Result<const PoolEntry*> pick_target(const std::vector<PoolEntry>& pool, std::string_view target) {
   const std::string wanted = lowered(target);

@@ -10,6 +10,9 @@
 
 namespace authdb {
 
+// `sha256:` and 16 hex digits: what fingerprint() gives.
+bool is_fingerprint(std::string_view text);
+
 // not_found with the nearest names; usage, with the candidates, if more than one matches.
 Result<const PoolEntry*> pick_target(const std::vector<PoolEntry>& pool, std::string_view target);
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "store/sqlite/merge.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/schema_sql.h"
+#include "store/sqlite/stand_ins.h"
 #include "store/sqlite/txn.h"
 #include "store/sqlite/view.h"
 
@@ -27,7 +29,8 @@ namespace authdb::sqlite {
 //
 // A connection that is alone with the file is not kept, or everybody else would be kept out for as
 // long as this process lives, long after the disk has space again; and a thread that has one gets
-// it once more when it asks for another, which would wait for the first for ever.
+// it once more when it asks for another, which would wait for the first for ever. Nor is one that
+// has stand-ins kept: somebody may bring the schema up, and they would hide what is there then.
 class ConnectionPool {
  public:
   ConnectionPool(StoreFiles files, Access access, Clock clock);
@@ -35,33 +38,10 @@ class ConnectionPool {
   ConnectionPool(const ConnectionPool&) = delete;
   ConnectionPool& operator=(const ConnectionPool&) = delete;
 
-  Lease borrow() {
-    if (t_alone.connection != nullptr && t_alone.pool == this) {
-      ++t_alone.leases;
-      return Lease(t_alone.connection, ConnectionReturn{this, fork_epoch()});
-    }
-    std::unique_ptr<Connection> connection;
-    {
-      // Who begins stands behind a fork() that waits; who is at work already must not.
-      std::unique_lock turn(turnstile_, std::defer_lock);
-      if (t_at_work == 0) turn.lock();
-      const std::lock_guard guard(mutex_);
-      ++at_work_;
-      if (!idle_.empty()) {
-        connection = std::move(idle_.back());
-        idle_.pop_back();
-      }
-    }
-    ++t_at_work;
-    try {
-      if (!connection) connection = std::make_unique<Connection>(files_.database, access_, vfs_);
-    } catch (...) {
-      returned();
-      throw;
-    }
-    if (connection->alone()) t_alone = {this, connection.get(), 1};
-    return Lease(connection.release(), ConnectionReturn{this, fork_epoch()});
-  }
+  Lease borrow() { return borrow(Shape::newest); }
+  // For bringing the schema up: without stand-ins, which would be altered in place of the real
+  // ones.
+  Lease borrow_as_it_is() { return borrow(Shape::as_it_is); }
 
   void take_back(std::unique_ptr<Connection> connection, const ConnectionReturn& how) {
     if (connection.get() == t_alone.connection) {
@@ -97,7 +77,54 @@ class ConnectionPool {
 
   const StoreFiles& files() const { return files_; }
 
+  // The database was of an older minor schema when it was last looked at: connections have
+  // stand-ins for what it lacks, and are for reading.
+  bool older() const { return older_; }
+  void set_older(bool older) { older_ = older; }
+
  private:
+  enum class Shape { newest, as_it_is };
+
+  Lease borrow(Shape shape) {
+    if (t_alone.connection != nullptr && t_alone.pool == this) {
+      ++t_alone.leases;
+      return Lease(t_alone.connection, ConnectionReturn{this, fork_epoch()});
+    }
+    std::unique_ptr<Connection> connection;
+    {
+      // Who begins stands behind a fork() that waits; who is at work already must not.
+      std::unique_lock turn(turnstile_, std::defer_lock);
+      if (t_at_work == 0) turn.lock();
+      const std::lock_guard guard(mutex_);
+      ++at_work_;
+      if (!idle_.empty()) {
+        connection = std::move(idle_.back());
+        idle_.pop_back();
+      }
+    }
+    ++t_at_work;
+    const bool older = older_;
+    try {
+      if (!connection) connection = connect(older && shape == Shape::newest);
+    } catch (...) {
+      returned();
+      throw;
+    }
+    if (connection->alone()) t_alone = {this, connection.get(), 1};
+    return Lease(connection.release(), ConnectionReturn{this, fork_epoch(), older});
+  }
+
+  std::unique_ptr<Connection> connect(bool with_stand_ins) {
+    auto connection = std::make_unique<Connection>(files_.database, access_, vfs_);
+    if (!with_stand_ins) return connection;
+    try {
+      stand_in_for_steps_after(schema_minor(*connection), *connection);
+    } catch (const SQLite::Exception& error) {
+      connection->fail(error, "cannot read the schema of");
+    }
+    return connection;
+  }
+
   void returned() {
     --t_at_work;
     const std::lock_guard guard(mutex_);
@@ -120,6 +147,7 @@ class ConnectionPool {
   std::mutex mutex_;
   std::condition_variable none_at_work_;
   int at_work_ = 0;
+  std::atomic<bool> older_ = false;
   std::vector<std::unique_ptr<Connection>> idle_;
 };
 
@@ -191,11 +219,6 @@ std::int64_t pragma(Connection& connection, const char* sql) {
   return statement->executeStep() ? statement->getColumn(0).getInt64() : 0;
 }
 
-std::int64_t schema_minor(Connection& connection) {
-  Borrowed statement = connection.statement("SELECT value FROM meta WHERE key = 'schema_minor'");
-  return statement->executeStep() ? statement->getColumn(0).getInt64() : 0;
-}
-
 // The last items of the opening checklist: those that only the file's content can answer.
 void check_content(Connection& connection, const StoreFiles& files) {
   if (pragma(connection, "PRAGMA application_id") != kApplicationId) {
@@ -224,8 +247,13 @@ class SqliteBackend final : public Backend {
  public:
   SqliteBackend(const StoreFiles& files, Access access, Clock clock)
       : clock_(clock), pool_(files, access, std::move(clock)) {
-    const std::int64_t minor = look_at_content(files);
-    if (access == Access::write && minor < kSchemaMinor) bring_up(minor);
+    look_at_content(files);
+    if (access == Access::read || !pool_.older()) return;
+    // Where it cannot be had (a full disk) that is no reason to refuse a token that is there.
+    try {
+      bring_up(kBringUpWait);
+    } catch (const BackendError&) {
+    }
   }
 
   std::unique_ptr<View> view() override { return std::make_unique<SqliteView>(pool_.borrow()); }
@@ -233,6 +261,7 @@ class SqliteBackend final : public Backend {
   std::unique_ptr<Txn> begin_careless(Milliseconds wait) override { return begin(wait, true); }
   std::unique_ptr<Txn> begin_merge(const std::filesystem::path& backup,
                                    Milliseconds wait) override {
+    bring_up(wait);
     FileLock gate = take_gate(wait);
     Lease connection = pool_.borrow();
     connection.get_deleter().poisoned = true;  // closed afterwards, and the backup with it
@@ -248,34 +277,34 @@ class SqliteBackend final : public Backend {
   const std::string& store_id() const override { return pool_.files().store_id; }
 
  private:
-  // Returns the schema's minor version.
-  std::int64_t look_at_content(const StoreFiles& files) {
-    const Lease connection = pool_.borrow();
+  void look_at_content(const StoreFiles& files) {
+    Lease connection = pool_.borrow();
     try {
       check_content(*connection, files);
-      return schema_minor(*connection);
+      pool_.set_older(schema_minor(*connection) < kSchemaMinor);
+      connection.get_deleter().poisoned = pool_.older();  // it has no stand-ins yet
     } catch (const SQLite::Exception& error) {
       connection->fail(error, "cannot open");
     }
   }
 
-  // Older programs keep working with what a minor step adds, and this one does without it: where it
-  // cannot be had (a full disk) that is no reason to refuse a token.
-  void bring_up(std::int64_t minor) {
-    try {
-      for (auto next = static_cast<int>(minor) + 1; next <= kSchemaMinor; ++next) {
-        auto gate = take_gate(kBringUpWait);
-        SqliteTxn txn(pool_.borrow(), std::move(gate), false);
-        txn.bring_schema_to(next, kSchemaSteps.at(static_cast<std::size_t>(next)));
-        txn.commit();
-      }
-    } catch (const BackendError&) {
+  // Older programs keep working with what a minor step adds. This one reads without it, and writes
+  // only where it is: what is written names the newest columns.
+  void bring_up(Milliseconds wait) {
+    if (!pool_.older()) return;
+    auto gate = take_gate(wait);
+    SqliteTxn txn(pool_.borrow_as_it_is(), std::move(gate), false);
+    for (int next = 1; next <= kSchemaMinor; ++next) {
+      txn.bring_schema_to(next, kSchemaSteps.at(static_cast<std::size_t>(next)));
     }
+    txn.commit();
+    pool_.set_older(false);
   }
 
   // SQLite's busy handler sleeps and is unfair: with 64 writers some are never served. The kernel
   // queues those who wait for the gate and wakes one at a time.
   std::unique_ptr<Txn> begin(Milliseconds wait, bool careless) {
+    bring_up(wait);
     auto gate = take_gate(wait);
     return std::make_unique<SqliteTxn>(pool_.borrow(), std::move(gate), careless);
   }

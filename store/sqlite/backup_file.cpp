@@ -10,6 +10,8 @@
 #include "store/file_lock.h"
 #include "store/files.h"
 #include "store/sqlite/connection.h"
+#include "store/sqlite/schema_sql.h"
+#include "store/sqlite/stand_ins.h"
 #include "store/sqlite/view.h"
 #include "store/timestamp.h"
 
@@ -193,6 +195,8 @@ std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
   try {
     auto connection = std::make_unique<Connection>(file, Access::read, *vfs);
     check_backup(*connection, file);
+    const auto minor = schema_minor(*connection);
+    if (minor < kSchemaMinor) stand_in_for_steps_after(minor, *connection);
     return std::make_unique<BackupView>(std::move(vfs), std::move(connection));
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "cannot open the backup", file, 0);

@@ -16,7 +16,9 @@ CREATE TABLE renewal (
   rest_until    INTEGER,                      -- until then
   refusals      INTEGER NOT NULL DEFAULT 0,   -- in a row: 4xx answers that nobody knows the meaning of
   refused_since INTEGER,
-  rejected      TEXT                          -- fingerprint of a bearer that a resource server refused
+  rejected      TEXT,                         -- fingerprint of a bearer that a resource server refused:
+                                              -- the current one, or the one that it replaced
+  rejections    INTEGER NOT NULL DEFAULT 0    -- bearers in a row that were refused
 ) STRICT;
 
 -- The bearer that an attempt brought: who reports one that was replaced since is still understood.
@@ -52,15 +54,16 @@ SELECT
   END AS state,
   t.refresh_hash IS NOT NULL AND t.hold IS NULL AND coalesce(h.status, 'ok') <> 'dead' AS refreshable,
   coalesce(h.status, 'ok') = 'dead'
-    OR (r.refusals >= 5 AND now - r.refused_since >= 3600000 AND coalesce(t.expires_at <= now, 1)
-        AND NOT coalesce(k.expires_at > now, 0))
-    OR (t.refresh_hash IS NULL AND r.rejected = coalesce(k.fingerprint, t.access_fingerprint))
+    OR coalesce(r.refusals >= 5 AND now - r.refused_since >= 3600000
+        AND coalesce(t.expires_at <= now, 1) AND NOT coalesce(k.expires_at > now, 0), 0)
+    OR coalesce(t.refresh_hash IS NULL
+        AND r.rejected = coalesce(k.fingerprint, t.access_fingerprint), 0)
     OR (c.auth_type = 'oauth' AND t.refresh_hash IS NULL AND t.access_fingerprint IS NOT NULL
         AND coalesce(t.expires_at <= now, 0) AND NOT coalesce(k.expires_at > now, 0)) AS needs_login,
   t.hold,
   coalesce(h.status, 'ok') AS status,
   (SELECT CASE WHEN until > now THEN (until - now + 999) / 1000 END FROM (SELECT max(
-     coalesce(h.cooldown_until, 0),
+     coalesce(CASE WHEN coalesce(h.status_at <= now + 60000, 1) THEN h.cooldown_until END, 0),
      coalesce(CASE WHEN r.rest_since <= now + 60000 THEN r.rest_until END, 0)) AS until)) AS cooldown_s,
   strftime('%Y-%m-%dT%H:%M:%fZ', k.obtained_at / 1000.0, 'unixepoch') AS agent_key_obtained_at,
   strftime('%Y-%m-%dT%H:%M:%fZ', k.expires_at / 1000.0, 'unixepoch') AS agent_key_expires_at,
@@ -107,7 +110,7 @@ entry AS (
     CASE
       WHEN coalesce(h.status, 'ok') = 'dead' THEN 'dead'
       WHEN t.hold IS NOT NULL AND t.hold <> 'uncertain' THEN t.hold
-      WHEN h.cooldown_until > now THEN 'cooling'
+      WHEN h.cooldown_until > now AND coalesce(h.status_at <= now + 60000, 1) THEN 'cooling'
       WHEN r.rest_until > now AND r.rest_since <= now + 60000 AND coalesce(t.expires_at <= now, 0)
         AND NOT coalesce(k.expires_at > now, 0) THEN 'cooling'
       WHEN EXISTS (SELECT 1 FROM provider_state s, json_each(s.suppressed) j

@@ -2,16 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "store/sqlite/ledger.h"
 #include "store/sqlite/merge.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sealed_column.h"
 
 namespace authdb::sqlite {
 namespace {
-
-constexpr std::chrono::days kLedgerAge{180};
-constexpr std::int64_t kLedgerRows = 1000;  // for each credential
-constexpr std::int64_t kPruneEvery = 64;    // ledger rows between two looks at what can go
 
 // Runs a statement that changes rows and says how many.
 template <typename Bind>
@@ -52,7 +49,8 @@ void bind_identity(Binder& b, const Identity& identity) {
       .text_or_null(identity.token_type)
       .text_or_null(identity.base_url)
       .text_or_null(identity.portal_base_url)
-      .text_or_null(identity.inference_base_url);
+      .text_or_null(identity.inference_base_url)
+      .text_or_null(identity.ca_file);
 }
 
 void bind_tokens(Binder& b, const SealedTokens& tokens) {
@@ -119,22 +117,13 @@ std::int64_t SqliteTxn::insert(const Uid& uid, const Identity& identity, const S
   change_one(
       connection_,
       "INSERT INTO credential (provider, label, auth_type, source, foreign_id, account, "
-      "client_id, scope, token_type, base_url, portal_base_url, inference_base_url, uid, extra, "
-      "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "client_id, scope, token_type, base_url, portal_base_url, inference_base_url, ca_file, uid, "
+      "extra, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.text(uid).blob(extra).at(at);
       });
-  const std::int64_t id = connection_.database().getLastInsertRowid();
-  set_ca_file(id, identity.ca_file);
-  return id;
-}
-
-// By itself and only where there is one: a store that could not be brought up has no such column.
-void SqliteTxn::set_ca_file(std::int64_t credential, const std::string& ca_file) {
-  if (ca_file.empty()) return;
-  change_one(connection_, "UPDATE credential SET ca_file = ? WHERE id = ?",
-             [&](Binder& b) { b.text(ca_file).integer(credential); });
+  return connection_.database().getLastInsertRowid();
 }
 
 void SqliteTxn::set_identity(std::int64_t credential, const Identity& identity) {
@@ -142,12 +131,11 @@ void SqliteTxn::set_identity(std::int64_t credential, const Identity& identity) 
       connection_,
       "UPDATE credential SET provider = ?, label = ?, auth_type = ?, source = ?, foreign_id = ?, "
       "account = ?, client_id = ?, scope = ?, token_type = ?, base_url = ?, portal_base_url = ?, "
-      "inference_base_url = ? WHERE id = ?",
+      "inference_base_url = ?, ca_file = coalesce(?, ca_file) WHERE id = ?",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.integer(credential);
       });
-  set_ca_file(credential, identity.ca_file);
 }
 
 void SqliteTxn::set_extra(std::int64_t credential, const Sealed& extra) {
@@ -298,12 +286,53 @@ void SqliteTxn::count_use(std::int64_t credential, Instant at) {
          [&](Binder& b) { b.integer(credential).at(at); });
 }
 
+void SqliteTxn::put_renewal(std::int64_t credential, const Renewal& renewal) {
+  const Losses& losses = renewal.losses;
+  const auto at_if = [&](Instant at) {
+    return losses.count > 0 ? std::optional(at) : std::nullopt;
+  };
+  change(connection_,
+         "INSERT INTO renewal (credential, revision, losses, lost_at, lost_pid, lost_process, "
+         "last_lost_at, failures, failing_since, rest_since, rest_until, refusals, refused_since) "
+         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (credential) DO UPDATE SET "
+         "revision = excluded.revision, losses = excluded.losses, lost_at = excluded.lost_at, "
+         "lost_pid = excluded.lost_pid, lost_process = excluded.lost_process, "
+         "last_lost_at = excluded.last_lost_at, failures = excluded.failures, "
+         "failing_since = excluded.failing_since, rest_since = excluded.rest_since, "
+         "rest_until = excluded.rest_until, refusals = excluded.refusals, "
+         "refused_since = excluded.refused_since",
+         [&](Binder& b) {
+           b.integer(credential)
+               .integer(renewal.revision)
+               .integer(losses.count)
+               .at(at_if(losses.first_at))
+               .integer(losses.pid)
+               .text_or_null(losses.process)
+               .at(at_if(losses.last_at))
+               .integer(renewal.failures)
+               .at(renewal.failing_since)
+               .at(renewal.rest_since)
+               .at(renewal.rest_until)
+               .integer(renewal.refusals)
+               .at(renewal.refused_since);
+         });
+}
+
+void SqliteTxn::set_rejected(std::int64_t credential, const std::string& fingerprint,
+                             int rejections) {
+  change(connection_,
+         "INSERT INTO renewal (credential, revision, rejected, rejections) VALUES (?, 0, ?, ?) "
+         "ON CONFLICT (credential) DO UPDATE SET rejected = excluded.rejected, "
+         "rejections = excluded.rejections",
+         [&](Binder& b) { b.integer(credential).text_or_null(fingerprint).integer(rejections); });
+}
+
 void SqliteTxn::record(std::int64_t credential, const Attempt& attempt) {
   change_one(
       connection_,
       "INSERT INTO attempt (credential, kind, outcome, refresh_hash, family, from_generation, "
       "to_generation, pid, boot_id, host, process, profile, started_at, finished_at, "
-      "http_status, error_code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "http_status, error_code, bearer) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
       [&](Binder& b) {
         b.integer(credential)
             .enumerated(attempt.kind)
@@ -320,23 +349,18 @@ void SqliteTxn::record(std::int64_t credential, const Attempt& attempt) {
             .at(attempt.started_at)
             .at(attempt.finished_at)
             .maybe(attempt.http_status)
-            .text_or_null(attempt.error_code);
+            .text_or_null(attempt.error_code)
+            .text_or_null(attempt.bearer);
       });
-  if (connection_.database().getLastInsertRowid() % kPruneEvery == 0) {
+  if (prunes_ledger(connection_.database().getLastInsertRowid())) {
     prune_ledger(credential, attempt.started_at);
   }
 }
 
-// Every credential's newest row stays, however old it is: `freshness` shows it.
 void SqliteTxn::prune_ledger(std::int64_t credential, Instant now) {
-  change(connection_,
-         "DELETE FROM attempt WHERE started_at < ?1 AND id <> "
-         "(SELECT max(newest.id) FROM attempt newest WHERE newest.credential = attempt.credential)",
-         [&](Binder& b) { b.at(now - kLedgerAge); });
-  change(connection_,
-         "DELETE FROM attempt WHERE credential = ?1 AND id <= "
-         "(SELECT id FROM attempt WHERE credential = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-         [&](Binder& b) { b.integer(credential).integer(kLedgerRows); });
+  change(connection_, kPruneLedger, [&](Binder& b) {
+    b.integer(credential).at(now - kLedgerAge).integer(kLedgerRows).integer(kLedgerPruneStep);
+  });
 }
 
 void SqliteTxn::add_profile(const std::string& name, Instant at) {

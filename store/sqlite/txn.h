@@ -47,6 +47,9 @@ class SqliteTxn final : public Reads<Txn> {
   void drop_agent_key(std::int64_t credential) override;
   void set_health(std::int64_t credential, const Health& health) override;
   void count_use(std::int64_t credential, Instant at) override;
+  void put_renewal(std::int64_t credential, const Renewal& renewal) override;
+  void set_rejected(std::int64_t credential, const std::string& fingerprint,
+                    int rejections) override;
   void record(std::int64_t credential, const Attempt& attempt) override;
   void add_profile(const std::string& name, Instant at) override;
   void remove_profile(const std::string& name) override;
@@ -67,7 +70,6 @@ class SqliteTxn final : public Reads<Txn> {
 
  private:
   void prune_ledger(std::int64_t credential, Instant now);
-  void set_ca_file(std::int64_t credential, const std::string& ca_file);
 
   FileLock gate_;
   Lease owned_;

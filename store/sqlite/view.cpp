@@ -16,17 +16,20 @@ namespace {
 #define AUTHDB_CREDENTIAL_COLUMNS                                                             \
   "c.id, c.uid, c.provider, c.label, c.auth_type, c.source, c.foreign_id, c.account, "        \
   "c.client_id, c.scope, c.token_type, c.base_url, c.portal_base_url, c.inference_base_url, " \
-  "(SELECT ca_file FROM credential WHERE id = c.id), c.created_at, c.removed_at, t.family, "  \
-  "t.generation, t.bearer_kind, t.access_fingerprint, "                                       \
+  "c.ca_file, c.created_at, c.removed_at, t.family, t.generation, "                           \
+  " t.bearer_kind, t.access_fingerprint, "                                                    \
   "t.refresh_hash, t.origin, t.obtained_at, t.obtained_derived, t.expires_at, t.refresh_at, " \
   "t.session_ends_at, t.hold, k.credential IS NOT NULL, k.fingerprint, k.obtained_at, "       \
   "k.expires_at, coalesce(h.status, 'ok'), h.status_at, h.error_code, h.error_reason, "       \
-  "h.error_message, h.cooldown_until, coalesce(h.request_count, 0), h.last_used_at "
-// A store that is only looked at may lack the column ca_file: then the name above is `older`'s.
-#define AUTHDB_CREDENTIAL_FROM                             \
-  "FROM (SELECT NULL AS ca_file) older JOIN credential c " \
-  "JOIN token_set t ON t.credential = c.id "               \
-  "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id "
+  "h.error_message, h.cooldown_until, coalesce(h.request_count, 0), h.last_used_at, "         \
+  "coalesce(r.revision, 0), coalesce(r.losses, 0), coalesce(r.lost_at, 0), r.lost_pid, "      \
+  "r.lost_process, coalesce(r.last_lost_at, 0), r.failures, r.failing_since, r.rest_since, "  \
+  "r.rest_until, r.refusals, r.refused_since, r.rejected, "                                   \
+  "coalesce(r.rejections, 0) "
+#define AUTHDB_CREDENTIAL_FROM                                                              \
+  "FROM credential c JOIN token_set t ON t.credential = c.id "                              \
+  "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id " \
+  "LEFT JOIN renewal r ON r.credential = c.id "
 
 Identity read_identity(RowReader& row) {
   Identity identity;
@@ -59,6 +62,23 @@ Health read_health(RowReader& row) {
   return health;
 }
 
+Renewal read_renewal(RowReader& row) {
+  Renewal renewal;
+  renewal.revision = row.integer();
+  renewal.losses.count = static_cast<int>(row.integer());
+  renewal.losses.first_at = row.at().value_or(Instant{});
+  renewal.losses.pid = row.integer();
+  renewal.losses.process = row.text();
+  renewal.losses.last_at = row.at().value_or(Instant{});
+  renewal.failures = static_cast<int>(row.integer());
+  renewal.failing_since = row.at();
+  renewal.rest_since = row.at();
+  renewal.rest_until = row.at();
+  renewal.refusals = static_cast<int>(row.integer());
+  renewal.refused_since = row.at();
+  return renewal;
+}
+
 void read_tokens(RowReader& row, Credential& credential) {
   credential.family = row.integer();
   credential.generation = row.integer();
@@ -87,6 +107,9 @@ Credential read_credential(RowReader& row) {
   credential.agent_key_obtained_at = row.at();
   credential.agent_key_expires_at = row.at();
   credential.health = read_health(row);
+  credential.renewal = read_renewal(row);
+  credential.rejected = row.text();
+  credential.rejections = static_cast<int>(row.integer());
   return credential;
 }
 
@@ -253,10 +276,11 @@ std::vector<PoolEntry> Reads<Base>::pool(std::string_view profile, std::string_v
       "SELECT " AUTHDB_CREDENTIAL_COLUMNS
       ", EXISTS (SELECT 1 FROM provider_state s, json_each(s.suppressed) j "
       "  WHERE s.profile = p.id AND s.provider = c.provider AND j.value = c.source) "
-      "FROM (SELECT NULL AS ca_file) older JOIN profile p "
+      "FROM profile p "
       "JOIN profile_credential pc ON pc.profile = p.id JOIN credential c ON c.id = pc.credential "
       "JOIN token_set t ON t.credential = c.id "
       "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id "
+      "LEFT JOIN renewal r ON r.credential = c.id "
       "WHERE p.name = ?1 AND c.provider = ?2 AND c.removed_at IS NULL "
       "ORDER BY pc.position, c.id";
   std::int64_t position = 0;
@@ -359,11 +383,10 @@ std::optional<RetiredToken> Reads<Base>::retired(const TokenHash& hash) {
 }
 
 template <typename Base>
-bool Reads<Base>::is_current(const TokenHash& hash) {
-  const auto found = rows<std::int64_t>(
+std::optional<std::int64_t> Reads<Base>::owner_of(const TokenHash& hash) {
+  return first_row<std::int64_t>(
       connection_, "SELECT credential FROM token_set WHERE refresh_hash = ?1",
       [&](Binder& b) { b.hash(hash); }, [](RowReader& row) { return row.integer(); });
-  return !found.empty();
 }
 
 template <typename Base>
@@ -400,38 +423,18 @@ std::optional<SealedReceipt> Reads<Base>::last_receipt(std::string_view profile,
 }
 
 template <typename Base>
-LostAttempts Reads<Base>::lost_attempts(std::int64_t credential, const TokenHash& hash) {
-  const auto all = rows<LostAttempts>(
-      connection_,
-      "SELECT started_at, pid, process FROM attempt WHERE credential = ?1 AND refresh_hash = ?2 "
-      "AND outcome = 'uncertain' ORDER BY id",
-      [&](Binder& b) { b.integer(credential).hash(hash); },
-      [](RowReader& row) {
-        LostAttempts lost;
-        lost.first_at = row.at().value_or(Instant{});
-        lost.pid = row.integer();
-        lost.process = row.text();
-        return lost;
-      });
-  if (all.empty()) return {};
-  LostAttempts lost = all.front();
-  lost.count = static_cast<int>(all.size());
-  lost.last_at = all.back().first_at;
-  lost.last_pid = all.back().pid;
-  return lost;
-}
-
-template <typename Base>
-bool Reads<Base>::has_table(const char* name) {
-  return !rows<std::int64_t>(
-              connection_, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1",
-              [&](Binder& b) { b.text(name); }, [](RowReader& row) { return row.integer(); })
-              .empty();
+std::optional<Uid> Reads<Base>::owner_of_bearer(const std::string& fingerprint) {
+  // Those that are there now have no index, and need none: whoever asks has looked at its pool.
+  constexpr const char* kSql =
+      "SELECT c.uid FROM credential c WHERE c.removed_at IS NULL AND c.id IN ("
+      "  SELECT credential FROM attempt WHERE bearer = ?1 UNION "
+      "  SELECT credential FROM projected_token WHERE fingerprint = ?1)";
+  return first_row<Uid>(
+      connection_, kSql, [&](Binder& b) { b.text(fingerprint); }, kText);
 }
 
 template <typename Base>
 std::vector<Projection> Reads<Base>::projections() {
-  if (!has_table("projection")) return {};
   auto all = rows<Projection>(
       connection_, "SELECT path, format, profile, written_at FROM projection ORDER BY path",
       kNothing, [](RowReader& row) {
@@ -461,7 +464,6 @@ std::vector<Projection> Reads<Base>::projections() {
 
 template <typename Base>
 std::vector<std::string> Reads<Base>::projections_behind() {
-  if (!has_table("projection")) return {};
   return rows<std::string>(
       connection_,
       "SELECT DISTINCT p.path FROM projected_token p JOIN token_set t ON t.credential = "

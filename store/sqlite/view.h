@@ -23,12 +23,12 @@ class Reads : public Base {
   std::vector<std::string> providers() override;
   ProviderState provider_state(std::string_view profile, std::string_view provider) override;
   std::optional<RetiredToken> retired(const TokenHash& hash) override;
-  bool is_current(const TokenHash& hash) override;
+  std::optional<std::int64_t> owner_of(const TokenHash& hash) override;
   std::vector<SealedState> provider_states(std::string_view profile) override;
   std::vector<ImportReceipt> receipts() override;
   std::optional<SealedReceipt> last_receipt(std::string_view profile,
                                             std::string_view format) override;
-  LostAttempts lost_attempts(std::int64_t credential, const TokenHash& hash) override;
+  std::optional<Uid> owner_of_bearer(const std::string& fingerprint) override;
   std::vector<Projection> projections() override;
   std::vector<std::string> projections_behind() override;
   Sealed meta(std::string_view key) override;
@@ -38,9 +38,6 @@ class Reads : public Base {
   QueryRows query(const std::string& sql) override;
 
  protected:
-  // A store of an older schema that is only looked at lacks the tables of later steps.
-  bool has_table(const char* name);
-
   Connection& connection_;
 };
 

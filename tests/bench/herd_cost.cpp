@@ -101,7 +101,8 @@ void ours(int count, std::chrono::milliseconds http) {
     Store store = *Store::open(options, OpenMode::use);
     const auto grant = portal.create_grant();
     add_login(store, "a", Seconds{-1}, grant.refresh_token, grant.access_token);
-    (void)lock_credential(store, store.list({})->front().uid, Milliseconds(0));  // has a journal
+    // So that it has a journal.
+    (void)LockedCredential::acquire(store, store.list({})->front().uid, {Milliseconds(0)});
   }
   processes.run();
   report("authdb", *times, waited, count);

@@ -57,8 +57,8 @@ auto through(const Call& call, Real real) -> decltype(real()) {
 }  // namespace
 
 std::string Call::text() const {
-  static constexpr std::array kWords = {"open", "create", "write",  "truncate", "sync",
-                                        "link", "rename", "unlink", "mkdir"};
+  static constexpr std::array kWords = {"open", "create", "write",  "truncate", "allocate",
+                                        "sync", "link",   "rename", "unlink",   "mkdir"};
   return std::string(kWords.at(static_cast<std::size_t>(op))) + " " +
          (path.size() > g_root.size() ? path.substr(g_root.size()) : path);
 }
@@ -114,6 +114,8 @@ ssize_t __real_pwrite(int, const void*, size_t, off_t);
 ssize_t __real_pwrite64(int, const void*, size_t, off_t);
 int __real_ftruncate(int, off_t);
 int __real_ftruncate64(int, off_t);
+int __real_fallocate(int, int, off_t, off_t);
+int __real_fallocate64(int, int, off_t, off_t);
 int __real_fsync(int);
 int __real_fdatasync(int);
 int __real_link(const char*, const char*);
@@ -145,6 +147,13 @@ Call write_call(int fd, const void* bytes, size_t size, off_t at) {
 
 Call truncate_call(int fd, off_t size) {
   Call call{Op::truncate, path_of(fd)};
+  call.size = size;
+  return call;
+}
+
+Call allocate_call(int fd, off_t at, off_t size) {
+  Call call{Op::allocate, path_of(fd)};
+  call.offset = at;
   call.size = size;
   return call;
 }
@@ -184,6 +193,13 @@ int __wrap_ftruncate(int fd, off_t size) {
 }
 int __wrap_ftruncate64(int fd, off_t size) {
   return through(truncate_call(fd, size), [&] { return __real_ftruncate64(fd, size); });
+}
+int __wrap_fallocate(int fd, int mode, off_t at, off_t size) {
+  return through(allocate_call(fd, at, size), [&] { return __real_fallocate(fd, mode, at, size); });
+}
+int __wrap_fallocate64(int fd, int mode, off_t at, off_t size) {
+  return through(allocate_call(fd, at, size),
+                 [&] { return __real_fallocate64(fd, mode, at, size); });
 }
 int __wrap_fsync(int fd) {
   return through(Call{Op::sync, path_of(fd)}, [&] { return __real_fsync(fd); });

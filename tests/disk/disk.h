@@ -15,7 +15,7 @@
 
 namespace authdb::test {
 
-enum class Op { open, create, write, truncate, sync, link, rename, unlink, mkdir };
+enum class Op { open, create, write, truncate, allocate, sync, link, rename, unlink, mkdir };
 
 struct Call {
   Op op = Op::open;
@@ -24,7 +24,7 @@ struct Call {
   bool for_writing = true;  // open
   off_t offset = 0;         // write
   std::string_view bytes = {};
-  off_t size = 0;  // truncate
+  off_t size = 0;  // truncate, allocate
 
   std::string text() const;  // for failure messages: "write auth.db-wal"
 };

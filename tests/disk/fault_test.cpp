@@ -109,6 +109,7 @@ class DiskFaultTest : public DiskTest, public ::testing::WithParamInterface<Trou
 
   // There is space again, and somebody else comes.
   void expect_next_process_goes_on() {
+    advance(Seconds(1));  // so long an attempt that failed rests
     will_only(granting(1));
     const auto next = rotate_now();
     ASSERT_TRUE(next) << next.error().message;
@@ -151,7 +152,7 @@ TEST_P(DiskFaultTest, P5_AFailedMintChangesNoToken) {
       [&] {
         auto store = try_open();
         if (!store) return;
-        auto locked = lock_credential(*store, uid_, Milliseconds(0));
+        auto locked = LockedCredential::acquire(*store, uid_, {Milliseconds(0)});
         if (!locked) return;
         AgentKey key;
         key.secret = Secret::copy_of("agent-key");
@@ -375,7 +376,7 @@ TEST_P(FullDiskTest, TheKeysAreCheckedWhileARowIsRead) {
   ASSERT_TRUE(store);
 
   const auto extra = store->unseal_extra(uid_);
-  const auto locked = lock_credential(*store, uid_, Milliseconds(0));
+  const auto locked = LockedCredential::acquire(*store, uid_, {Milliseconds(0)});
 
   EXPECT_TRUE(extra) << extra.error().message;
   EXPECT_TRUE(locked) << locked.error().message;
@@ -433,7 +434,7 @@ TEST_F(AnswerOnFullDiskTest, P4_TheTokenGoesToTheRescueFileAndComesBack) {
 
   ASSERT_TRUE(rotated) << rotated.error().message;
   EXPECT_EQ(text(rotated->held.refresh_token), refresh_token(1));
-  EXPECT_THAT(rotated->warning, HasSubstr("XDG_RUNTIME_DIR"));
+  EXPECT_THAT(rotated->warning, HasSubstr((runtime_.path() / "authdb").string()));
   EXPECT_FALSE(fs::is_empty(runtime_.path() / "authdb"));
   const auto next = rotate_now();
   ASSERT_TRUE(next) << next.error().message;

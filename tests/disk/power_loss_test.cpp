@@ -72,7 +72,8 @@ class PowerLossTest : public DiskTest {
 
     auto store = Store::open(there, OpenMode::use);
     ASSERT_TRUE(store) << store.error().message;
-    ASSERT_TRUE(lock_credential(*store, uid_, Milliseconds(0)));  // recovers, and sends nothing
+    // Recovers, and sends nothing.
+    ASSERT_TRUE(LockedCredential::acquire(*store, uid_, {Milliseconds(0)}));
     const auto row = store->find(uid_);
     ASSERT_TRUE(row) << row.error().message;
     const auto recovered = store->unseal(uid_);

@@ -420,7 +420,7 @@ TEST_F(BackupTest, P4_KilledAnywhereARestoreLeavesTheOldStateOrTheNew) {
 
     if (fs::exists(database())) {
       Store store = open(OpenMode::use);
-      const auto locked = lock_credential(store, uid_, Milliseconds(1000));
+      const auto locked = LockedCredential::acquire(store, uid_, {Milliseconds(1000)});
       ASSERT_TRUE(locked) << locked.error().message;
       EXPECT_EQ(text(locked->held().refresh_token), "refresh-a-3");
     } else {

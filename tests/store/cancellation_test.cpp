@@ -106,7 +106,7 @@ TEST_F(CancellationTest, ARequestToStopEndsTheWaitForALock) {
   StoreOptions patient = options();
   patient.lock_wait = std::chrono::hours(1);
   Store store = *Store::open(patient, OpenMode::use);
-  auto held = lock_credential(store, uid_, Milliseconds(0));
+  auto held = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
   ASSERT_TRUE(held);
   std::stop_source stop;
   Result<Rotated> waited = fail(Errc::unexpected, "");
@@ -145,6 +145,7 @@ TEST_F(CancellationTest, ATransportThatThrowsBeforeItSentLeavesTheTokenUnspent) 
   EXPECT_EQ(store.find(uid_)->hold, Hold::none);
   EXPECT_TRUE(lock_is_free());
   trap_ = {};
+  advance(Seconds(1));  // so long its endpoint rests
   will(grants("refresh-a-2", "access-a-2"));
   EXPECT_TRUE(rotate(store, uid_, {}));
 }

@@ -130,7 +130,7 @@ TEST_F(CopiesTest, P2_AStaleImportAfterADatabaseWasPutBackIsStillStale) {
     Store store = open(OpenMode::use);
 
     (void)import(store, stale, uid_);
-    { auto recovered = lock_credential(store, uid_, Milliseconds(1000)); }
+    { auto recovered = LockedCredential::acquire(store, uid_, {Milliseconds(1000)}); }
     (void)import(store, stale);
 
     EXPECT_THAT(current_tokens(), ElementsAre(token(kChain))) << stale;
@@ -197,9 +197,9 @@ TEST_F(MountTest, ADirectoryThatIsMountedTwiceIsOneStoreWithOneLock) {
     auto second = Store::open(there, OpenMode::use);
     Store first = open(OpenMode::use);
     if (!second) return 1;
-    const auto locked = lock_credential(first, uid_, Milliseconds(0));
+    const auto locked = LockedCredential::acquire(first, uid_, {Milliseconds(0)});
     if (!locked) return 2;
-    const auto refused = lock_credential(*second, uid_, Milliseconds(0));
+    const auto refused = LockedCredential::acquire(*second, uid_, {Milliseconds(0)});
     if (refused || refused.error().code != Errc::busy) return 3;
     return second->add_profile("through the other name") && first.profiles()->size() == 2 ? 0 : 4;
   });

@@ -10,7 +10,7 @@
 #include "store/journal.h"
 #include "store/key_rotation.h"
 #include "store/locked.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/attempt_fixture.h"
 
 namespace authdb::test {
 namespace {
@@ -69,25 +69,11 @@ class DoctorTest : public StoreTest {
     if (child == 0) {
       StoreOptions doomed = options();
       Store store = *Store::open(doomed, OpenMode::use);
-      auto& engine = store.engine();
-      auto taken = *Journal::acquire(engine.files.directory, engine.files.store_id, uid_,
-                                     Milliseconds(0), engine.self());
-      JournalRecord record;
-      record.family = 1;
-      record.generation = 2;
-      record.hash = hash("refresh-a-2");
-      record.pid = ::getpid();
-      record.boot_id = kernel_boot_id();
-      record.process = "doomed";
-      record.started_at = now();
-      (void)taken.write_intent(record);
-      (void)taken.write_sent();
+      const auto locked = acquire_lock(store, uid_, {Milliseconds(0)});
       if (answered) {
-        record.http_status = 200;
-        record.complete = 1;
-        record.payload = engine.seal(Secret::copy_of(grants("refresh-a-3", "access-a-3").body),
-                                     uid_, kAnswerColumn, 2);
-        (void)taken.write_answered(record);
+        leave_answered(*locked, grants("refresh-a-3", "access-a-3").body, now());
+      } else {
+        leave_sent(*locked, now());
       }
       ::kill(::getpid(), SIGKILL);
     }
@@ -196,7 +182,7 @@ TEST_F(DoctorTest, ADamagedJournalIsKeptItsCredentialHeldAndEverythingWorksAgain
   damage_head();
   const std::string damaged = file_bytes(journal(uid_));
   ASSERT_THAT(found(), ElementsAre("journal_damaged"));
-  ASSERT_FALSE(open(OpenMode::use).remove(uid_));
+  ASSERT_FALSE(rotate(open(OpenMode::use), uid_, {.force = true}));
 
   const auto findings = repair(options());
 
@@ -253,8 +239,8 @@ TEST_F(DoctorTest, AWaiterForADamagedJournalsLockGetsTheNewOne) {
   Store first = open(OpenMode::use);
   Store second = open(OpenMode::use);
 
-  const auto locked = lock_credential(first, uid_, Milliseconds(0));
-  const auto refused = lock_credential(second, uid_, Milliseconds(0));
+  const auto locked = LockedCredential::acquire(first, uid_, {Milliseconds(0)});
+  const auto refused = LockedCredential::acquire(second, uid_, {Milliseconds(0)});
 
   EXPECT_TRUE(locked);
   ASSERT_FALSE(refused);

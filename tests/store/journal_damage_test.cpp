@@ -3,28 +3,30 @@
 // cannot be trusted; never something else.
 #include <algorithm>
 
-#include "store/engine.h"
-#include "store/locked.h"
-#include "tests/store/store_fixture.h"
+#include "store/journal_format.h"
+#include "tests/store/attempt_fixture.h"
 
 namespace authdb::test {
 namespace {
 
 namespace fs = std::filesystem;
+using journal_format::kFileSize;
+using journal_format::kHolderAt;
 
-enum class Left { settled, intent, sent, resolved, answered, answered_long };
-constexpr Left kEveryState[] = {Left::settled,  Left::intent,   Left::sent,
-                                Left::resolved, Left::answered, Left::answered_long};
+enum class Left { idle, intent, sent, answered, answered_long, handed_over, removed };
+constexpr Left kEveryState[] = {Left::idle,     Left::intent,        Left::sent,
+                                Left::answered, Left::answered_long, Left::handed_over,
+                                Left::removed};
 std::string name_of_state(Left left) {
-  static constexpr std::array kNames = {"Settled",  "Intent",   "Sent",
-                                        "Resolved", "Answered", "AnsweredAtLength"};
+  static constexpr std::array kNames = {
+      "Idle", "Intent", "Sent", "Answered", "AnsweredAtLength", "HandedOver", "Removed"};
   return kNames.at(static_cast<std::size_t>(left));
 }
-bool was_sent(Left left) { return left != Left::settled && left != Left::intent; }
-bool is_answered(Left left) { return left >= Left::answered; }
+bool is_answered(Left left) { return left == Left::answered || left == Left::answered_long; }
+bool was_sent(Left left) { return left == Left::sent || is_answered(left); }
 
 // A credential at generation 2 whose journal has its grant, and then an attempt that was left in
-// the middle.
+// the middle, a hold or a removal.
 class JournalDamageTest : public StoreTest, public ::testing::WithParamInterface<Left> {
  protected:
   void SetUp() override {
@@ -37,42 +39,39 @@ class JournalDamageTest : public StoreTest, public ::testing::WithParamInterface
       advance(Seconds(901));
       store_id_ = store.id();
       leave(store);
+      row_ = store.engine().backend->view()->load(uid_)->row;
     }
     script_->sent.clear();
     whole_ = file_bytes(journal(uid_));
+    newest_ = acquire()->state();
+    damage_file(whole_);  // without our name as its holder
   }
 
   void leave(Store& store) {
-    if (GetParam() == Left::settled) return;
-    Engine& engine = store.engine();
-    auto open_journal = acquire();
-    ASSERT_TRUE(open_journal);
-    JournalRecord record;
-    record.family = 1;
-    record.generation = 2;
-    record.hash = hash("refresh-a-2");
-    record.boot_id = engine.boot_id();
-    record.process = "gone";
-    record.profile = "default";
-    record.pid = 7;
-    record.started_at = now();
-    ASSERT_TRUE(open_journal->write_intent(record));
-    if (GetParam() == Left::intent) return;
-    ASSERT_TRUE(open_journal->write_sent());
-    if (GetParam() == Left::resolved) open_journal->write_resolved();
-    if (!is_answered(GetParam())) return;
-    record.http_status = 200;
-    record.complete = 1;
+    if (GetParam() == Left::idle) return;
+    if (GetParam() == Left::handed_over) return hand_over(store);
+    if (GetParam() == Left::removed) return remove(store);
+    leave_attempt(*acquire_lock(store, uid_, {Milliseconds(0)}));
+  }
+
+  void remove(Store& store) { ASSERT_TRUE(store.remove(uid_)); }
+
+  void hand_over(Store& store) {
+    auto locked = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
+    ASSERT_TRUE(LockedCredential::set_hold({&*locked}, Hold::handed_over));
+  }
+
+  void leave_attempt(Locked& locked) {
+    if (GetParam() == Left::intent) return leave_intent(locked, now());
+    if (GetParam() == Left::sent) return leave_sent(locked, now());
     std::string body = grants("refresh-a-3", "access-a-3").body;
     const bool is_long = GetParam() == Left::answered_long;
     if (is_long) body.insert(1, R"("padding":")" + std::string(11'000, 'p') + R"(",)");
-    record.payload = engine.seal(Secret::copy_of(body), uid_, kAnswerColumn, 2);
-    payload_ = record.payload;
-    ASSERT_TRUE(open_journal->write_answered(record));
+    leave_answered(locked, body, now());
   }
 
   Result<Journal> acquire() {
-    return Journal::acquire(dir_.path() / "store" / "auth.db.d", store_id_, uid_, Milliseconds(0),
+    return Journal::acquire({dir_.path() / "store" / "auth.db.d", store_id_, uid_}, Milliseconds(0),
                             {1, kNoon, "host", "test"});
   }
 
@@ -80,34 +79,31 @@ class JournalDamageTest : public StoreTest, public ::testing::WithParamInterface
     std::ofstream(journal(uid_), std::ios::binary | std::ios::trunc) << bytes;
   }
 
-  // What the journal says is what it said, or that it is not to be trusted.
+  // What the journal says is what it said, or what it said before that, or that it is not to be
+  // trusted. What the row knows better it does not contradict: the row's revision is ahead then.
   void expect_not_misread(const std::string& what) {
     const auto read = acquire();
     if (!read) {
       EXPECT_EQ(read.error().code, Errc::refused) << what;
       return;
     }
-    const JournalMark mark = read->mark();
-    const bool doubtful = mark == JournalMark::sent || mark == JournalMark::damaged;
-    switch (GetParam()) {
-      case Left::settled:
-      case Left::intent:  // nothing was sent: whatever it says, nothing is lost
-        EXPECT_NE(mark, JournalMark::resolved) << what;
-        break;
-      case Left::resolved:
-        EXPECT_NE(mark, JournalMark::sent) << what;
-        break;
-      case Left::sent:
-        EXPECT_TRUE(doubtful) << what;
-        break;
-      case Left::answered:
-      case Left::answered_long:
-        EXPECT_TRUE(doubtful || read->record().payload == payload_) << what;
-        break;
+    const CredentialState& state = read->state();
+    const Side side = newer_side(state, row_);
+    if (state.revision == newest_.revision) {
+      EXPECT_EQ(Journal::encode(state), Journal::encode(newest_)) << what;
+      EXPECT_TRUE(state.phase == newest_.phase || state.phase == Phase::sent) << what;
+    } else {
+      EXPECT_LT(state.revision, newest_.revision) << what;
     }
-    if (read->settled()) {
-      EXPECT_EQ(read->settled()->hash, hash("refresh-a-2")) << what;
-      EXPECT_EQ(read->settled()->generation, 2) << what;
+    if (was_sent(GetParam())) {
+      EXPECT_TRUE(state.phase >= Phase::answered || read->lost_its_last_word() ||
+                  side == Side::row_and_lost)
+          << what << ": a token that was sent is taken for unsent";
+    }
+    if (GetParam() == Left::handed_over || GetParam() == Left::removed) {
+      EXPECT_TRUE(state.revision == newest_.revision || side == Side::row ||
+                  side == Side::row_and_lost)
+          << what << ": what the row knows is forgotten";
     }
     for (const auto& [spent, generation] : read->spent()) {
       EXPECT_EQ(spent, hash("refresh-a-1")) << what;
@@ -118,16 +114,57 @@ class JournalDamageTest : public StoreTest, public ::testing::WithParamInterface
   // Bytes that say something: those that are not zero, of the zeroes some, and of a long payload,
   // whose bytes are all alike to its checksum, some. Before that is a hole, which nobody reads.
   bool is_telling(std::size_t at) const {
-    if (at < kRecordsEnd) return whole_[at] != 0 || at % 64 == 0;
+    if (at < kFileSize) return whole_[at] != 0 || at % 64 == 0;
     return at % (whole_[at] != 0 ? 128 : 32'768) == 0;
   }
 
-  static constexpr std::size_t kRecordsEnd = 32'768;
+  std::string without_sectors(std::size_t first, std::size_t count) const {
+    std::string damaged = whole_;
+    const std::size_t end = std::min((first + count) * kSector, damaged.size());
+    std::fill(damaged.begin() + static_cast<off_t>(first * kSector),
+              damaged.begin() + static_cast<off_t>(end), '\0');
+    return damaged;
+  }
+
+  // The next holder on a damaged journal, in a store as it was. True if it settled the answer.
+  bool next_holder_is_careful(const std::string& damaged, const std::string& what) {
+    const ::testing::ScopedTrace trace(__FILE__, __LINE__, what);
+    fs::remove_all(dir_.path() / "store");
+    fs::copy(dir_.path() / "kept", dir_.path() / "store", fs::copy_options::recursive);
+    damage_file(damaged);
+    Store store = open(OpenMode::use);
+    const auto locked = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
+    EXPECT_TRUE(sent().empty());
+    if (GetParam() == Left::removed) {
+      EXPECT_FALSE(locked);
+      EXPECT_EQ(store.find(uid_).error().code, Errc::not_found) << "a removal is forgotten";
+    }
+    if (!locked && locked.error().code == Errc::refused) {
+      EXPECT_NE(locked.error().message.find(journal(uid_).string()), std::string::npos);
+      EXPECT_EQ(file_bytes(journal(uid_)), damaged) << "it is kept as it was";
+    }
+    return locked && settled_or_careful(*store.find(uid_));
+  }
+
+  bool settled_or_careful(const Credential& row) {
+    const bool has_answer = row.generation == 3;
+    EXPECT_TRUE(!has_answer || is_answered(GetParam()));
+    if (was_sent(GetParam()) && !has_answer) {
+      EXPECT_EQ(row.hold, Hold::uncertain) << "a token that was sent is taken for unsent";
+    }
+    if (GetParam() == Left::handed_over) {
+      EXPECT_EQ(row.hold, Hold::handed_over) << "a hold is forgotten";
+    }
+    return has_answer;
+  }
+
+  static constexpr std::size_t kSector = 512;
 
   Uid uid_;
   std::string store_id_;
   std::string whole_;
-  Sealed payload_;
+  CredentialState newest_;
+  Credential row_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Left, JournalDamageTest, ::testing::ValuesIn(kEveryState),
@@ -151,31 +188,23 @@ TEST_P(JournalDamageTest, WithAnyBitOfAnyByteTurnedItIsNeverMisread) {
 TEST_P(JournalDamageTest, CutAtAnyLengthItIsNeverMisread) {
   int swept = 0;
   for (std::size_t length = whole_.size(); length-- > 0 && !HasFailure();) {
-    if (!is_telling(length) && (length % 16 != 1 || length > kRecordsEnd)) continue;
+    if (!is_telling(length) && (length % 16 != 1 || length > kFileSize)) continue;
     fs::resize_file(journal(uid_), length);
     expect_not_misread("cut at " + std::to_string(length));
     ++swept;
     // The holder's name, which every lock writes, makes a short file longer again.
-    if (length < 1024) damage_file(whole_.substr(0, length));
+    if (length < 2 * kHolderAt) damage_file(whole_.substr(0, length));
   }
   EXPECT_GT(swept, 2'000);
 }
 
 TEST_P(JournalDamageTest, WithAnySectorsLostItIsNeverMisread) {
-  // Not the mark's: all zeroes is what it says before the first intent has brought its own.
-  constexpr std::size_t kMarkIn = 2;
-  const std::size_t sectors = whole_.size() / 512;
+  const std::size_t sectors = whole_.size() / kSector;
   for (std::size_t first = 0; first < sectors && !HasFailure(); ++first) {
-    if (first * 512 > kRecordsEnd && !is_telling(first * 512)) continue;
+    if (first * kSector > kFileSize && !is_telling(first * kSector)) continue;
     for (const std::size_t count : {std::size_t{1}, std::size_t{2}, sectors - first}) {
-      if (first <= kMarkIn && kMarkIn < first + count) continue;
-      std::string damaged = whole_;
-      for (std::size_t at = first * 512; at < std::min((first + count) * 512, damaged.size());
-           ++at) {
-        damaged[at] = '\0';
-      }
-      damage_file(damaged);
-      expect_not_misread("sectors from " + std::to_string(first));
+      damage_file(without_sectors(first, count));
+      expect_not_misread(std::to_string(count) + " sectors from " + std::to_string(first));
     }
   }
   EXPECT_GE(sectors, 64u);
@@ -191,66 +220,62 @@ TEST_P(JournalDamageTest, P1_TheNextHolderRecoversOrDoubtsAndSendsNothingBlindly
   for (std::size_t at = 0; at < whole_.size() && !HasFailure(); ++at) {
     // Every byte of the heads and the mark has been looked at above; here a few stand for all.
     if (!is_telling(at) || ++telling % 9 != 0) continue;
-    const ::testing::ScopedTrace trace(__FILE__, __LINE__, "byte " + std::to_string(at));
-    fs::remove_all(dir_.path() / "store");
-    fs::copy(dir_.path() / "kept", dir_.path() / "store", fs::copy_options::recursive);
     std::string damaged = whole_;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x5a);
-    damage_file(damaged);
+    if (next_holder_is_careful(damaged, "byte " + std::to_string(at))) ++recovered;
     ++swept;
-
-    Store store = open(OpenMode::use);
-    const auto locked = lock_credential(store, uid_, Milliseconds(0));
-    if (!locked) {
-      EXPECT_EQ(locked.error().code, Errc::refused);
-      EXPECT_NE(locked.error().message.find(journal(uid_).string()), std::string::npos);
-      EXPECT_EQ(file_bytes(journal(uid_)), damaged) << "it is kept as it was";
-      continue;
-    }
-    const auto row = store.find(uid_);
-    const bool has_answer = row->generation == 3;
-    EXPECT_TRUE(!has_answer || is_answered(GetParam()));
-    if (was_sent(GetParam()) && GetParam() != Left::resolved && !has_answer) {
-      EXPECT_EQ(row->hold, Hold::uncertain) << "a token that was sent is taken for unsent";
-    }
-    if (has_answer) ++recovered;
-    EXPECT_TRUE(sent().empty());
+  }
+  for (std::size_t first = 0; first * kSector < kFileSize && !HasFailure(); ++first) {
+    const std::string what = "sectors from " + std::to_string(first);
+    if (next_holder_is_careful(without_sectors(first, 1), "one of the " + what)) ++recovered;
+    next_holder_is_careful(without_sectors(first, whole_.size()), "all " + what);
+    next_holder_is_careful(whole_.substr(0, first * kSector), "cut before the " + what);
   }
   EXPECT_GT(swept, 60);
   EXPECT_EQ(recovered > 0, is_answered(GetParam()));
 }
 
-// Another store's, another credential's, or no journal at all: kept and reported.
-TEST_P(JournalDamageTest, AStrangersJournalIsKeptAndReported) {
-  const auto expect_kept = [&] {
-    const std::string foreign = file_bytes(journal(uid_));
+class StrangersJournalTest : public StoreTest {
+ protected:
+  void expect_kept(const Uid& uid, const std::string& foreign) {
+    std::ofstream(journal(uid), std::ios::binary | std::ios::trunc) << foreign;
     Store store = open(OpenMode::use);
     will(grants("refresh-x", "access-x"));
-    const auto refused = rotate(store, uid_, {});
+    const auto refused = rotate(store, uid, {.force = true});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Errc::refused);
-    EXPECT_NE(refused.error().message.find(journal(uid_).string()), std::string::npos);
+    EXPECT_NE(refused.error().message.find(journal(uid).string()), std::string::npos);
     EXPECT_FALSE(refused.error().hint.empty());
     EXPECT_TRUE(sent().empty());
-    EXPECT_EQ(file_bytes(journal(uid_)), foreign);
-  };
+    EXPECT_EQ(file_bytes(journal(uid)), foreign);
+  }
 
-  damage_file("not a journal\n");
-  expect_kept();
-  damage_file("");
-  expect_kept();
-  damage_file(std::string(32768, '\0'));
-  expect_kept();
+  // A journal of somebody else.
+  std::string foreign(const std::string& store_id, const Uid& uid) {
+    const JournalPlace place{dir_.path() / "other.d", store_id, uid};
+    EXPECT_TRUE(Journal::acquire(place, Milliseconds(0), {}));
+    return file_bytes(place.path());
+  }
+};
 
-  const fs::path other = dir_.path() / "other.d";
-  { ASSERT_TRUE(Journal::acquire(other, "of another store", uid_, Milliseconds(0), {})); }
-  fs::copy_file(Journal::path_of(other, uid_), journal(uid_), fs::copy_options::overwrite_existing);
-  expect_kept();
-  const Uid somebody = uid_.substr(0, 2) + "zzzzzzzzzz";
-  { ASSERT_TRUE(Journal::acquire(other, store_id_, somebody, Milliseconds(0), {})); }
-  fs::copy_file(Journal::path_of(other, somebody), journal(uid_),
-                fs::copy_options::overwrite_existing);
-  expect_kept();
+// Another store's, another credential's, or no journal at all: kept and reported.
+TEST_F(StrangersJournalTest, AStrangersJournalIsKeptAndReported) {
+  Uid uid;
+  std::string store_id;
+  {
+    Store store = open();
+    store_id = store.id();
+    uid = add_login(store);
+    will(grants("refresh-a-2", "access-a-2"));
+    ASSERT_TRUE(rotate(store, uid, {.force = true}));
+  }
+  script_->sent.clear();
+
+  expect_kept(uid, "not a journal\n");
+  expect_kept(uid, "");
+  expect_kept(uid, std::string(kFileSize, '\0'));
+  expect_kept(uid, foreign("of another store", uid));
+  expect_kept(uid, foreign(store_id, uid.substr(0, 2) + "zzzzzzzzzz"));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include "store/journal.h"
 #include "store/locked.h"
 #include "store/rescue.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/attempt_fixture.h"
 
 namespace authdb::test {
 namespace {
@@ -131,7 +131,7 @@ TEST_F(KeyRotationTest, P2_AJournalThatWasSealedAnewStillMendsAnOlderDatabase) {
   script_->sent.clear();
   Store later = open(OpenMode::use);
 
-  const auto adopted = lock_credential(later, uid_, Milliseconds(0));
+  const auto adopted = LockedCredential::acquire(later, uid_, {Milliseconds(0)});
 
   ASSERT_TRUE(adopted) << adopted.error().message;
   EXPECT_EQ(text(adopted->held().refresh_token), token("refresh"));
@@ -202,7 +202,7 @@ TEST_F(KeyRotationTest, P4_AHolderInTheMiddleOfARequestLosesNothing) {
 
 TEST_F(KeyRotationTest, WhileAHolderDoesNotLetGoItsOldKeyIsNotDropped) {
   Store gateway = open(OpenMode::use);
-  auto locked = lock_credential(gateway, uid_, Milliseconds(0));
+  auto locked = LockedCredential::acquire(gateway, uid_, {Milliseconds(0)});
   ASSERT_TRUE(locked);
   StoreOptions impatient = options();
   impatient.lock_wait = Milliseconds(20);
@@ -228,22 +228,8 @@ TEST_F(KeyRotationTest, WhileAHolderDoesNotLetGoItsOldKeyIsNotDropped) {
 TEST_F(KeyRotationTest, P4_AnAnswerThatWasJournalledBeforeIsSettledAfterRotationAndPrune) {
   {
     Store gateway = open(OpenMode::use);
-    auto journal = *Journal::acquire(gateway.engine().files.directory, gateway.id(), uid_,
-                                     Milliseconds(0), gateway.engine().self());
-    JournalRecord record;
-    record.family = 1;
-    record.generation = generation_;
-    record.hash = hash(token("refresh"));
-    record.boot_id = kernel_boot_id();
-    record.started_at = now();
-    ASSERT_TRUE(journal.write_intent(record));
-    ASSERT_TRUE(journal.write_sent());
-    record.http_status = 200;
-    record.complete = 1;
-    record.payload =
-        gateway.engine().seal(Secret::copy_of(grants("refresh-a-3", "access-a-3").body), uid_,
-                              kAnswerColumn, generation_);
-    ASSERT_TRUE(journal.write_answered(record));
+    const auto locked = acquire_lock(gateway, uid_, {Milliseconds(0)});
+    leave_answered(*locked, grants("refresh-a-3", "access-a-3").body, now());
   }
   Store operator_ = open(OpenMode::use);
   ASSERT_TRUE(rotate_key(operator_));
@@ -251,7 +237,7 @@ TEST_F(KeyRotationTest, P4_AnAnswerThatWasJournalledBeforeIsSettledAfterRotation
   script_->sent.clear();
   Store later = open(OpenMode::use);
 
-  const auto recovered = lock_credential(later, uid_, Milliseconds(0));
+  const auto recovered = LockedCredential::acquire(later, uid_, {Milliseconds(0)});
 
   ASSERT_TRUE(recovered) << recovered.error().message;
   EXPECT_EQ(text(recovered->held().refresh_token), "refresh-a-3");
@@ -262,25 +248,16 @@ TEST_F(KeyRotationTest, ARescueFileIsSealedAnewToo) {
   ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
   Store store = open(OpenMode::use);
   {
-    auto journal = *Journal::acquire(store.engine().files.directory, store.id(), uid_,
-                                     Milliseconds(0), store.engine().self());
-    Locked locked{store, store.engine(), std::move(journal), *store.unseal(uid_)};
-    JournalRecord answered;
-    answered.family = 1;
-    answered.generation = generation_;
-    answered.hash = hash(token("refresh"));
-    answered.http_status = 200;
-    answered.complete = 1;
-    answered.payload =
-        store.engine().seal(Secret::copy_of(grants("refresh-a-3", "access-a-3").body), uid_,
-                            kAnswerColumn, generation_);
-    ASSERT_TRUE(write_rescue(locked, answered));
+    const auto locked = acquire_lock(store, uid_, {Milliseconds(0)});
+    leave_sent(*locked, now());
+    const auto answered = answered_with(*locked, grants("refresh-a-3", "access-a-3").body, now());
+    ASSERT_TRUE(write_rescue_file(store.engine().place(uid_), answered));
   }
 
   ASSERT_TRUE(rotate_key(store));
   ASSERT_THAT(prune_keys(store)->dropped, SizeIs(1));
   Store later = open(OpenMode::use);
-  const auto recovered = lock_credential(later, uid_, Milliseconds(0));
+  const auto recovered = LockedCredential::acquire(later, uid_, {Milliseconds(0)});
   ::unsetenv("XDG_RUNTIME_DIR");
 
   ASSERT_TRUE(recovered) << recovered.error().message;

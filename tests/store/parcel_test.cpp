@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace authdb {
 namespace {
 
@@ -39,24 +41,36 @@ TEST(Parcel, ComesBackAsItWentIn) {
   EXPECT_EQ(back->grant.bearer_kind, BearerKind::agent_key);
 }
 
+// Where a parcel ends that was packed before a field was added: those came last.
+std::vector<std::size_t> older_ends(const Secret& whole) {
+  std::vector<std::size_t> ends;
+  std::size_t end = whole.size();
+  for (const std::string& field : {grant().subject, grant().account, identity().ca_file}) {
+    end -= 4 + field.size();
+    ends.push_back(end);
+  }
+  return ends;
+}
+
 TEST(Parcel, CutAnywhereItIsNotAParcel) {
   const Secret whole = pack(identity(), grant());
-  const std::size_t without_ca_file = whole.size() - 4 - identity().ca_file.size();
+  const auto ends = older_ends(whole);
   for (std::size_t length = 0; length < whole.size(); ++length) {
-    if (length == without_ca_file) continue;  // that is how an older program packed it
+    if (std::find(ends.begin(), ends.end(), length) != ends.end()) continue;
     EXPECT_FALSE(unpack(Secret::copy_of(whole.reveal().substr(0, length)))) << length;
   }
 }
 
-TEST(Parcel, OfAnOlderProgramIsReadWithoutTheFieldItLacked) {
+TEST(Parcel, OfAnOlderProgramIsReadWithoutTheFieldsItLacked) {
   const Secret whole = pack(identity(), grant());
-  const Grant packed = grant();
-  const std::size_t without_ca_file = whole.size() - 4 - identity().ca_file.size();
-  const auto parcel = unpack(Secret::copy_of(whole.reveal().substr(0, without_ca_file)));
+  for (const std::size_t end : older_ends(whole)) {
+    const auto parcel = unpack(Secret::copy_of(whole.reveal().substr(0, end)));
 
-  ASSERT_TRUE(parcel);
-  EXPECT_EQ(parcel->identity.ca_file, "");
-  EXPECT_EQ(parcel->grant.refresh_token.reveal(), packed.refresh_token.reveal());
+    ASSERT_TRUE(parcel) << end;
+    EXPECT_EQ(parcel->grant.subject, "");
+    const Grant packed = grant();
+    EXPECT_EQ(parcel->grant.refresh_token.reveal(), packed.refresh_token.reveal());
+  }
 }
 
 TEST(Parcel, AnotherFormatIsNotGuessedAt) {

@@ -78,23 +78,21 @@ TEST(Pool, AnUncertainCredentialIsNotPassedOver) {
   EXPECT_EQ(why_not(uncertain, kNow), "");
 }
 
-// Its token endpoint has asked to wait; its access token is good for another second.
+// An attempt has failed, so its token endpoint rests; its access token is good for another second.
 PoolEntry resting(const Uid& uid) {
   PoolEntry one = entry(uid);
-  one.credential.health.cooldown_until = kNow + Seconds(30);
+  one.credential.renewal.rest_since = kNow;
+  one.credential.renewal.rest_until = kNow + Seconds(30);
   one.credential.access_fingerprint = "sha256:" + uid;
   one.credential.expires_at = kNow + Seconds(1);
   return one;
 }
 
-TEST(Pool, WhoseTokenEndpointAskedToWaitIsTheLastResortWhileItsBearerLives) {
-  std::vector<PoolEntry> pool{resting("r"), entry("a"), entry("b")};
+TEST(Pool, ARestingTokenEndpointIsNothingToABearerThatLives) {
+  std::vector<PoolEntry> pool{resting("r"), entry("a")};
 
-  for (const Strategy any : {Strategy::fill_first, Strategy::round_robin, Strategy::least_used}) {
-    EXPECT_EQ(order(pool, any), "abr");
-  }
-  EXPECT_EQ(order(pool, Strategy::random).back(), 'r');
-  EXPECT_EQ(why_not(pool[0], kNow), "cooling");
+  EXPECT_EQ(order(pool, Strategy::fill_first), "ra");
+  EXPECT_EQ(why_not(pool[0], kNow), "");
 }
 
 TEST(Pool, AnAgentKeyThatLivesIsABearerToo) {
@@ -106,14 +104,26 @@ TEST(Pool, AnAgentKeyThatLivesIsABearerToo) {
   EXPECT_EQ(order({one}, Strategy::fill_first), "r");
 }
 
-TEST(Pool, WhatRestsForAnotherReasonOrIsOverIsNotEvenTheLastResort) {
-  std::vector<PoolEntry> pool(4, resting("r"));
+TEST(Pool, WithoutALiveBearerARestingCredentialIsPassedOver) {
+  std::vector<PoolEntry> pool(3, resting("r"));
   pool[0].credential.expires_at = kNow;
   pool[1].credential.access_fingerprint.clear();
-  pool[2].credential.health.status = Status::exhausted;  // its resource server would refuse it
-  pool[3].suppressed = true;
+  pool[2].credential.rejected = pool[2].credential.access_fingerprint;
 
   EXPECT_EQ(order(pool, Strategy::fill_first), "");
+  EXPECT_EQ(why_not(pool[0], kNow), "cooling");
+}
+
+TEST(Pool, ARestOrCooldownThatAClockAheadHasSetDoesNotCount) {
+  PoolEntry rests = resting("r");
+  rests.credential.expires_at = kNow;
+  rests.credential.renewal.rest_since = kNow + std::chrono::hours(1);
+  rests.credential.renewal.rest_until = kNow + std::chrono::hours(2);
+  PoolEntry cools = entry("c");
+  cools.credential.health.status_at = kNow + std::chrono::hours(1);
+  cools.credential.health.cooldown_until = kNow + std::chrono::hours(2);
+
+  EXPECT_EQ(order({rests, cools}, Strategy::fill_first), "rc");
 }
 
 TEST(Pool, ACooldownEndsAtItsInstant) {

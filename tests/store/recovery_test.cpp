@@ -9,7 +9,8 @@
 
 #include "store/journal.h"
 #include "store/locked.h"
-#include "tests/store/store_fixture.h"
+#include "store/rescue.h"
+#include "tests/store/attempt_fixture.h"
 
 namespace authdb::test {
 namespace {
@@ -92,7 +93,7 @@ TEST_F(RecoveryTest, P4_DiedWithTheRequestUnderWayTheTokenIsUncertain) {
       [](StoreOptions&, Script& script) { script.replies.push_back({.meanwhile = die}); });
   {
     Store store = open(OpenMode::use);
-    ASSERT_TRUE(lock_credential(store, uid_, Milliseconds(0)));
+    ASSERT_TRUE(LockedCredential::acquire(store, uid_, {Milliseconds(0)}));
   }
 
   const auto rows =
@@ -107,7 +108,7 @@ TEST_F(RecoveryTest, AnUncertainAttemptIsTakenDownOnce) {
       [](StoreOptions&, Script& script) { script.replies.push_back({.meanwhile = die}); });
   for (int i = 0; i < 3; ++i) {
     Store store = open(OpenMode::use);
-    ASSERT_TRUE(lock_credential(store, uid_, Milliseconds(0)));
+    ASSERT_TRUE(LockedCredential::acquire(store, uid_, {Milliseconds(0)}));
   }
 
   EXPECT_EQ(
@@ -230,7 +231,7 @@ TEST_F(RecoveryTest, AMissingDatabaseBesideJournalsIsRefusedNeverReplaced) {
 
 TEST_F(RecoveryTest, AForkInTheMiddleOfAHeldLockNeitherFreesNorKeepsIt) {
   Store store = open(OpenMode::use);
-  auto locked = lock_credential(store, uid_, Milliseconds(0));
+  auto locked = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
   ASSERT_TRUE(locked);
   int to_child[2];
   int from_child[2];
@@ -247,9 +248,9 @@ TEST_F(RecoveryTest, AForkInTheMiddleOfAHeldLockNeitherFreesNorKeepsIt) {
   char byte = 0;
   ASSERT_EQ(::read(from_child[0], &byte, 1), 1);
 
-  const auto while_held = lock_credential(store, uid_, Milliseconds(0));
+  const auto while_held = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
   { auto let_go = std::move(*locked); }
-  const auto after = lock_credential(store, uid_, Milliseconds(0));
+  const auto after = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
 
   EXPECT_FALSE(while_held) << "the child's destructor freed the parent's lock";
   EXPECT_TRUE(after) << "the child keeps the lock alive";
@@ -360,29 +361,22 @@ class RescueTest : public RecoveryTest {
   std::filesystem::path rescue() {
     return dir_.path() / "run" / "authdb" / (open(OpenMode::look).id() + "-" + uid_);
   }
+  // As where its directory comes late, a home that is mounted at login.
+  std::filesystem::path hide_rescue() {
+    const auto hidden = dir_.path() / "hidden";
+    std::filesystem::rename(rescue(), hidden);
+    return hidden;
+  }
   // An attempt whose answer reached neither journal nor database, and its rescue file.
   void leave_a_rescue() { ASSERT_TRUE(try_rescue()); }
   bool try_rescue(const std::string& successor = "refresh-a-2") {
     Store store = open(OpenMode::use);
-    auto taken = lock_credential(store, uid_, Milliseconds(0));
-    if (!taken) return false;
-    auto& engine = store.engine();
-    taken = fail(Errc::unexpected, "let go");
-    auto journal = *Journal::acquire(engine.files.directory, engine.files.store_id, uid_,
-                                     Milliseconds(0), engine.self());
-    Locked locked{store, engine, std::move(journal), *store.unseal(uid_)};
-    JournalRecord answered;
-    answered.family = 1;
-    answered.generation = 1;
-    answered.hash = hash("refresh-a-1");
-    answered.boot_id = engine.boot_id();
-    answered.started_at = now();
-    if (!locked.journal.write_intent(answered) || !locked.journal.write_sent()) return false;
-    answered.http_status = 200;
-    answered.complete = 1;
-    answered.payload =
-        engine.seal(Secret::copy_of(grants(successor, "access-a-2").body), uid_, kAnswerColumn, 1);
-    return write_rescue(locked, answered);
+    const auto locked =
+        Engine::guarded([&] { return acquire_lock(store, uid_, {Milliseconds(0)}); });
+    if (!locked) return false;
+    leave_sent(**locked, now());
+    const auto answered = answered_with(**locked, grants(successor, "access-a-2").body, now());
+    return write_rescue_file(store.engine().place(uid_), answered);
   }
 };
 
@@ -398,13 +392,25 @@ TEST_F(RescueTest, P4_ARescuedAnswerIsSettledByTheNextHolderAndThenRemoved) {
   EXPECT_FALSE(std::filesystem::exists(rescue()));
 }
 
+// cron has no $XDG_RUNTIME_DIR: the intent says where the file would be.
+TEST_F(RescueTest, P4_ARescueIsFoundWithoutTheVariableThatItWasWrittenWith) {
+  leave_a_rescue();
+  ::unsetenv("XDG_RUNTIME_DIR");
+
+  const auto recovered = next_process();
+
+  ASSERT_TRUE(recovered) << recovered.error().message;
+  EXPECT_EQ(text(recovered->held.refresh_token), "refresh-a-2");
+  EXPECT_TRUE(sent().empty());
+}
+
 TEST_F(RescueTest, P4_ARescueThatCannotBeSettledStays) {
   leave_a_rescue();
   {
     StoreOptions unknown = options();
     unknown.endpoint_for = {};
     Store store = *Store::open(unknown, OpenMode::use);
-    EXPECT_FALSE(lock_credential(store, uid_, Milliseconds(0)));
+    EXPECT_FALSE(LockedCredential::acquire(store, uid_, {Milliseconds(0)}));
   }
 
   EXPECT_TRUE(std::filesystem::exists(rescue()));
@@ -415,13 +421,13 @@ TEST_F(RescueTest, P4_ARescueThatCannotBeSettledStays) {
 // next.
 TEST_F(RescueTest, P2_ARescueFoundLateDoesNotDisplaceANewerAccessToken) {
   ASSERT_TRUE(try_rescue("refresh-a-1"));
-  ::unsetenv("XDG_RUNTIME_DIR");
+  const auto found_late = hide_rescue();
   will(grants("refresh-a-1", "access-a-3"));
   ASSERT_TRUE(next_process());
-  ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+  std::filesystem::rename(found_late, rescue());
 
   Store store = open(OpenMode::use);
-  ASSERT_TRUE(lock_credential(store, uid_, Milliseconds(0)));
+  ASSERT_TRUE(LockedCredential::acquire(store, uid_, {Milliseconds(0)}));
 
   EXPECT_EQ(text(store.unseal(uid_)->access_token), "access-a-3");
   EXPECT_FALSE(std::filesystem::exists(rescue()));
@@ -429,11 +435,11 @@ TEST_F(RescueTest, P2_ARescueFoundLateDoesNotDisplaceANewerAccessToken) {
 
 TEST_F(RescueTest, ARescueFoundLateRaisesTheDead) {
   leave_a_rescue();
-  ::unsetenv("XDG_RUNTIME_DIR");
+  const auto found_late = hide_rescue();
   will({.status = 400, .body = R"({"error":"invalid_grant"})"});
   ASSERT_FALSE(next_process());
   ASSERT_EQ(open(OpenMode::look).find(uid_)->health.status, Status::dead);
-  ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+  std::filesystem::rename(found_late, rescue());
 
   ASSERT_TRUE(next_process());
 

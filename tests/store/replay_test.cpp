@@ -47,7 +47,7 @@ TEST_F(ReplayTest, ALiveAgentKeyHoldsAReplayBackAsWell) {
   Store store = open();
   const Uid uid = lose_an_answer(store);
   bearer_ends();
-  auto locked = lock_credential(store, uid, Milliseconds(0));
+  auto locked = LockedCredential::acquire(store, uid, {Milliseconds(0)});
   ASSERT_TRUE(locked);
   AgentKey key;
   key.secret = Secret::copy_of("agent-key-1");

@@ -238,7 +238,7 @@ TEST_F(RotationTest, ALockNotHadByTheDeadlineNamesItsHolderAndChangesNothing) {
   StoreOptions impatient = options();
   impatient.lock_wait = Milliseconds(20);
   Store other = *Store::open(impatient, OpenMode::use);
-  auto locked = lock_credential(store, uid, Milliseconds(0));
+  auto locked = LockedCredential::acquire(store, uid, {Milliseconds(0)});
   ASSERT_TRUE(locked);
 
   const auto refused = rotate(other, uid, {});
@@ -261,6 +261,7 @@ TEST_F(RotationTest, P5_ARefusedConnectionLeavesTheTokenAsItWas) {
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, Errc::try_later);
   EXPECT_EQ(store.find(uid)->hold, Hold::none);
+  advance(Seconds(1));  // so long the endpoint rests
   will(grants("refresh-a-2", "access-a-2"));
   EXPECT_TRUE(rotate(store, uid, {}));
 }
@@ -280,7 +281,7 @@ TEST_F(RotationTest, WhoeverWasFasterThanAForcedRefreshHasDoneIt) {
   EXPECT_EQ(sent().size(), 1U);
 }
 
-TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
+TEST_F(RotationTest, P5_A429LeavesTheTokenAndTheEndpointRestsAsLongAsTheServerAsked) {
   Store store = open();
   const Uid uid = add_login(store);
   advance(kPastExpiry);
@@ -290,7 +291,7 @@ TEST_F(RotationTest, P5_A429LeavesTheTokenAndSetsTheCooldownTheServerAskedFor) {
 
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, Errc::try_later);
-  EXPECT_EQ(store.find(uid)->health.cooldown_until, now() + Seconds(30));
+  EXPECT_EQ(store.find(uid)->renewal.rest_until, now() + Seconds(30));
   EXPECT_EQ(text(store.unseal(uid)->refresh_token), "refresh-a-1");
 }
 
@@ -321,7 +322,7 @@ TEST_F(RotationTest, ALiveTokenIsServedWhileTheServerHasAskedForTime) {
 
   ASSERT_TRUE(served) << served.error().message;
   EXPECT_EQ(text(served->held.access_token), "access-a-1");
-  EXPECT_THAT(served->warning, ::testing::HasSubstr("asked to wait"));
+  EXPECT_THAT(served->warning, ::testing::HasSubstr("left alone until"));
   EXPECT_EQ(sent().size(), 1U);
 }
 
@@ -330,7 +331,7 @@ TEST_F(RotationTest, WhoeverInsistsIsNotHeldBackByTheTimeTheServerAskedFor) {
   const Uid uid = add_login(store);
   advance(kPastExpiry);
   for (const RotateRequest& insisting :
-       {RotateRequest{.force = true}, RotateRequest{.ignore_cooldown = true}}) {
+       {RotateRequest{.force = true}, RotateRequest{.ignore_rest = true}}) {
     will({.status = 429, .body = "slow down"});
     EXPECT_FALSE(rotate(store, uid, insisting));
   }
@@ -343,7 +344,7 @@ TEST_F(RotationTest, AnAnswerEndsTheTimeTheServerAskedFor) {
   will(grants("refresh-a-2", "access-a-2"));
   ASSERT_TRUE(rotate(store, uid, {.force = true}));
 
-  EXPECT_EQ(store.find(uid)->health.cooldown_until, std::nullopt);
+  EXPECT_EQ(store.find(uid)->renewal.rest_until, std::nullopt);
 }
 
 TEST_F(RotationTest, AnAccountThatAResourceServerExhaustedIsStillRefreshed) {
@@ -356,7 +357,8 @@ TEST_F(RotationTest, AnAccountThatAResourceServerExhaustedIsStillRefreshed) {
   advance(kPastExpiry);
   will({.status = 429, .body = "slow down"});
   ASSERT_FALSE(rotate(store, uid, {}));
-  EXPECT_EQ(store.find(uid)->health.cooldown_until, report.reset_at);  // the later of the two
+  EXPECT_EQ(store.find(uid)->health.cooldown_until, report.reset_at);
+  advance(Seconds(30));
 
   will(grants("refresh-a-2", "access-a-2"));
   EXPECT_TRUE(rotate(store, uid, {}));
@@ -367,7 +369,7 @@ TEST_F(RotationTest, P5_AfterA429TheNextHolderFindsNothingUncertain) {
   Store store = open();
   const Uid uid = add_resting_login(store);
 
-  const auto locked = lock_credential(store, uid, Milliseconds(0));
+  const auto locked = LockedCredential::acquire(store, uid, {Milliseconds(0)});
 
   ASSERT_TRUE(locked);
   EXPECT_EQ(locked->held().row.hold, Hold::none);
@@ -417,12 +419,12 @@ TEST_F(RotationTest, P1_OfTwoThreadsTheOneThatWaitedGoesByTheRowAsItIsThen) {
     return clock();
   };
   Store other = *Store::open(patient, OpenMode::use);
-  auto first = lock_credential(store, uid, Milliseconds(0));
+  auto first = LockedCredential::acquire(store, uid, {Milliseconds(0)});
   ASSERT_TRUE(first);
   asks = false;
   Result<Rotated> second = fail(Errc::unexpected, "");
   std::thread waiting([&] {
-    auto locked = lock_credential(other, uid, std::chrono::hours(1));
+    auto locked = LockedCredential::acquire(other, uid, {std::chrono::hours(1)});
     second = locked ? locked->rotate({}) : Result<Rotated>(fail(locked.error()));
   });
 
@@ -646,6 +648,7 @@ TEST_F(RotationTest, EveryAttemptIsInTheLedger) {
   advance(kPastExpiry);
   will({.before_send = true});
   ASSERT_FALSE(rotate(store, uid, {.profile = "atlas"}));
+  advance(Seconds(1));
   will(grants("refresh-a-2", "access-a-2"));
   ASSERT_TRUE(rotate(store, uid, {.profile = "atlas"}));
 
@@ -793,7 +796,7 @@ TEST_F(RotationTest, P1_NeitherARemovalNorAnImportMovesATokenThatIsBeingSpent) {
   StoreOptions impatient = options();
   impatient.lock_wait = Milliseconds(0);
   Store other = *Store::open(impatient, OpenMode::use);
-  const auto locked = lock_credential(store, uid, Milliseconds(0));
+  const auto locked = LockedCredential::acquire(store, uid, {Milliseconds(0)});
   ASSERT_TRUE(locked);
   Change change;
   change.credentials.push_back(login("a", "access-b-1", "refresh-b-1", now()));

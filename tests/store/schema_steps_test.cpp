@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/backup.h"
 #include "store_fixture.h"
 
 namespace authdb::test {
@@ -13,12 +14,16 @@ using testing::IsEmpty;
 
 namespace fs = std::filesystem;
 
+constexpr int kNewest = 4;
+
 class SchemaStepsTest : public StoreTest {
  protected:
+  static fs::path frozen_at(int minor) {
+    return fs::path(AUTHDB_TEST_DATA) / "stores" / ("minor-" + std::to_string(minor));
+  }
   // A store as a program of that schema minor left it, with a key, a login and two profiles.
   void lay_out(int minor) {
-    const fs::path frozen =
-        fs::path(AUTHDB_TEST_DATA) / "stores" / ("minor-" + std::to_string(minor));
+    const fs::path frozen = frozen_at(minor);
     fs::create_directories(database().parent_path());
     fs::create_directories(dir_.path() / "config");
     fs::copy(frozen / "auth.db", database());
@@ -34,6 +39,9 @@ class SchemaStepsTest : public StoreTest {
     }
   }
 
+  void sql(const std::string& statements) {
+    ASSERT_EQ(::system(("sqlite3 " + database().string() + " \"" + statements + "\"").c_str()), 0);
+  }
   static std::string minor(const Store& store) {
     const auto rows = store.query("SELECT value FROM meta WHERE key = 'schema_minor'");
     return rows ? std::to_string(std::get<std::int64_t>(rows->rows.at(0).at(0)))
@@ -49,14 +57,14 @@ class SchemaStepsTest : public StoreTest {
 
 class OlderStoreTest : public SchemaStepsTest, public testing::WithParamInterface<int> {};
 
-INSTANTIATE_TEST_SUITE_P(OfMinor, OlderStoreTest, testing::Range(0, 3));
+INSTANTIATE_TEST_SUITE_P(OfMinor, OlderStoreTest, testing::Range(0, kNewest));
 
 TEST_P(OlderStoreTest, UseBringsItUpAndLosesNothing) {
   lay_out(GetParam());
 
   Store store = open(OpenMode::use);
 
-  EXPECT_EQ(minor(store), "3");
+  EXPECT_EQ(minor(store), std::to_string(kNewest));
   const auto login = store.list({"nous", "", false});
   ASSERT_EQ(login->size(), 1u);
   EXPECT_EQ(text(store.unseal(login->front().uid)->refresh_token), "refresh-frozen-1");
@@ -77,6 +85,68 @@ TEST_P(OlderStoreTest, LookingLeavesItAsItIsAndWorks) {
   EXPECT_EQ(file_bytes(database()), before);
 }
 
+TEST_P(OlderStoreTest, LookingFindsNothingInWhatLaterStepsAdd) {
+  lay_out(GetParam());
+
+  const Store store = open(OpenMode::look);
+
+  const auto pool = store.pool("default", "nous");
+  ASSERT_TRUE(pool) << pool.error().message;
+  ASSERT_EQ(pool->size(), 1u);
+  EXPECT_EQ(pool->front().credential.identity.ca_file, "");
+  EXPECT_EQ(store.find(pool->front().credential.uid)->uid, pool->front().credential.uid);
+  EXPECT_EQ(*store.owner_of_bearer("sha256:0123456789abcdef"), std::nullopt);
+  const auto renewals = store.query("SELECT credential, losses, rejected FROM renewal");
+  ASSERT_TRUE(renewals) << renewals.error().message;
+  EXPECT_THAT(renewals->rows, IsEmpty());
+}
+
+TEST_P(OlderStoreTest, WhoLooksSeesWhatIsWrittenOnceSomebodyHasBroughtItUp) {
+  lay_out(GetParam());
+  const Store looking = open(OpenMode::look);
+  ASSERT_THAT(*looking.projections(), IsEmpty());
+
+  Store store = open(OpenMode::use);
+  const Uid uid = store.list({"nous", "", false})->front().uid;
+  const auto shown = store.find(uid)->access_fingerprint;
+  ASSERT_TRUE(store.put_projection({"/a", "hermes", "default", now(), {{uid, "/p", shown}}}));
+
+  EXPECT_EQ(looking.projections()->size(), 1u);
+  EXPECT_EQ(*looking.owner_of_bearer(shown), uid);
+}
+
+TEST_P(OlderStoreTest, WhereItCannotBeBroughtUpTokensAreReadAndTheNextWriteTriesAgain) {
+  lay_out(GetParam());
+  sql("CREATE TABLE renewal (in_the_way)");
+
+  Store store = open(OpenMode::use);
+
+  const auto login = store.list({"nous", "", false});
+  ASSERT_TRUE(login) << login.error().message;
+  EXPECT_EQ(text(store.unseal(login->front().uid)->refresh_token), "refresh-frozen-1");
+  EXPECT_FALSE(store.add_profile("later"));
+  sql("DROP TABLE renewal");
+  EXPECT_TRUE(store.add_profile("later"));
+  EXPECT_EQ(minor(store), std::to_string(kNewest));
+}
+
+TEST_P(OlderStoreTest, ABackupOfItIsRestored) {
+  lay_out(GetParam());
+  Uid uid;
+  {
+    Store store = open(OpenMode::use);
+    uid = store.list({"nous", "", false})->front().uid;
+    ASSERT_TRUE(store.remove(uid));
+  }
+
+  fs::copy(frozen_at(GetParam()) / "auth.db", dir_.path() / "backup.db");
+  const auto restored = restore(options(), dir_.path() / "backup.db");
+
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ(restored->back, 1);
+  EXPECT_EQ(open().find(uid)->uid, uid);
+}
+
 TEST_P(OlderStoreTest, BroughtUpItIsTheSameAsANewOne) {
   lay_out(GetParam());
   const auto brought_up = schema(open(OpenMode::use));
@@ -92,7 +162,7 @@ TEST_P(OlderStoreTest, ManyThatOpenItAtOnceBringItUpOnce) {
     const pid_t child = ::fork();
     if (child == 0) {
       const auto store = Store::open(options(), OpenMode::use);
-      ::_exit(store && minor(*store) == "3" ? 0 : 1);
+      ::_exit(store && minor(*store) == std::to_string(kNewest) ? 0 : 1);
     }
     children.push_back(child);
   }
@@ -105,11 +175,7 @@ TEST_P(OlderStoreTest, ManyThatOpenItAtOnceBringItUpOnce) {
 
 TEST_F(SchemaStepsTest, AStoreOfALaterMinorVersionIsUsedAsItIs) {
   { Store store = open(); }
-  ASSERT_EQ(::system(("sqlite3 " + database().string() +
-                      " \"UPDATE meta SET value = 99 WHERE key = 'schema_minor'; CREATE TABLE "
-                      "of_tomorrow (x)\"")
-                         .c_str()),
-            0);
+  sql("UPDATE meta SET value = 99 WHERE key = 'schema_minor'; CREATE TABLE of_tomorrow (x)");
 
   Store store = open(OpenMode::use);
 

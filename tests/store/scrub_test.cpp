@@ -10,7 +10,7 @@ TEST(Scrub, LeavesWhatServersUsuallySay) {
        {"", "The usage limit has been reached", "usage_limit_reached", "invalid_grant",
         "runtime_access_refresh_failure", "Refresh token reuse detected; please re-authenticate",
         "refresh_token_reused", "The grant is invalid, expired or revoked (RFC 6749)", "status 503",
-        "see https://portal.nousresearch.com/login"}) {
+        "see https://portal.nousresearch.com/login", "Sorry! Try again|later"}) {
     EXPECT_EQ(scrub(text), text);
   }
 }
@@ -20,7 +20,8 @@ TEST(Scrub, CutsOutWhatLooksLikeAToken) {
        {"eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln", "sk-ant-oat01-abc", "nrt_SIM_0123456789abcdef",
         "rt_abcdefgh", "AbCdEfGhIjKlMnOpQrStUv", "0f8fad5b-d9cb-469f-a165-70867728950e",
         "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop", "AbCdEfGh0123456789XyZw",
-        "ABCDEFGHIJ_KLMNOPQRST", "abcdefghij~klmnopqrst"}) {
+        "ABCDEFGHIJ_KLMNOPQRST", "abcdefghij~klmnopqrst", "M.C5*BAY!0.U.-Cq7*h!x$w2Z",
+        "17|x9abQ2mm|rTfx0"}) {
     EXPECT_EQ(scrub(std::string("bad ") + token + " here"), "bad [redacted] here");
     EXPECT_EQ(scrub(std::string("got '") + token + "'."), "got '[redacted]'.");
   }

@@ -223,5 +223,44 @@ TEST_F(SelectionTest, ARefreshLiftsTheCooldownOfA401AndNoOther) {
   }
 }
 
+TEST_F(SelectionTest, TheOwnerOfARejectedBearerComesFirstAlsoOnceItHasAnother) {
+  Store store = open();
+  key(store, "first");
+  const Uid uid = add_login(store);
+  const auto old = store.find(uid)->access_fingerprint;
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  const auto selection = store.select("default", "nous", old);
+
+  ASSERT_EQ(selection->order.size(), 2u);
+  EXPECT_EQ(selection->order.front()->credential.uid, uid);
+}
+
+TEST_F(SelectionTest, ABearerIsKnownByItsRotationsItsAgentKeysAndTheFilesThatShowIt) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  const auto first = store.find(uid)->access_fingerprint;
+  const std::string shown = "sha256:00000000000000aa";
+  ASSERT_TRUE(store.put_projection({"/a", "hermes", "default", now(), {{uid, "/p", shown}}}));
+  AgentKey agent_key;
+  agent_key.secret = Secret::copy_of("agent-key-1");
+  {
+    auto locked = LockedCredential::acquire(store, uid, {Milliseconds(0)});
+    ASSERT_TRUE(
+        locked->keep_agent_key(agent_key, locked->begin_attempt(AttemptKind::mint, "default")));
+  }
+  will(grants("refresh-a-2", "access-a-2"));
+  ASSERT_TRUE(rotate(store, uid, {.force = true}));
+
+  for (const auto& bearer :
+       {first, shown, fingerprint(agent_key.secret), store.find(uid)->access_fingerprint}) {
+    EXPECT_EQ(*store.owner_of_bearer(bearer), uid) << bearer;
+  }
+  EXPECT_EQ(*store.owner_of_bearer("sha256:00000000000000ff"), std::nullopt);
+  ASSERT_TRUE(store.remove(uid));
+  EXPECT_EQ(*store.owner_of_bearer(first), std::nullopt);
+}
+
 }  // namespace
 }  // namespace authdb::test

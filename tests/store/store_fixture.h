@@ -116,6 +116,9 @@ class ScriptedEndpoint final : public TokenEndpoint {
     } else if (answer.http_status == 429) {
       judgement.ruling = Ruling::unspent;
       judgement.retry_after = Seconds{30};
+    } else if (answer.http_status == 418) {  // a refusal that no table knows
+      judgement.ruling = Ruling::unspent;
+      judgement.failure = FailureClass::transient;
     }
     return judgement;
   }
@@ -125,7 +128,13 @@ class ScriptedEndpoint final : public TokenEndpoint {
  private:
   static Judgement judge_success(const Answer& answer, const nlohmann::json& body) {
     Judgement judgement;
+    if (body.contains("error")) {
+      judgement.ruling = Ruling::rejected;
+      judgement.code = body.value("error", "");
+      return judgement;
+    }
     Grant grant;
+    grant.subject = body.value("sub", "");
     grant.access_token = Secret::take(body.value("access_token", ""));
     grant.refresh_token = Secret::take(body.value("refresh_token", ""));
     grant.obtained_at = answer.started_at;

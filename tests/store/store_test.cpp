@@ -256,7 +256,7 @@ TEST_F(StoreApiTest, AStrategyIsKeptAndTheRestOfTheStateWithIt) {
 TEST_F(StoreApiTest, TheLedgerIsBoundedAndKeepsTheNewest) {
   Store store = open();
   const Uid uid = add_login(store);
-  auto lock = lock_credential(store, uid, Milliseconds(0));
+  auto lock = LockedCredential::acquire(store, uid, {Milliseconds(0)});
   ASSERT_TRUE(lock);
   for (int i = 0; i < 1200; ++i) {
     Attempt attempt = lock->begin_attempt(AttemptKind::mint, {});

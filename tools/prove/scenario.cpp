@@ -13,11 +13,11 @@ using nlohmann::json;
 
 constexpr const char* kInvoke = "inference:invoke";
 constexpr const char* kMint = "inference:mint_agent_key";
-constexpr std::size_t kMakingStore = 3;       // its many deaths are much alike
-constexpr std::size_t kPolling = 8;           // each waits a second for the device's turn
-constexpr std::int64_t kMarkAt = 1024;        // store/journal.h: the layout
-constexpr std::int64_t kRecordSize = 272;     // a record's header, written last
-constexpr std::int64_t kFirstSlotAt = 12288;  // records stand from here on
+constexpr std::size_t kMakingStore = 3;  // its many deaths are much alike
+constexpr std::size_t kPolling = 8;      // each waits a second for the device's turn
+constexpr std::int64_t kMarkAt = 1024;   // store/journal.h: the layout
+constexpr std::int64_t kSlotAt = 12288;  // the two slots, each of which takes a record
+constexpr std::int64_t kOtherSlotAt = 22528;
 
 Tokens new_login(Stage& stage, const std::string& scope) {
   const auto grant = stage.portal().create_grant({.client_id = "hermes-cli", .scope = scope});
@@ -401,7 +401,7 @@ Progress progress_of(const std::vector<Call>& calls) {
   bool opened = false;
   for (const Call& call : calls) {
     const bool in_journal = call.name == "pwrite64" && call.target == "journal";
-    const bool record = in_journal && call.offset >= kFirstSlotAt && call.size == kRecordSize;
+    const bool record = in_journal && (call.offset == kSlotAt || call.offset == kOtherSlotAt);
     if (record && !progress.intended) {
       progress.intended = true;
     } else if (in_journal && call.offset == kMarkAt) {

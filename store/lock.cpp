@@ -1,0 +1,446 @@
+// The way to a credential's lock, and the first thing under it: what the last holder left behind.
+// Each branch is a row of the crash table in docs/design.md.
+#include <algorithm>
+
+#include "store/adoption.h"
+#include "store/locked.h"
+#include "store/parcel.h"
+#include "store/rescue.h"
+
+namespace authdb {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+StoredCredential load_stored(Engine& engine, View& view, const Uid& uid, const LockPolicy& policy) {
+  if (!policy.removed_too) return engine.load_sealed(view, uid);
+  auto stored = view.load(uid);
+  if (stored) return std::move(*stored);
+  throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store", ""}};
+}
+
+// ---- the newer side counts ---------------------------------------------------------------------
+
+bool has_tokens(const Held& held) {
+  return !held.access_token.empty() || !held.refresh_token.empty();
+}
+
+// The pair as it stands in the row, sealed for the journal.
+Sealed grant_of(Locked& locked) {
+  const Held& held = locked.held;
+  if (!has_tokens(held)) return {};
+  Grant grant;
+  grant.access_token = held.access_token.clone();
+  grant.refresh_token = held.refresh_token.clone();
+  grant.obtained_at = held.row.obtained_at;
+  grant.obtained_derived = held.row.obtained_derived;
+  grant.expires_at = held.row.expires_at;
+  grant.session_ends_at = held.row.session_ends_at;
+  grant.bearer_kind = held.row.bearer_kind;
+  grant.account = locked.account;
+  grant.subject = locked.subject;
+  return locked.engine.seal(pack(held.row.identity, grant), locked.uid(), kGrantColumn,
+                            held.row.generation);
+}
+
+bool same_tokens(const CredentialState& state, const Credential& row) {
+  return state.family == row.family && state.generation == row.generation &&
+         state.hash == row.refresh_hash;
+}
+
+void retire_spent(Locked& locked, Txn& txn, const TokenHash& hash, std::int64_t generation) {
+  if (locked.state.hash && hash == *locked.state.hash) return;
+  txn.retire(locked.held.row.id, hash, locked.state.family, generation, locked.engine.now(),
+             Retirement::spent);
+}
+
+// The row takes the journal's pair. What it holds was spent long ago.
+void move_row(Locked& locked, Txn& txn, const Grant& grant) {
+  const Credential& row = locked.held.row;
+  const CredentialState& state = locked.state;
+  if (row.removed_at) txn.take_back(row.id, state.hash);
+  if (state.hash) txn.pardon(*state.hash);
+  SealedTokens tokens = locked.engine.seal_grant(row.uid, row.identity, grant, Origin::rotation,
+                                                 state.family, state.generation, nullptr);
+  tokens.hold = state.hold;
+  if (!state.hash) tokens.refresh_hash.reset();
+  const auto stands = txn.load(row.uid)->row.refresh_hash;
+  if (!txn.advance(row.id, stands, row.generation, tokens)) {
+    throw BackendError{{Errc::unexpected, "the row moved inside its own transaction", ""}};
+  }
+  if (row.refresh_hash) retire_spent(locked, txn, *row.refresh_hash, row.generation);
+  if (state.removed_at && !grant.refresh_token.empty()) {
+    txn.retire(row.id, token_hash(grant.refresh_token), state.family, state.generation,
+               locked.engine.now(), Retirement::removed);
+  }
+  for (const auto& [hash, generation] : locked.journal.spent()) {
+    retire_spent(locked, txn, hash, generation);
+  }
+}
+
+Grant journalled_grant(Locked& locked) {
+  const CredentialState& state = locked.state;
+  auto parcel =
+      state.grant.empty()
+          ? std::nullopt
+          : unpack(locked.engine.open(state.grant, locked.uid(), kGrantColumn, state.generation));
+  if (parcel) return std::move(parcel->grant);
+  throw BackendError{{Errc::refused,
+                      "the journal of " + name_of(locked.held.row) +
+                          " is newer than the database and cannot be read",
+                      "Its token is not sent. Log this credential in again."}};
+}
+
+void put_removal(Locked& locked, Txn& txn) {
+  const Credential& row = locked.held.row;
+  if (row.removed_at.has_value() == locked.state.removed_at.has_value()) return;
+  if (!locked.state.removed_at) return txn.take_back(row.id, locked.state.hash);
+  txn.set_removed(row.id, locked.state.removed_at);
+  txn.clear_refresh_hash(row.id);
+  if (row.refresh_hash) {
+    txn.retire(row.id, *row.refresh_hash, row.family, row.generation, locked.engine.now(),
+               Retirement::removed);
+  }
+}
+
+// The database is older than the journal: it was put back, or the journal's last word had not
+// reached it. The row becomes what the journal says.
+void bring_row_up(Locked& locked) {
+  const Credential before = locked.held.row;
+  const CredentialState& state = locked.state;
+  const bool moves = state.generation > before.generation;
+  const Grant grant = moves ? journalled_grant(locked) : Grant();
+  {
+    const auto txn = locked.begin_write();
+    if (moves) {
+      move_row(locked, *txn, grant);
+      Attempt attempt = attempt_of(locked, Outcome::recovered);
+      attempt.refresh_hash = state.hash;
+      attempt.from_generation = state.generation - 1;
+      attempt.to_generation = state.generation;
+      attempt.finished_at = locked.engine.now();
+      txn->record(before.id, attempt);
+    }
+    put_removal(locked, *txn);
+    if (!state.hash && before.refresh_hash && !state.removed_at && !moves) {
+      txn->clear_refresh_hash(before.id);
+      retire_spent(locked, *txn, *before.refresh_hash, before.generation);
+    }
+    txn->set_hold(before.id, state.hold);
+    txn->put_renewal(before.id, mirror_of(state));
+    txn->commit();
+  }
+  locked.reload();
+  locked.recovered = moves;
+  locked.engine.log(LogLevel::warning, "the database is older than the journal of " +
+                                           name_of(before) +
+                                           ": took what is newer from the journal");
+}
+
+// What only the copy in the row does not know yet is no reason to fail.
+void refresh_mirror(Locked& locked) {
+  const auto done = Engine::guarded([&] {
+    const auto txn = locked.begin_write();
+    txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
+    txn->commit();
+  });
+  if (!done) locked.engine.log(LogLevel::debug, done.error().message);
+  locked.held.row.renewal = locked.state.renewal;
+}
+
+void follow_journal(Locked& locked) {
+  locked.state = locked.journal.state();
+  if (locked.state.legacy) {
+    locked.state.hold = locked.held.row.hold;
+    locked.state.removed_at = locked.held.row.removed_at;
+  }
+  const Credential& row = locked.held.row;
+  const bool same = same_tokens(locked.state, row) && locked.state.hold == row.hold &&
+                    locked.state.removed_at.has_value() == row.removed_at.has_value();
+  if (!same) return bring_row_up(locked);
+  if (locked.state.phase == Phase::idle) return refresh_mirror(locked);
+  locked.held.row.renewal = locked.state.renewal;
+}
+
+void follow_row(Locked& locked) {
+  locked.state = state_of(locked.held.row);
+  locked.state.grant = grant_of(locked);
+}
+
+// Whether the token was sent is not known any more: taken for sent.
+void doubt(Locked& locked) {
+  if (!locked.state.hash || locked.state.hold != Hold::none) return;
+  Attempt attempt = attempt_of(locked, Outcome::uncertain);
+  attempt.error_code = "journal_lost";
+  attempt.finished_at = locked.engine.now();
+  record_state(locked, decide(locked.state, event::Doubted{}, locked.engine.now()),
+               [&](Txn& txn, CredentialState& next) {
+                 txn.set_hold(locked.held.row.id, next.hold);
+                 txn.record(locked.held.row.id, attempt);
+               });
+}
+
+void reconcile(Locked& locked) {
+  const CredentialState& journal = locked.journal.state();
+  const Side side = newer_side(journal, locked.held.row);
+  switch (side) {
+    case Side::same:
+      if (journal.revision == 0) {
+        follow_row(locked);
+      } else {
+        follow_journal(locked);
+      }
+      break;
+    case Side::journal:
+      follow_journal(locked);
+      break;
+    case Side::row:
+    case Side::row_and_lost:
+      follow_row(locked);
+      tell_journal(locked, locked.state, /*durable=*/false);
+      break;
+  }
+  const bool nothing_under_way =
+      locked.state.phase == Phase::idle || locked.state.phase == Phase::intent;
+  const bool lost =
+      side == Side::row_and_lost || (locked.journal.lost_its_last_word() && nothing_under_way);
+  if (lost) doubt(locked);
+}
+
+// ---- what the last holder left -----------------------------------------------------------------
+
+// The answer of the attempt that the journal calls unanswered.
+void read_rescue(Locked& locked) {
+  const JournalPlace place = locked.engine.place(locked.uid());
+  for (const auto& path : rescue_files(place, locked.state.attempt.rescue)) {
+    const auto rescued = read_rescue_file(path);
+    // A server may hand the same token back: its hash alone does not tell one answer from the next.
+    const CredentialState& state = locked.state;
+    const bool ours = rescued && !state.removed_at && rescued->hash == state.hash &&
+                      rescued->generation == state.generation;
+    if (!ours) continue;
+    locked.state.phase = Phase::answered;
+    locked.state.attempt = rescued->attempt;
+    locked.state.answer = rescued->answer;
+    locked.state.answer_size = rescued->answer_size;
+  }
+}
+
+void remove_rescue(const Locked& locked, const std::string& named) {
+  for (const auto& path : rescue_files(locked.engine.place(locked.uid()), named)) {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+}
+
+// Died after the answer was journalled: concluded as its owner would have.
+void settle_answer(Locked& locked) {
+  const Identity& identity = locked.held.row.identity;
+  const auto& endpoint_for = locked.engine.options.endpoint_for;
+  const auto endpoint = endpoint_for ? endpoint_for(identity) : nullptr;
+  if (!endpoint) {
+    throw BackendError{{Errc::refused,
+                        "a rotated token of " + name_of(locked.held.row) +
+                            " waits in its journal, and the provider \"" + identity.provider +
+                            "\" is not known here",
+                        "Put its file back into providers.d, then try again. The token is safe."}};
+  }
+  const Judgement judgement = endpoint->judge(answer_of(locked));
+  const End end = conclude(locked, judgement, attempt_of(locked, Outcome::recovered));
+  locked.recovered = end == End::moved;
+}
+
+void recover(Locked& locked, const LockPolicy& policy) {
+  const std::string named = locked.state.attempt.rescue;
+  if (locked.state.phase != Phase::answered) read_rescue(locked);
+  switch (recovery_of(locked.state, locked.engine.boot_id())) {
+    case Recovery::nothing:
+      break;
+    case Recovery::forget:
+      locked.state = decide(locked.state, event::Forgotten{}, locked.engine.now());
+      break;
+    case Recovery::call_lost:
+      conclude(locked, Judgement{}, attempt_of(locked, Outcome::uncertain));
+      break;
+    case Recovery::settle:
+      const auto settled = Engine::guarded([&] { settle_answer(locked); });
+      if (!settled && !policy.unsettled_too) throw BackendError{settled.error()};
+      if (!settled) locked.unsettled = settled.error();
+      break;
+  }
+  if (!locked.unsettled) remove_rescue(locked, named);
+}
+
+}  // namespace
+
+Renewal mirror_of(const CredentialState& state) {
+  Renewal renewal = state.renewal;
+  // The numbers of an older format are no revisions: a row that had one would call its journal put
+  // back.
+  renewal.revision = state.legacy ? 0 : state.revision;
+  return renewal;
+}
+
+void Locked::reload() {
+  const auto view = engine.backend->view();
+  auto stored = view->load(held.row.uid);
+  if (!stored) throw BackendError{{Errc::not_found, "the credential is gone", ""}};
+  held = engine.unseal(std::move(*stored));
+}
+
+Attempt attempt_of(const Locked& locked, Outcome outcome) {
+  const CredentialState& state = locked.state;
+  Attempt attempt = locked.engine.new_attempt(AttemptKind::refresh, state.attempt.profile);
+  attempt.outcome = outcome;
+  attempt.refresh_hash = state.hash;
+  attempt.family = state.family;
+  attempt.from_generation = state.generation;
+  if (state.attempt.pid != 0) {
+    attempt.pid = state.attempt.pid;
+    attempt.boot_id = state.attempt.boot_id;
+    attempt.process = state.attempt.process;
+    attempt.started_at = state.attempt.started_at;
+  }
+  if (state.attempt.http_status != 0) attempt.http_status = state.attempt.http_status;
+  return attempt;
+}
+
+Answer answer_of(Locked& locked) {
+  const CredentialState& state = locked.state;
+  Answer answer;
+  answer.http_status = state.attempt.http_status;
+  answer.complete = state.attempt.complete;
+  answer.started_at = state.attempt.started_at;
+  answer.body = locked.engine.open(state.answer, locked.uid(), kAnswerColumn, state.generation);
+  return answer;
+}
+
+fs::path set_aside_journal(Engine& engine, const Uid& uid) {
+  const auto hold = [&] {
+    const auto txn = engine.begin_write();
+    const auto stored = txn->load(uid);
+    if (!stored) return;
+    const Credential& row = stored->row;
+    if (row.refresh_hash && row.hold == Hold::none) txn->set_hold(row.id, Hold::uncertain);
+    // So far ahead of a blank journal that whoever meets one knows that it was lost.
+    Renewal renewal = row.renewal;
+    renewal.revision += 2;
+    txn->put_renewal(row.id, renewal);
+    txn->commit();
+  };
+  return value_or_throw(
+      Journal::set_aside(engine.place(uid), engine.options.lock_wait, engine.self(), hold));
+}
+
+Journal lock_journal(Engine& engine, const Uid& uid) {
+  auto journal =
+      value_or_throw(Journal::acquire(engine.place(uid), engine.options.lock_wait, engine.self()));
+  engine.follow_keys(*engine.backend->view());
+  return journal;
+}
+
+namespace {
+
+// The journal under its lock. Where what is in it does not matter any more, a damaged one is set
+// aside.
+Journal lock_journal(Engine& engine, const Uid& uid, const LockPolicy& policy) {
+  const auto acquire = [&] {
+    return Journal::acquire(engine.place(uid), policy.wait, engine.self(), policy.stop);
+  };
+  auto journal = acquire();
+  if (!journal && journal.error().code == Errc::refused && policy.unsettled_too) {
+    engine.log(LogLevel::warning, journal.error().message + "; it is kept as " +
+                                      set_aside_journal(engine, uid).string());
+    journal = acquire();
+  }
+  return value_or_throw(std::move(journal));
+}
+
+}  // namespace
+
+std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const LockPolicy& policy) {
+  Engine& engine = store.engine();
+  // Asked before the lock: a credential that is not there must not leave a journal behind.
+  if (load_stored(engine, *engine.backend->view(), uid, policy).row.identity.auth_type ==
+      AuthType::api_key) {
+    throw BackendError{{Errc::usage, "an API key has nothing to refresh", ""}};
+  }
+  engine.require_writable();
+  Journal journal = lock_journal(engine, uid, policy);
+  auto locked = std::unique_ptr<Locked>(new Locked{store, engine, std::move(journal), {}, {}});
+  locked->gate_wait = policy.wait;
+  {
+    const auto view = engine.backend->view();
+    engine.follow_keys(*view);
+    locked->held = engine.unseal(load_stored(engine, *view, uid, policy));
+  }
+  reconcile(*locked);
+  if (locked->held.row.removed_at && !policy.removed_too) {
+    throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store",
+                        "It was removed; `authdb undo` takes that back."}};
+  }
+  recover(*locked, policy);
+  locked->gate_wait = engine.options.lock_wait;
+  return locked;
+}
+
+// ---- the order of durability -------------------------------------------------------------------
+
+namespace {
+
+std::int64_t next_revision(const Locked& locked) {
+  return std::max(locked.journal.newest_revision(), locked.state.revision) + 1;
+}
+
+void write_rows(Locked& locked, CredentialState& next, const Rows& rows) {
+  next.revision = next_revision(locked);
+  const auto txn = locked.begin_write();
+  rows(*txn, next);
+  txn->put_renewal(locked.held.row.id, mirror_of(next));
+  txn->commit();
+}
+
+}  // namespace
+
+CredentialState prepare_state(const Locked& locked, Event what) {
+  CredentialState next = decide(locked.state, std::move(what), locked.engine.now());
+  next.revision = next_revision(locked);
+  return next;
+}
+
+CredentialState prepare_moved(const Locked& locked, const Credential& row) {
+  CredentialState next = prepare_state(
+      locked, event::Moved{row.family, row.generation, row.refresh_hash, row.hold, {}});
+  next.removed_at = row.removed_at;
+  return next;
+}
+
+void tell_journal(Locked& locked, CredentialState next, bool durable) {
+  if (next.grant.empty()) next.grant = grant_of(locked);
+  locked.held.row.renewal = mirror_of(next);
+  locked.state = next;
+  const auto told = locked.journal.write(std::move(next), durable);
+  if (!told) locked.engine.log(LogLevel::warning, told.error().message);
+  if (told) locked.state.revision = locked.journal.state().revision;
+}
+
+void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool durable) {
+  write_rows(locked, next, rows);
+  const auto told = Engine::guarded([&] {
+    locked.reload();
+    tell_journal(locked, std::move(next), durable);
+  });
+  // It is committed: nothing that fails here may make it look undone.
+  if (!told) locked.engine.log(LogLevel::warning, told.error().message);
+}
+
+void record_state(Locked& locked, CredentialState next, const Rows& rows) {
+  const auto written = Engine::guarded([&] { write_rows(locked, next, rows); });
+  if (!written) locked.engine.log(LogLevel::warning, written.error().message);
+  locked.held.row.hold = next.hold;
+  locked.held.row.refresh_hash = next.hash;
+  tell_journal(locked, std::move(next), /*durable=*/false);
+}
+
+}  // namespace authdb

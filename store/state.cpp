@@ -1,0 +1,201 @@
+#include "store/state.h"
+
+#include <algorithm>
+#include <array>
+
+#include "store/rotation.h"
+
+namespace authdb {
+namespace {
+
+constexpr Seconds kLongestRest{60};
+constexpr Seconds kClockSlack{60};  // a time further ahead than this was set by another clock
+constexpr int kRefusalsThatTell = 5;
+constexpr std::chrono::hours kRefusedForLong{1};
+
+// 1, 2, 4 … 60 s.
+Seconds rest_after(int failures) {
+  constexpr int kDoublings = 6;
+  return std::min(kLongestRest, Seconds{1} * (1 << std::clamp(failures - 1, 0, kDoublings)));
+}
+
+void count_failure(Renewal& renewal, Instant now) {
+  ++renewal.failures;
+  if (!renewal.failing_since) renewal.failing_since = now;
+}
+
+void count_loss(Losses& losses, const AttemptNote& attempt) {
+  if (++losses.count == 1) {
+    losses.first_at = attempt.started_at;
+    losses.pid = attempt.pid;
+    losses.process = attempt.process;
+  }
+  losses.last_at = attempt.started_at;
+}
+
+void doubt(CredentialState& state) {
+  if (state.hash && state.hold == Hold::none) state.hold = Hold::uncertain;
+}
+
+// What one event makes of the state.
+class Transition {
+ public:
+  Transition(CredentialState& state, Instant now) : state_(state), now_(now) {}
+
+  void operator()(event::Began& event) {
+    state_.phase = Phase::intent;
+    state_.attempt = std::move(event.attempt);
+  }
+
+  void operator()(event::Answered& event) {
+    state_.phase = Phase::answered;
+    state_.attempt.http_status = event.http_status;
+    state_.attempt.complete = event.complete;
+    state_.attempt.started_at = event.started_at;
+    state_.answer_size = static_cast<std::uint32_t>(event.answer.size());
+    state_.answer = std::move(event.answer);
+  }
+
+  void operator()(event::Lost& event) {
+    state_.phase = Phase::idle;
+    state_.answer = std::move(event.answer);
+    count_failure(state_.renewal, now_);
+    if (!state_.hash) return;
+    count_loss(state_.renewal.losses, state_.attempt);
+    doubt(state_);
+  }
+
+  void operator()(event::Unspent& event) {
+    state_.phase = Phase::idle;
+    count_failure(state_.renewal, now_);
+    if (event.refusal && ++state_.renewal.refusals == 1) state_.renewal.refused_since = now_;
+    const Seconds rest = event.retry_after ? std::max(Seconds{1}, *event.retry_after)
+                                           : rest_after(state_.renewal.failures);
+    state_.renewal.rest_since = now_;
+    state_.renewal.rest_until = now_ + rest;
+  }
+
+  // A definite answer: whether the token was lost is no question any more.
+  void operator()(event::Refused&) {
+    state_.phase = Phase::idle;
+    count_failure(state_.renewal, now_);
+    if (state_.hold == Hold::uncertain) state_.hold = Hold::none;
+  }
+
+  void operator()(event::Forgotten&) { state_.phase = Phase::idle; }
+
+  void operator()(event::Misdirected&) {
+    state_.phase = Phase::idle;
+    state_.hold = Hold::conflict;
+    state_.hash.reset();  // this answer has spent it
+    state_.renewal.losses = {};
+  }
+
+  void operator()(event::Moved& event) {
+    state_.phase = Phase::idle;
+    state_.family = event.family;
+    state_.generation = event.generation;
+    state_.hash = event.hash;
+    state_.hold = event.hold;
+    state_.grant = std::move(event.grant);
+    state_.answer.clear();
+    state_.renewal = {};
+  }
+
+  void operator()(event::OnHold& event) { state_.hold = event.hold; }
+
+  void operator()(event::Doubted&) {
+    state_.phase = Phase::idle;
+    doubt(state_);
+  }
+
+  void operator()(event::Removed& event) {
+    state_.phase = Phase::idle;
+    state_.removed_at = event.at;
+    if (event.at) state_.hash.reset();
+    state_.answer.clear();
+  }
+
+  void operator()(event::Rested&) {
+    state_.renewal.rest_since.reset();
+    state_.renewal.rest_until.reset();
+    state_.renewal.refusals = 0;
+    state_.renewal.refused_since.reset();
+  }
+
+ private:
+  CredentialState& state_;
+  Instant now_;
+};
+
+}  // namespace
+
+Side newer_side(const CredentialState& journal, const Credential& row) {
+  const std::int64_t mirrored = row.renewal.revision;
+  if (journal.legacy) {
+    if (mirrored > 0) return Side::row_and_lost;  // a newer format had been there: it was put back
+    if (journal.generation == row.generation) return Side::same;
+    return journal.generation > row.generation ? Side::journal : Side::row;
+  }
+  if (journal.revision == mirrored) return Side::same;
+  if (journal.revision > mirrored) return Side::journal;
+  return journal.revision + 1 == mirrored ? Side::row : Side::row_and_lost;
+}
+
+CredentialState state_of(const Credential& row) {
+  CredentialState state;
+  state.revision = row.renewal.revision;
+  state.family = row.family;
+  state.generation = row.generation;
+  state.hash = row.refresh_hash;
+  state.hold = row.hold;
+  state.removed_at = row.removed_at;
+  state.renewal = row.renewal;
+  return state;
+}
+
+CredentialState decide(CredentialState state, Event what, Instant now) {
+  std::visit(Transition(state, now), what);
+  state.legacy = false;
+  return state;
+}
+
+Recovery recovery_of(const CredentialState& state, const std::string& boot_id) {
+  switch (state.phase) {
+    case Phase::idle:
+      return Recovery::nothing;
+    case Phase::intent:
+      // After a power cut the mark may be missing though the request was made.
+      return state.attempt.boot_id == boot_id ? Recovery::forget : Recovery::call_lost;
+    case Phase::sent:
+      return Recovery::call_lost;
+    case Phase::answered:
+      return Recovery::settle;
+  }
+  return Recovery::call_lost;
+}
+
+std::optional<Instant> rests_until(const Renewal& renewal, Instant now) {
+  const bool ours = renewal.rest_since && *renewal.rest_since <= now + kClockSlack;
+  const bool rests = ours && renewal.rest_until && *renewal.rest_until > now;
+  return rests ? renewal.rest_until : std::nullopt;
+}
+
+std::optional<Instant> cools_until(const Health& health, Instant now) {
+  const bool ours = !health.status_at || *health.status_at <= now + kClockSlack;
+  const bool cools = ours && health.cooldown_until && *health.cooldown_until > now;
+  return cools ? health.cooldown_until : std::nullopt;
+}
+
+bool refused_for_long(const Renewal& renewal, Instant now) {
+  return renewal.refusals >= kRefusalsThatTell && renewal.refused_since &&
+         now - *renewal.refused_since >= kRefusedForLong;
+}
+
+Seconds replay_after(int losses) {
+  constexpr std::array<Seconds, 5> kAfter = {Seconds{0}, Seconds{5}, Seconds{15}, Seconds{60},
+                                             Seconds{300}};
+  return kAfter.at(static_cast<std::size_t>(std::clamp(losses, 1, 5)) - 1);
+}
+
+}  // namespace authdb
