@@ -14,7 +14,7 @@ using nlohmann::json;
 Result<Held> read_held(const Store& store, const Uid& uid, const ExportRequest& request,
                        AuthType type) {
   if (!request.with_refresh_tokens || type == AuthType::api_key) return store.unseal(uid);
-  const auto locked = lock_credential(store, uid, request.lock_wait);
+  const auto locked = LockedCredential::acquire(store, uid, {request.lock_wait});
   if (!locked) return fail(locked.error());
   return locked->held().clone();
 }

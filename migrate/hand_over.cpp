@@ -10,6 +10,7 @@
 #include "migrate/source_file.h"
 #include "migrate/sources.h"
 #include "migrate/tool_lock.h"
+#include "store/descriptors.h"
 #include "store/files.h"
 #include "store/rotation.h"
 #include "store/timestamp.h"
@@ -64,8 +65,8 @@ Result<std::vector<LockedCredential>> lock_matches(const Store& store,
                                                    const std::vector<Match>& found) {
   std::set<Uid> uids;
   for (const Match& match : found) uids.insert(match.uid);
-  allow_many_files(uids.size());
-  auto locked = lock_credentials(store, uids, store.lock_wait());
+  if (auto room = room_for_descriptors(uids.size()); !room) return fail(std::move(room.error()));
+  auto locked = LockedCredential::acquire(store, uids, {store.lock_wait()});
   if (!locked) return locked;
   for (const auto& one : *locked) {
     if (auto may = may_go(one.held().row); !may) return fail(std::move(may.error()));

@@ -1,11 +1,11 @@
 #include "migrate/tool_lock.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "store/descriptors.h"
 #include "store/files.h"
 
 namespace authdb::migrate {
@@ -38,14 +38,6 @@ Result<FileLock> take(const fs::path& path, Milliseconds wait) {
 
 }  // namespace
 
-void allow_many_files(std::size_t locks) {
-  constexpr std::size_t kOthers = 200;  // what is open besides, generously
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= locks + kOthers) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 fs::path real_path(const fs::path& path) {
   std::error_code error;
   fs::path real = fs::canonical(path, error);
@@ -70,7 +62,7 @@ Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Mil
   }
   std::sort(wanted.begin(), wanted.end());
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
-  allow_many_files(wanted.size());
+  if (auto room = room_for_descriptors(wanted.size()); !room) return fail(std::move(room.error()));
   std::vector<FileLock> held;
   for (const auto& [shared, path] : wanted) {
     auto lock = take(path, wait);

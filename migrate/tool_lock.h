@@ -28,10 +28,6 @@ std::filesystem::path real_path(const std::filesystem::path& path);
 // The lock files of a tool's file, in the order in which they are taken.
 std::vector<std::filesystem::path> lock_files_of(const ToolFile& file);
 
-// A fleet of a thousand profiles, or a pool of a thousand logins, has more locks than a process may
-// usually open files: raises the soft limit to the hard one where `locks` more need it.
-void allow_many_files(std::size_t locks);
-
 // Takes the locks of all files, each once, in Hermes's order: those of the homes by path, that of
 // the shared Nous file last. Lock files are made where there are none. busy, naming the file, if
 // one is not free within `wait`. Before any credential's lock, never after (docs/design.md).

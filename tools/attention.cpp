@@ -5,29 +5,25 @@
 #include "migrate/migrate.h"
 #include "store/timestamp.h"
 #include "tools/render/text.h"
-#include "tools/sql_text.h"
 
 namespace authdb::cli {
 namespace {
 
-std::string held_since(const Store& store, const NamedRow& credential) {
-  const QueryRows lost = lost_answers(store, credential);
-  if (lost.rows.empty()) return {};
-  const NamedRow first(lost, 0);
-  std::string text = " since " + first.text("at") + ", when " + printable(first.text("process")) +
-                     " (pid " + std::to_string(first.number("pid").value_or(0)) +
-                     ") sent its refresh token";
-  if (lost.rows.size() > 1) {
-    text += ", one of " + std::to_string(lost.rows.size()) + " times,";
-  }
+std::string held_since(const NamedRow& row) {
+  const auto losses = row.number("losses").value_or(0);
+  if (losses == 0) return {};
+  std::string text =
+      " since " + row.text("lost_at") + ", when " + printable(row.text("lost_process")) + " (pid " +
+      std::to_string(row.number("lost_pid").value_or(0)) + ") sent its refresh token";
+  if (losses > 1) text += ", one of " + std::to_string(losses) + " times,";
   return text;
 }
 
-std::string explain_hold(const Store& store, const NamedRow& row) {
+std::string explain_hold(const NamedRow& row) {
   const auto target = row.text("provider") + " " + row.text("uid");
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
-    const auto since = held_since(store, row);
+    const auto since = held_since(row);
     return name_of(row) + " is uncertain" +
            (since.empty() ? ": its journal was lost, damaged or put back"
                           : since + " and no answer came") +
@@ -43,6 +39,22 @@ std::string explain_hold(const Store& store, const NamedRow& row) {
   return name_of(row) +
          " is handed over: another tool spends its refresh token. `authdb migrate` "
          "takes it back.";
+}
+
+bool is_keyed(const NamedRow& row) { return row.text("bearer_kind") == "agent_key"; }
+
+// That it has run out is nothing by itself: it is replaced when somebody asks for it.
+bool bearer_is_over(const NamedRow& row) {
+  if (!is_keyed(row)) return row.text("state") == "expired";
+  const auto key = row.text("agent_key_state");
+  return key != "fresh" && key != "expiring";
+}
+
+bool renewal_fails(const NamedRow& row) {
+  if (row.number("failures").value_or(0) > 0) return true;
+  // Only the ledger knows how it went when an agent key was asked for.
+  const auto last = row.text("last_outcome");
+  return is_keyed(row) && (last == "rejected" || last == "not_sent" || last == "uncertain");
 }
 
 // Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
@@ -71,12 +83,22 @@ void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
 
 }  // namespace
 
-QueryRows lost_answers(const Store& store, const NamedRow& credential) {
-  auto rows = store.query(
-      "SELECT at, process, pid FROM rotation WHERE uid = " + sql_literal(credential.text("uid")) +
-      " AND outcome = 'uncertain' AND kind = 'refresh' AND from_generation = " +
-      std::to_string(credential.number("generation").value_or(0)) + " ORDER BY julianday(at)");
-  return rows ? *std::move(rows) : QueryRows{};
+std::string outage(const NamedRow& row) {
+  if (row.truth("needs_login") || row.text("hold") == "handed_over") return {};
+  const bool rejected = row.truth("rejected");
+  if (!rejected && !bearer_is_over(row)) return {};
+  if (!row.text("hold").empty()) return explain_hold(row);
+  const auto target = row.text("provider") + " " + row.text("uid");
+  if (!rejected && !renewal_fails(row)) return {};
+  std::string text = name_of(row) + " has no bearer that works: ";
+  text += rejected ? "the one it has was rejected and not replaced" : "the last one has expired";
+  if (const auto since = row.text("failing_since"); !since.empty()) {
+    text += ", and its renewal has been failing since " + since;
+  } else if (renewal_fails(row)) {
+    text += ", and its renewal failed at " + row.text("last_attempt_at");
+  }
+  return text + ". `authdb log " + target + "` says why, `authdb refresh " + target +
+         "` tries it now.";
 }
 
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now) {
@@ -92,9 +114,14 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
            std::move(warning));
     }
     const auto hold = row.text("hold");
-    if (hold.empty()) continue;
+    if (hold.empty()) {
+      if (auto text = outage(row); !text.empty()) {
+        find("outage", Severity::attention, std::move(text));
+      }
+      continue;
+    }
     const bool ours = hold != "handed_over";  // which is as somebody wanted it
-    find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row));
+    find("hold", ours ? Severity::attention : Severity::note, explain_hold(row));
   }
   add_second_spenders(store, findings);
   return findings;

@@ -1,6 +1,7 @@
 // What of the credentials needs a person: what `status` warns of and `doctor` finds.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "store/doctor.h"
@@ -9,12 +10,12 @@
 
 namespace authdb::cli {
 
-// Logins that are needed, sessions that end soon, grants that are held, and second spenders. `rows`
-// are of the view `freshness`.
+// Logins that are needed, sessions that end soon, grants that are held, bearers that do not work
+// and are not replaced, and second spenders. `rows` are of the view `freshness`.
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now);
 
-// The attempts with an uncertain grant's present token whose answers never came, oldest first:
-// `at`, `process`, `pid`. No row if the ledger has forgotten.
-QueryRows lost_answers(const Store& store, const NamedRow& credential);
+// Why a credential has no bearer that works and does not get one; empty if it has one, or would get
+// one when somebody asks. One that needs a login or was handed over is not meant.
+std::string outage(const NamedRow& row);
 
 }  // namespace authdb::cli

@@ -69,6 +69,28 @@ Error unknown_provider(Context& context, const std::vector<std::string>& stored,
           did_you_mean(provider, names, "`authdb providers` lists them.")};
 }
 
+// What `target` names in the pool, or elsewhere, as things stand.
+Result<PoolEntry> find_now(const Store& store, const std::vector<PoolEntry>& pool,
+                           const std::string& profile, const std::string& provider,
+                           std::string_view target) {
+  if (!pool.empty()) {
+    const auto picked = pick_target(pool, target);
+    if (picked) return **picked;
+    if (picked.error().code != Errc::not_found) return fail(picked.error());
+  }
+  return find_elsewhere(store, profile, provider, target);
+}
+
+// The credential of `provider` that had this bearer once.
+std::optional<Uid> owner_since(const Store& store, const std::string& provider,
+                               std::string_view target) {
+  if (!is_fingerprint(target)) return std::nullopt;
+  const auto owner = store.owner_of_bearer(std::string(target));
+  if (!owner || !*owner) return std::nullopt;
+  const auto row = store.find(**owner);
+  return row && row->identity.provider == provider ? *owner : std::nullopt;
+}
+
 }  // namespace
 
 Result<void> check_profile(const Store& store, const std::string& profile) {
@@ -130,15 +152,14 @@ Result<PoolEntry> find_target(Context& context, const Store& store, const std::s
   const auto id = oauth::ProviderRegistry::canonical_id(provider);
   const auto pool = store.pool(profile, id);
   if (!pool) return fail(pool.error());
-  if (!pool->empty()) {
-    const auto picked = pick_target(*pool, target);
-    if (picked) return **picked;
-    if (picked.error().code != Errc::not_found) return fail(picked.error());
+  auto found = find_now(store, *pool, profile, id, target);
+  if (found || found.error().code != Errc::not_found) return found;
+  // A bearer that was replaced since names its credential as surely as the one that is there now.
+  if (const auto owner = owner_since(store, std::string(id), target)) {
+    return find_now(store, *pool, profile, id, *owner);
   }
-  auto elsewhere = find_elsewhere(store, profile, id, target);
-  if (elsewhere || elsewhere.error().code != Errc::not_found) return elsewhere;
   if (pool->empty()) return fail(why_nothing(context, store, profile, provider));
-  return fail(std::move(elsewhere).error());
+  return found;
 }
 
 Result<PoolEntry> find_anywhere(Context& context, const Store& store, const std::string& profile,

@@ -585,7 +585,7 @@ TEST_F(CutoverTest, WhileAFileIsHandedOverNobodyElseGetsTheLoginOrTheToolsLock) 
         if (call != SYS_rename) return Fate::happens;
         ++renames;
         const Store other = open(OpenMode::use);
-        const auto login = lock_credential(other, nous(other).uid, Milliseconds(0));
+        const auto login = LockedCredential::acquire(other, nous(other).uid, {Milliseconds(0)});
         EXPECT_EQ(error_of(login), Errc::busy);
         EXPECT_EQ(nous(other).hold, Hold::handed_over) << "before the tool can have it";
         const auto tool = lock_tools({{file(), "hermes"}}, Milliseconds(0));
@@ -640,7 +640,7 @@ TEST_F(CutoverTest, AHandOverThatDoesNotGetEachLockInTimeChangesNothing) {
 
   const auto rows = store.list({});
   for (const auto& row : *rows) {
-    const auto login = lock_credential(store, row.uid, Milliseconds(0));
+    const auto login = LockedCredential::acquire(store, row.uid, {Milliseconds(0)});
     EXPECT_EQ(error_of(hand_over(store, file(), kWait)), Errc::busy) << row.uid;
     unchanged();
   }

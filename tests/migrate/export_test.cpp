@@ -318,7 +318,7 @@ TEST_F(ExportTest, AGrantThatSomebodyIsRefreshingIsWaitedForAndThenBusy) {
   Store store = new_store("busy");
   import(store, files_.copy_sample("14_qwen_oauth_creds.json", "oauth_creds.json"));
   const auto uid = store.list({})->front().uid;
-  const auto held = lock_credential(store, uid, Milliseconds{0});
+  const auto held = LockedCredential::acquire(store, uid, {Milliseconds{0}});
   ASSERT_TRUE(held);
 
   const auto refused = export_document(store, {.profile = "default",

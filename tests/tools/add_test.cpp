@@ -156,6 +156,52 @@ TEST_F(AddTest, ALoginOfAnEndedSessionKeepsTheCredential) {
   EXPECT_EQ(must({"token", "acme"}).out, "access-token-BETA-1\n");
 }
 
+TEST_F(AddTest, AGrantForACredentialWhoseJournalCannotBeOpenedIsKeptAsANewOne) {
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
+  const auto uid = stored().at(0).uid;
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  EXPECT_EQ(run({"refresh", "acme"}).status, 4);
+  const auto journal = dir_ / "store/auth.db.d" / uid.substr(0, 2) / uid;
+  std::filesystem::remove(journal);
+  std::filesystem::create_directory(journal);
+
+  const auto ran = must({"add", "acme", "--grant", "--label", "work"},
+                        grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+
+  EXPECT_THAT(ran.err, HasSubstr(uid));
+  const auto all = stored();
+  ASSERT_THAT(all, SizeIs(2));
+  EXPECT_NE(all[1].identity.label, "work");
+  EXPECT_EQ(stored_token(all[1].uid), "access-token-BETA-1");
+  EXPECT_EQ(all[0].refresh_hash, token_hash("refresh-token-ALPHA-1"));
+}
+
+TEST_F(AddTest, AnExpiryThatAGrantDoesNotStateIsUnknown) {
+  must({"add", "acme", "--grant"}, R"({"access_token":"opaque-1"})");
+  must({"add", "acme", "--grant"}, R"({"access_token":"opaque-2","refresh_token":"r-2"})");
+  must({"add", "acme", "--grant"}, R"({"access_token":"opaque-3","expires_in":0})");
+  must({"add", "acme", "--grant"}, R"({"access_token":"opaque-4","expires_at":0})");
+
+  const auto all = stored();
+  ASSERT_THAT(all, SizeIs(4));
+  for (const auto& one : all) EXPECT_EQ(one.expires_at, std::nullopt) << one.uid;
+}
+
+TEST_F(AddTest, AnExpiryThatIsPastIsPast) {
+  must({"add", "acme", "--grant"},
+       R"({"access_token":"opaque-1","expires_at":"2026-04-12T13:00:00Z"})");
+  must({"add", "acme", "--grant"}, R"({"access_token":"e30.eyJleHAiOjE3NzU5OTkwMDB9.c2ln"})");
+  must({"add", "acme", "--grant"},
+       R"({"access_token":"opaque-3","expires_in":60,"obtained_at":"2026-04-12T13:00:00Z"})");
+
+  const auto all = stored();
+  ASSERT_THAT(all, SizeIs(3));
+  EXPECT_EQ(all[0].expires_at, now_ - Seconds{1'200});
+  EXPECT_EQ(all[1].expires_at, now_ - Seconds{1'000});
+  EXPECT_EQ(all[2].expires_at, now_ - Seconds{1'140});
+  EXPECT_EQ(run({"token", "acme"}).status, 4);
+}
+
 TEST_F(AddTest, AGrantOfAnUnknownProviderIsNotTaken) {
   const auto ran = run({"add", "acmee", "--grant"}, grant_json());
   EXPECT_EQ(ran.status, 3);

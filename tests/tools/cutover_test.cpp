@@ -112,7 +112,7 @@ TEST_F(CutoverCommand, ALoginThatAnotherHoldsForTooLongIsExitSixAndNotHandedOver
   cut_over();
   const auto before = read_file(file());
   const Store other = reopen(OpenMode::use);
-  const auto holder = lock_credential(other, stored()[0].uid, Milliseconds{0});
+  const auto holder = LockedCredential::acquire(other, stored()[0].uid, {Milliseconds{0}});
   ASSERT_TRUE(holder) << holder.error().message;
   lock_wait_ = Milliseconds{20};
 

@@ -69,6 +69,50 @@ TEST_F(KeepFreshCommand, TheExitCodeSaysWhetherSomebodyMustLogInOrItIsTriedAgain
   EXPECT_EQ(run({"keep-fresh", "--once"}).status, 4);  // and as long as nobody has
 }
 
+// Says that an hour must pass before it is asked again.
+struct Throttled : oauth::HttpTransport {
+  Answer perform(const oauth::HttpRequest&, const std::function<bool()>& sent) override {
+    ++asked;
+    sent();
+    Answer answer;
+    answer.http_status = 429;
+    answer.complete = true;
+    answer.retry_after = Seconds{3'600};
+    return answer;
+  }
+  int asked = 0;
+};
+
+TEST_F(KeepFreshCommand, WhileTheTokenEndpointRestsItIsNotAskedAndThatIsSaid) {
+  add_grant();
+  pass(Seconds{700});
+  const auto throttled = std::make_shared<Throttled>();
+  wire_ = throttled;
+  EXPECT_EQ(run({"keep-fresh", "--once"}).status, 5);
+  pass(Seconds{1'800});
+
+  const auto resting = run({"keep-fresh", "--once"});
+  EXPECT_EQ(resting.status, 5) << testing::PrintToString(resting);
+  EXPECT_THAT(resting.err, AllOf(HasSubstr("is left alone until"), HasSubstr("expired"),
+                                 HasSubstr("failing since 2026-04-12T13:31:40")));
+  EXPECT_EQ(throttled->asked, 1);
+  const auto json = nlohmann::json::parse(run({"keep-fresh", "--once", "--json"}).out);
+  EXPECT_EQ(json["failed"][0]["rests_until"], "2026-04-12T14:31:40Z");
+}
+
+TEST_F(KeepFreshCommand, WhatIsHeldAndHasExpiredIsNotSilent) {
+  add_grant();
+  pass(Seconds{700});
+  http_->answer(504, "{}");
+  EXPECT_EQ(run({"keep-fresh", "--once"}).status, 5);
+  EXPECT_EQ(run({"keep-fresh", "--once"}).status, 0) << "it is held, and its bearer lives";
+  pass(Seconds{700});
+
+  const auto ran = run({"keep-fresh", "--once"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.err, HasSubstr("is uncertain since"));
+}
+
 TEST_F(KeepFreshCommand, ASessionThatEndsSoonIsWarnedOf) {
   add_grant("nous", "work");
   EXPECT_THAT(must({"keep-fresh", "--once"}).err, IsEmpty());

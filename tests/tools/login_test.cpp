@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "store/file_lock.h"
 #include "tests/portal/process.h"
 #include "tests/tools/harness.h"
 #include "tools/portal/portal.h"
@@ -50,10 +51,10 @@ class LoginCommand : public CommandTest {
       return true;
     };
   }
-  void approve() {
+  void approve(const GrantText& grant = {}) {
     http_->answer(200, kDevice);
     http_->answer(400, kPending);
-    http_->answer(200, grant_json());
+    http_->answer(200, grant_json(grant));
   }
   void deny() {
     http_->answer(200, kDevice);
@@ -154,6 +155,51 @@ TEST_F(LoginCommand, ABrowserIsOpenedForAPersonAtATerminalOnly) {
   approve();
   must({"login", "acme", "--label", "c"});
   EXPECT_THAT(opened_, ElementsAre("https://acme.example/device?user_code=WXYZ-1234"));
+}
+
+TEST_F(LoginCommand, AtATerminalALoginThatCannotBeStoredYetIsTriedAgain) {
+  approve();
+  must({"login", "acme", "--label", "first"});
+  lock_wait_ = Milliseconds(20);
+  err_is_terminal_ = true;
+  std::optional<FileLock> gate;
+  browse_ = [&](const std::string&) {  // while the person is away another process holds the store
+    gate = *std::move(FileLock::acquire(store_path().string() + ".d/gate", Milliseconds(0)));
+    return true;
+  };
+  int asked = 0;
+  ask_ = [&](std::string_view prompt) -> Result<Secret> {
+    EXPECT_THAT(std::string(prompt), HasSubstr("tries again"));
+    if (++asked == 2) gate.reset();
+    return Secret::copy_of("\n");
+  };
+  approve({"access-token-BETA-1", "refresh-token-BETA-1"});
+
+  const auto ran = must({"login", "acme", "--label", "second"});
+
+  EXPECT_EQ(asked, 2);
+  EXPECT_THAT(ran.err, HasSubstr("could not be stored"));
+  EXPECT_THAT(stored("acme"), SizeIs(2));
+}
+
+TEST_F(LoginCommand, ALoginThatCannotBeStoredIsGivenUpWhereNobodyMendsIt) {
+  approve();
+  must({"login", "acme", "--label", "first"});
+  lock_wait_ = Milliseconds(20);
+  err_is_terminal_ = true;
+  std::optional<FileLock> gate;
+  browse_ = [&](const std::string&) {
+    gate = *std::move(FileLock::acquire(store_path().string() + ".d/gate", Milliseconds(0)));
+    return true;
+  };
+  approve();
+  EXPECT_EQ(run({"login", "acme", "--label", "second"}).status, 6);
+  gate.reset();
+
+  ask_ = [](std::string_view) -> Result<Secret> { return Secret(); };  // Ctrl-D
+  approve();
+  EXPECT_EQ(run({"login", "acme", "--label", "second"}).status, 6);
+  EXPECT_THAT(stored("acme"), SizeIs(1));
 }
 
 TEST_F(LoginCommand, TheQrCodeIsForTerminalsThatCanShowIt) {

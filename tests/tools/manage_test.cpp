@@ -121,7 +121,7 @@ TEST_F(ManageTest, ReportByFingerprintIsAboutThatCredentialAndNoOther) {
 
   const auto gone = run({"report", "openrouter", "sha256:0123456789abcdef", "--status", "429"});
   EXPECT_EQ(gone.status, 3);
-  EXPECT_THAT(gone.err, HasSubstr("replaced since"));
+  EXPECT_THAT(gone.err, HasSubstr("or had it"));
   EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-2\n");
 }
 

@@ -1,6 +1,8 @@
 #include <unistd.h>
 
+#include "store/fingerprint.h"
 #include "tests/tools/harness.h"
+#include "tools/render/table.h"
 
 namespace authdb::cli {
 namespace {
@@ -74,6 +76,71 @@ TEST_F(StatusTest, CheckIsFiveWhileSomethingCoolsDown) {
   EXPECT_EQ(run({"status", "--check"}).status, 5);
   must({"reset", "openrouter"});
   EXPECT_EQ(run({"status", "--check"}).status, 0);
+}
+
+TEST_F(StatusTest, CheckIsFiveForAnExpiredBearerBehindARenewalThatFails) {
+  add_grant();
+  now_ += Seconds{7'200};
+  http_->answer(503, "{}");
+  EXPECT_EQ(run({"token", "acme"}).status, 5);
+  now_ += Seconds{3'600};  // the token endpoint does not rest any more
+
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out,
+              AllOf(HasSubstr("no bearer that works"),
+                    HasSubstr("failing since 2026-04-12T15:20:00"), HasSubstr("authdb log acme")));
+  EXPECT_EQ(run({"doctor"}).status, 5);
+
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  must({"token", "acme"});
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+}
+
+TEST_F(StatusTest, CheckIsZeroForALiveBearerThoughItsRenewalFailed) {
+  add_grant();
+  http_->answer(503, "{}");
+  EXPECT_EQ(run({"refresh", "acme"}).status, 5);
+  now_ += Seconds{60};
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+}
+
+TEST_F(StatusTest, CheckIsFiveForABearerThatWasRejectedAndNotReplaced) {
+  add_grant();
+  http_->answer(503, "{}");
+  EXPECT_EQ(
+      run({"token", "acme", "--rejected", fingerprint(Secret::copy_of("access-token-ALPHA-1"))})
+          .status,
+      5);
+  now_ += Seconds{600};
+
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("rejected and not replaced"), HasSubstr("another bearer")));
+  EXPECT_EQ(must_json({"status"})[0]["rejected"], true);
+}
+
+TEST_F(StatusTest, CheckIsFiveForAnAgentKeyThatCannotBeMinted) {
+  GrantText grant;
+  grant.scope = "inference:mint_agent_key";
+  must({"add", "nous", "--grant"}, grant_json(grant));
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  http_->answer(503, "{}");
+  EXPECT_EQ(run({"token", "nous"}).status, 5);
+
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out, HasSubstr("its renewal failed at 2026-04-12T13:20:00"));
+}
+
+TEST_F(StatusTest, WhatCannotRenewItselfIsNeverGreen) {
+  add_grant();
+  must({"add", "acme", "--grant", "--label", "copy"},
+       R"({"access_token":"opaque","expires_in":3600})");
+  out_is_terminal_ = true;
+  const auto out = must({"status"}).out;
+  EXPECT_THAT(out, HasSubstr(toned("fresh", Tone::good, true)));
+  EXPECT_THAT(out, HasSubstr(toned("fresh", Tone::caution, true)));
 }
 
 TEST_F(StatusTest, AHoldSaysSinceWhenAndWhichProcess) {

@@ -159,9 +159,9 @@ TEST_F(StoppingTest, WhileItOnlyWaitsForALockASignalEndsItAtOnce) {
   must({"token", "nous"});
   {
     Store store = reopen(OpenMode::use);
-    ASSERT_TRUE(lock_credential(store, uid, Milliseconds(0)));  // makes the journal
+    ASSERT_TRUE(LockedCredential::acquire(store, uid, {Milliseconds(0)}));  // makes the journal
   }
-  const auto path = Journal::path_of(store_path().string() + ".d", uid);
+  const auto path = JournalPlace{store_path().string() + ".d", "", uid}.path();
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const auto lock = FileLock::acquire(path, Milliseconds(0));
     ASSERT_TRUE(lock && *lock);

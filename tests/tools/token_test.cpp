@@ -80,6 +80,28 @@ TEST_F(TokenTest, ARejectedBearerIsReplacedOnceForEverybody) {
   EXPECT_THAT(http_->urls(), SizeIs(1));
 }
 
+TEST_F(TokenTest, OneThatWasReplacedSinceIsKnownByWhoReportsOrRejectsIt) {
+  must({"add", "acme", "--grant"}, grant_json());
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  must({"refresh", "acme"});
+  must({"add", "acme", "--grant", "--priority", "1"},
+       grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+  const auto old = fingerprint(token_hash("access-token-ALPHA-1"));
+  const auto requests = http_->urls().size();
+
+  EXPECT_EQ(must({"token", "acme", "--rejected", old}).out, "access-token-ALPHA-2\n");
+  const auto refused = must({"report", "acme", old, "--status", "401"});
+  EXPECT_THAT(refused.out, HasSubstr("replaced since"));
+  EXPECT_EQ(must_json({"report", "acme", old, "--status", "401", "--json"})["end"],
+            "replaced_before");
+  EXPECT_EQ(stored()[0].health.status, Status::ok);
+
+  must({"report", "acme", old, "--status", "429"});
+  EXPECT_EQ(stored()[0].health.status, Status::exhausted);
+  EXPECT_EQ(stored()[1].health.status, Status::ok);
+  EXPECT_EQ(http_->urls().size(), requests);
+}
+
 TEST_F(TokenTest, ABearerInPlaceOfItsFingerprintIsRefusedAndNotRepeated) {
   must({"add", "acme", "--grant"}, grant_json());
   const auto ran = run({"token", "acme", "--rejected", "access-token-ALPHA-1"});

@@ -89,9 +89,10 @@ TEST_P(LostAnswerTest, IsShownWithTimeAndProcess) {
   const auto json = must_json({"status"});
   EXPECT_EQ(json[0]["hold"], "uncertain");
   EXPECT_EQ(json[0]["last_outcome"], "uncertain");
-  EXPECT_THAT(json[0]["hold_since"], HasSubstr("2026-04-12T13:20:00"));
-  EXPECT_EQ(json[0]["hold_pid"], ::getpid());
-  EXPECT_EQ(json[0]["hold_process"], "tools_tests");
+  EXPECT_EQ(json[0]["losses"], 1);
+  EXPECT_THAT(json[0]["lost_at"], HasSubstr("2026-04-12T13:20:00"));
+  EXPECT_EQ(json[0]["lost_pid"], ::getpid());
+  EXPECT_EQ(json[0]["lost_process"], "tools_tests");
   EXPECT_EQ(run({"status", "--check"}).status, 5);
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "oauth/expiry.h"
 #include "oauth/token_answer.h"
 #include "store/claims.h"
 #include "store/timestamp.h"
@@ -28,7 +29,8 @@ with it an OAuth grant is added: access_token, refresh_token, expires_in or
 expires_at, scope, token_type, inference_base_url; and, where they matter,
 client_id, portal_base_url, obtained_at, agent_key, agent_key_id,
 agent_key_expires_at. From then on the store refreshes it: whoever gave you the
-answer must not use its refresh token any more. With the --label of a credential
+answer must not use its refresh token any more. An expiry that it does not state
+is unknown, and one that is past is past. With the --label of a credential
 whose session has ended, it is a new login of that credential.
 
 The store is made if there is none. The credential is bound to the profile.
@@ -173,6 +175,11 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
                 "It is the JSON of a token endpoint, with an access_token or a refresh_token.");
   }
   arrival.grant = *std::move(judgement.grant);
+  // What the endpoint assumes of an answer to our own request is no knowledge of this one.
+  const auto token = arrival.grant.access_token.reveal();
+  if (!token.empty()) {
+    arrival.grant.expires_at = oauth::stated_expiry(answer, token, received.started_at);
+  }
   // The latest that it can be: the login was not after this answer.
   if (provider->session && !arrival.grant.session_ends_at) {
     arrival.grant.session_ends_at = received.started_at + *provider->session;
@@ -182,13 +189,13 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
 
 // Into the store ------------------------------------------------------------------------------
 
-std::string free_label(const std::vector<Credential>& existing, const Arrival& arrival) {
+std::string free_label(const std::vector<Credential>& existing, const Identity& identity) {
   const auto taken = [&](const std::string& label) {
     return std::any_of(existing.begin(), existing.end(),
                        [&](const auto& credential) { return credential.identity.label == label; });
   };
-  const bool oauth = arrival.identity.auth_type == AuthType::oauth;
-  const auto stem = oauth ? arrival.identity.provider + "-oauth-" : "api-key-";
+  const bool oauth = identity.auth_type == AuthType::oauth;
+  const auto stem = oauth ? identity.provider + "-oauth-" : "api-key-";
   auto n = existing.size() + 1;
   while (taken(stem + std::to_string(n))) ++n;
   return stem + std::to_string(n);
@@ -259,7 +266,33 @@ Result<void> bind(Store& store, const std::string& profile, const Uid& uid) {
 struct Placed {
   Uid uid;
   enum class How { added, there_already, logged_in_again } how;
+  std::string warning;
 };
+
+// The grant has been handed over to us: where the credential that it was meant for cannot take it,
+// it is kept as another one.
+Result<Placed> apply(Store& store, Change change, const std::vector<Credential>& existing) {
+  CredentialChange& one = change.credentials.front();
+  const bool again = !one.uid.empty();
+  const auto applied = store.apply(change);
+  if (applied && !applied->stale_plan) {
+    return Placed{
+        applied->uids.front(), again ? Placed::How::logged_in_again : Placed::How::added, {}};
+  }
+  const Error error = applied ? Error{Errc::busy, "another process changed it at this moment", ""}
+                              : applied.error();
+  if (!again) return fail(error);
+  const std::string old = in_quotes(one.identity->label) + " (" + one.uid + ")";
+  one.uid.clear();
+  one.planned_against = 0;
+  one.new_family = false;
+  one.identity->foreign_id.clear();
+  one.identity->label = free_label(existing, *one.identity);
+  const auto anew = store.apply(change);
+  if (!anew) return fail(anew.error());
+  return Placed{anew->uids.front(), Placed::How::added,
+                old + " could not be renewed, so this grant is a new credential: " + error.message};
+}
 
 Result<Placed> put(Store& store, Arrival arrival, const Options& options,
                    const std::string& profile) {
@@ -271,24 +304,19 @@ Result<Placed> put(Store& store, Arrival arrival, const Options& options,
     if (std::find(users->begin(), users->end(), profile) == users->end()) {
       if (auto bound = bind(store, profile, same->uid); !bound) return fail(bound.error());
     }
-    return Placed{same->uid, Placed::How::there_already};
+    return Placed{same->uid, Placed::How::there_already, {}};
   }
   if (auto unspent = check_unspent(store, arrival.grant); !unspent) return fail(unspent.error());
 
   if (options.label) arrival.identity.label = *options.label;
-  if (arrival.identity.label.empty()) arrival.identity.label = free_label(*existing, arrival);
-  const auto* ended = ended_session(*existing, options);
+  if (arrival.identity.label.empty()) {
+    arrival.identity.label = free_label(*existing, arrival.identity);
+  }
   Change change;
   change.profiles = {profile};
+  const auto* ended = ended_session(*existing, options);
   change.credentials.push_back(as_change(std::move(arrival), ended, profile));
-  const auto applied = store.apply(change);
-  if (!applied) return fail(applied.error());
-  if (applied->stale_plan) {
-    return fail(Errc::busy, "another process changed the credential at this moment",
-                "Run the command again.");
-  }
-  return Placed{applied->uids.front(),
-                ended != nullptr ? Placed::How::logged_in_again : Placed::How::added};
+  return apply(store, std::move(change), *existing);
 }
 
 void print(Context& context, const Placed& placed, const PoolEntry& entry) {
@@ -335,6 +363,7 @@ Result<int> run(Context& context, const Options& options) {
   const auto profile = context.profile();
   const auto placed = put(*store, *std::move(arrival), options, profile);
   if (!placed) return fail(placed.error());
+  if (!placed->warning.empty()) context.warn(placed->warning);
   if (place) {
     if (auto moved = store->set_place(profile, placed->uid, *place); !moved) {
       return fail(moved.error());

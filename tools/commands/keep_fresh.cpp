@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "migrate/projection.h"
+#include "tools/attention.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
 #include "tools/projections.h"
@@ -28,20 +29,23 @@ hear of a needed login early.
 Runs until SIGINT, SIGTERM or SIGHUP, sleeping until the next token is due; what
 is being refreshed then is finished first. --once does what is due now and ends:
 for cron, or the systemd user timer that comes with authdb. What fails is tried
-again after a minute, then two, up to an hour. Dead and held credentials are left
-alone, those that are cooling down are not. Agent keys are minted when somebody
-asks for one. With --profile only what that profile may use.
+again after a minute, then two, up to an hour; while a token endpoint rests after
+a failure, or as long as its Retry-After says, it is not asked at all. Dead and
+held credentials are left alone, those that are cooling down are not. Agent keys
+are minted when somebody asks for one. With --profile only what that profile may
+use.
 
 With --project the files that were cut over are looked after too: their access
 tokens are replaced so early that their tools never find one within their own
 skew, and what a tool did to a file is put right or warned of.
 
-It warns of credentials that need a login, and of sessions that end within a day
-whatever is refreshed.
+It warns of credentials that need a login, of those that have no bearer that works
+and do not get one, and of sessions that end within a day whatever is refreshed.
 
 Exit codes
   0 done, or told to stop   3 no such store or profile   7 refused
-  with --once: 4 a login is needed   5 something could not be refreshed now
+  with --once: 4 a login is needed   5 something that is due could not be refreshed
+  now, or has expired and is held
 
 Examples
   authdb keep-fresh --once --quiet
@@ -59,9 +63,11 @@ std::string name_of(const Credential& row) {
                    ")");
 }
 
-// The rows of the view that say what only a person can do.
+// The rows of the view that may say what a person must know or do.
 Result<QueryRows> wanting(Context& context, const Store& store) {
-  std::string where = "(needs_login OR session_ends_at IS NOT NULL)";
+  std::string where =
+      "(needs_login OR session_ends_at IS NOT NULL OR failures > 0 OR rejected OR hold IN "
+      "('conflict', 'uncertain'))";
   if (const auto profile = context.chosen_profile()) {
     where += " AND uid IN (SELECT uid FROM pool WHERE profile = " + sql_literal(*profile) + ")";
   }
@@ -81,8 +87,9 @@ Result<std::map<Uid, Instant>> wanted_by_files(const Store& store) {
 struct Round {
   oauth::FreshPass pass;
   std::vector<std::string> updated;   // files
-  std::vector<std::string> warnings;  // of files, and of logins that are needed, or will be
+  std::vector<std::string> warnings;  // of files, logins that are needed, and what stays expired
   bool needs_login = false;
+  bool outage = false;  // there is a credential without a bearer that works, and it gets none
 };
 
 // Brings the files up to date; what is wrong with one is a warning.
@@ -103,7 +110,10 @@ Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
                        const Options& options) {
   auto pass = keeper.pass();
   if (!pass) return fail(pass.error());
-  Round round{*std::move(pass), {}, {}, false};
+  Round round{*std::move(pass), {}, {}};
+  for (const auto& one : round.pass.renewals) {
+    if (one.rests_until) round.warnings.push_back(printable(one.error.message));
+  }
   if (options.project) {
     look_after_files(store, round);
   } else if (!round.pass.renewals.empty()) {
@@ -115,6 +125,10 @@ Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
     const NamedRow row(*rows, i);
     round.needs_login = round.needs_login || row.truth("needs_login");
     if (auto warning = login_warning(row, context.clock()); !warning.empty()) {
+      round.warnings.push_back(std::move(warning));
+    }
+    if (auto warning = outage(row); !warning.empty()) {
+      round.outage = true;
       round.warnings.push_back(std::move(warning));
     }
   }
@@ -135,6 +149,7 @@ Json as_json(const Round& round) {
     } else {
       entry["exit_code"] = exit_code(one.error.code);
       entry["message"] = one.error.message;
+      entry["rests_until"] = to_json(one.rests_until);
       failed.push_back(std::move(entry));
     }
   }
@@ -146,6 +161,7 @@ Json as_json(const Round& round) {
 }
 
 void say_renewal(Context& context, const oauth::Renewal& one) {
+  if (one.rests_until) return;  // among the warnings
   if (!one.now) {
     context.warn(one.error.message + (one.error.hint.empty() ? "" : "\n  " + one.error.hint));
     return;
@@ -175,7 +191,7 @@ void say(Context& context, const Round& round, std::vector<std::string>& said) {
 }
 
 int verdict(const Round& round) {
-  bool failed = false;
+  bool failed = round.outage;
   for (const auto& one : round.pass.renewals) {
     if (!one.now && one.error.code == Errc::login_needed) return exit_code(Errc::login_needed);
     failed = failed || !one.now;

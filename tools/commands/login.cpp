@@ -32,6 +32,11 @@ does not say whose login it is, --label names the credential that is meant;
 without it there is a new one. The credential is bound to the profile. The store
 is made if there is none.
 
+A login that you approved is kept: where the old credential cannot be renewed (its
+journal cannot be opened, another process does not let go of it), as a new one,
+with a warning. Where the store cannot be written at all, a terminal asks whether to try
+again.
+
 With --json each event is one line on stdout: "visit" (url, complete_url,
 user_code), "slower", "trouble", and at last "logged_in" or "failed". Nothing is
 opened then. With "paste" the code that the page shows is expected on stdin, as
@@ -227,6 +232,21 @@ Result<const oauth::Provider*> find_provider(Context& context, const Options& op
               "`authdb providers` lists them; a file in providers.d adds one.");
 }
 
+// The session is in this process alone. Where it cannot be stored, whoever is there may free space
+// or end what holds the store, and have it tried once more.
+Result<oauth::KeptSession> keep(Context& context, Store& store, oauth::NewSession& session,
+                                const oauth::KeepOptions& options) {
+  for (;;) {
+    auto kept = oauth::keep_session(store, session, options);
+    session.shield.reset();
+    if (kept || !context.ask) return kept;
+    context.warn(kept.error().message);
+    const auto answer = context.ask("Mend it, then Enter tries again; Ctrl-C gives the login up. ");
+    if (!answer || answer->empty()) return kept;
+    session.shield = std::make_shared<SignalShield>();
+  }
+}
+
 Result<int> log_in(Context& context, const Options& options) {
   if (options.label && options.label->empty()) return fail(Errc::usage, "--label is empty");
   if (options.browser && options.no_browser) {
@@ -245,19 +265,18 @@ Result<int> log_in(Context& context, const Options& options) {
 
   auto store = open_store(context, OpenMode::create);
   if (!store) return fail(store.error());
-  const oauth::KeepOptions keep{context.profile(), options.label.value_or("")};
-  if (auto keepable = oauth::check_keepable(*store, provider.id, keep.label); !keepable) {
-    return fail(keepable.error());
-  }
+  const oauth::KeepOptions place{context.profile(), options.label.value_or("")};
+  const auto keepable = oauth::check_keepable(*store, provider.id, place.label);
+  if (!keepable) return fail(keepable.error());
+  for (const auto& warning : *keepable) context.warn(warning);
   const Narrator narrator(context, provider, options.no_browser);
   auto session = oauth::log_in(login_parts(context, provider, narrator, *timeout), *flow);
   if (!session) return fail(session.error());
-  const auto kept = oauth::keep_session(*store, *session, keep);
-  session->shield.reset();
+  const auto kept = keep(context, *store, *session, place);
   if (!kept) return fail(kept.error());
 
   if (!kept->warning.empty()) context.warn(kept->warning);
-  const auto entry = find_target(context, *store, keep.profile, provider.id, kept->uid);
+  const auto entry = find_target(context, *store, place.profile, provider.id, kept->uid);
   if (!entry) return fail(entry.error());
   print(context, *kept, *entry);
   update_projections(context, *store);

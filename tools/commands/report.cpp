@@ -2,6 +2,7 @@
 #include <array>
 
 #include "store/cooldown.h"
+#include "store/target.h"
 #include "store/words.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -22,9 +23,11 @@ the pool is used. A 2xx clears the mark. A pool's only live credential rests for
 a minute instead of an hour, unless the account is what was refused.
 
 The fingerprint of the bearer that was used is the surest TARGET: the report is
-about that one, whatever the store holds by now. After a 401 of a grant's bearer
-it is replaced at once, by one process for all that ask, and only if that fails
-does the credential cool down. With any other TARGET a 401 cools it down.
+about that one, whatever the store holds by now, and it is known for as long as
+the ledger goes back. After a 401 of a grant's bearer it is replaced at once, by
+one process for all that ask, and only if that fails does the credential cool
+down; of one that has been replaced since, a 401 is no news and changes nothing.
+With any other TARGET a 401 cools it down.
 
 --reset-at says until when the provider refuses, as it said it itself: a time
 like 2026-04-14T08:00:00Z, epoch seconds or milliseconds, `30m`, or a text like
@@ -118,6 +121,9 @@ void print(Context& context, const PoolEntry& entry, const Report& report, oauth
   context.out << "Reported " << report.http_status << " for " << described(entry)
               << "; status: " << word(health.status);
   if (end == oauth::Reported::renewed) context.out << ", with a new bearer";
+  if (end == oauth::Reported::replaced_before) {
+    context.out << "; that bearer has been replaced since, so there is nothing to do";
+  }
   if (health.cooldown_until && *health.cooldown_until > context.clock()) {
     const auto left = *health.cooldown_until - context.clock();
     context.out << ", cooling down for " << duration(std::chrono::duration_cast<Seconds>(left));
@@ -134,7 +140,9 @@ Result<int> run(Context& context, const Options& options) {
       find_target(context, *store, context.profile(), options.provider, options.target);
   if (!entry) return fail(entry.error());
   const auto& uid = entry->credential.uid;
-  const bool by_bearer = owns_bearer(entry->credential, options.target);
+  const auto& refresh = entry->credential.refresh_hash;
+  const bool by_bearer =
+      is_fingerprint(options.target) && !(refresh && fingerprint(*refresh) == options.target);
 
   const auto end = oauth::BearerSource(*store, context.bearer_parts())
                        .report(uid, by_bearer ? options.target : "", *report);

@@ -14,8 +14,8 @@ constexpr std::string_view kManual =
     R"man(Shows the life of every token: when it was obtained, when it expires, who may
 use it and what it needs. Looking is free: it never touches the network, never
 spends a token and never changes the store. An expired access token with a
-refresh token behind it is nothing to worry about: it is refreshed when somebody
-asks for it.
+refresh token behind it is nothing to worry about, as long as its renewal does
+not fail: it is refreshed when somebody asks for it.
 
 With --profile only what that profile may use. --json prints the rows of the
 view `freshness`; `authdb sql` asks it your own questions.
@@ -23,7 +23,8 @@ view `freshness`; `authdb sql` asks it your own questions.
 Exit codes
   0 done   3 no such store, profile or provider   7 refused
   with --check: 0 all is well, 4 something needs a login, 5 something else needs
-  attention (held, cooling down, or the session ends within a day)
+  attention (held, cooling down, expired while its renewal fails, rejected and not
+  replaced, or the session ends within a day)
 
 Examples
   authdb status
@@ -65,20 +66,6 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-// The same for programs: `freshness` has no room for it.
-void add_lost_answers(Json& array, const Store& store, const QueryRows& rows) {
-  for (std::size_t i = 0; i < rows.rows.size(); ++i) {
-    const NamedRow row(rows, i);
-    if (row.text("hold") != "uncertain") continue;
-    const QueryRows lost = lost_answers(store, row);
-    if (lost.rows.empty()) continue;
-    const NamedRow first(lost, 0);
-    array[i]["hold_since"] = first.text("at");
-    array[i]["hold_process"] = first.text("process");
-    array[i]["hold_pid"] = first.number("pid").value_or(0);
-  }
-}
-
 int verdict(const QueryRows& rows, Instant now) {
   int worst = kOk;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
@@ -86,7 +73,7 @@ int verdict(const QueryRows& rows, Instant now) {
     if (row.truth("needs_login")) return exit_code(Errc::login_needed);
     const auto hold = row.text("hold");
     if (hold == "conflict" || hold == "uncertain" || row.number("cooldown_s").value_or(0) > 0 ||
-        session_ends_soon(row, now)) {
+        session_ends_soon(row, now) || !outage(row).empty()) {
       worst = exit_code(Errc::try_later);
     }
   }
@@ -95,9 +82,7 @@ int verdict(const QueryRows& rows, Instant now) {
 
 void print(Context& context, const Store& store, const QueryRows& rows) {
   if (context.globals.json) {
-    auto array = freshness_json(rows);
-    add_lost_answers(array, store, rows);
-    print_json(context.out, array);
+    print_json(context.out, freshness_json(rows));
     return;
   }
   if (rows.rows.empty()) {

@@ -1,6 +1,7 @@
 // authdb token: a live bearer on stdout, and nothing else there.
 #include <algorithm>
 
+#include "store/target.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
 #include "tools/projections.h"
@@ -45,12 +46,6 @@ struct Options {
   std::optional<std::string> rejected;
   std::optional<std::string> format;
 };
-
-bool is_fingerprint(std::string_view text) {
-  constexpr std::string_view kPrefix = "sha256:";
-  return text.starts_with(kPrefix) && text.size() == kPrefix.size() + 16 &&
-         text.find_first_not_of("0123456789abcdef", kPrefix.size()) == std::string_view::npos;
-}
 
 bool is_variable(std::string_view name) {
   constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";

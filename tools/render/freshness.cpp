@@ -22,6 +22,14 @@ Tone tone_of(std::string_view state) {
   return Tone::caution;
 }
 
+// What cannot renew itself, or was rejected, is not well however fresh it is.
+Tone tone_of(const NamedRow& row, std::string_view state, bool is_bearer) {
+  if (is_bearer && row.truth("rejected")) return Tone::bad;
+  const Tone tone = tone_of(state);
+  const bool stays = row.text("auth_type") != "oauth" || row.truth("refreshable");
+  return tone == Tone::good && !stays ? Tone::caution : tone;
+}
+
 std::string profiles_of(const NamedRow& row) {
   std::vector<std::string> names;
   const auto json = parsed_or_text(row.text("profiles"));
@@ -46,6 +54,7 @@ TableCell needs(const NamedRow& row) {
   std::vector<std::string> words;
   if (row.truth("needs_login")) words.emplace_back("login");
   if (const auto hold = row.text("hold"); !hold.empty()) words.push_back("hold=" + hold);
+  if (row.truth("rejected")) words.emplace_back("another bearer");
   if (const auto cooldown = row.number("cooldown_s").value_or(0); cooldown > 0) {
     words.push_back("cooling " + duration(Seconds{cooldown}));
   }
@@ -90,7 +99,8 @@ Json freshness_json(const QueryRows& rows) {
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
     array[i]["profiles"] = parsed_or_text(row.text("profiles"));
-    for (const auto* truth : {"refreshable", "needs_login"}) array[i][truth] = row.truth(truth);
+    for (const auto* truth : {"refreshable", "needs_login", "rejected"})
+      array[i][truth] = row.truth(truth);
   }
   return array;
 }
@@ -124,7 +134,7 @@ Table freshness_table(const QueryRows& rows) {
                {row.text("label")},
                {row.text("uid")},
                {keyed ? "access_token" : row.text("bearer_kind")},
-               {state, tone_of(state)},
+               {state, tone_of(row, state, !keyed)},
                {left(row.number("expires_in_s"))},
                {age(row.number("age_s"))},
                {std::to_string(row.number("generation").value_or(0))},
@@ -137,7 +147,7 @@ Table freshness_table(const QueryRows& rows) {
                {},
                {},
                {"agent_key"},
-               {key_state.empty() ? "not minted" : key_state, tone_of(key_state)},
+               {key_state.empty() ? "not minted" : key_state, tone_of(row, key_state, true)},
                {left(row.number("agent_key_expires_in_s"))},
                {key_state.empty() ? "-" : age(row.number("agent_key_age_s"))},
                {},
