@@ -13,6 +13,7 @@ namespace authdb::oauth {
 namespace {
 
 constexpr std::size_t kLongest = 1U << 20U;  // as much as the transport takes of a plain answer
+constexpr std::size_t kUsual = 1U << 14U;    // as much as nearly all of them have
 constexpr int kLayers = 3;                   // a proxy may compress what is compressed already
 constexpr std::string_view kBlanks = " \t\r\n";
 constexpr std::string_view kGzipMagic = "\x1f\x8b";
@@ -39,16 +40,17 @@ class Inflater {
   Inflater(const Inflater&) = delete;
   Inflater& operator=(const Inflater&) = delete;
 
-  AnswerText run(std::string_view bytes, std::vector<char>& room) {
-    if (!ready_ || bytes.size() > kLongest) return {};
+  // nullopt: there is more than the room takes.
+  std::optional<AnswerText> run(std::string_view bytes, std::vector<char>& room) {
+    if (!ready_ || bytes.size() > kLongest) return AnswerText{};
     // zlib's interface is older than const; it only reads.
     stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
     stream_.avail_in = static_cast<uInt>(bytes.size());
     stream_.next_out = reinterpret_cast<Bytef*>(room.data());
     stream_.avail_out = static_cast<uInt>(room.size());
     const bool ended = inflate(&stream_, Z_FINISH) == Z_STREAM_END;
-    if (!ended && stream_.avail_out == 0) return {};  // a bomb
-    return {Secret::copy_of({room.data(), room.size() - stream_.avail_out}), ended};
+    if (!ended && stream_.avail_out == 0) return std::nullopt;
+    return AnswerText{Secret::copy_of({room.data(), room.size() - stream_.avail_out}), ended};
   }
 
  private:
@@ -56,11 +58,16 @@ class Inflater {
   bool ready_;
 };
 
+// Nothing of a bomb. The room is not grown, which would leave copies of secrets behind: the little
+// that an answer needs is tried first, the most it may have then.
 AnswerText inflated(std::string_view bytes, int window) {
-  std::vector<char> room(kLongest);
-  AnswerText out = Inflater(window).run(bytes, room);
-  wipe(room.data(), room.size());
-  return out;
+  for (const std::size_t size : {kUsual, kLongest}) {
+    std::vector<char> room(size);
+    auto out = Inflater(window).run(bytes, room);
+    wipe(room.data(), room.size());
+    if (out) return *std::move(out);
+  }
+  return {};
 }
 
 std::optional<bool> big_endian_utf16(std::string_view bytes) {
