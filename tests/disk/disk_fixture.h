@@ -73,6 +73,21 @@ class DiskTest : public StoreTest {
     generation_ = rotations + 1;
     script_->sent.clear();
   }
+  // As make_store(1), and its last answer was too long for a slot of the journal: before the next
+  // token is sent, room is made for as much.
+  void make_store_with_a_long_answer() {
+    make_store(0);
+    will(padded(granting(1), 12'000));
+    ASSERT_TRUE(rotate_now());
+    generation_ += 1;
+    advance(Seconds(901));
+    script_->sent.clear();
+    begun_.clear();
+  }
+  static Reply padded(Reply reply, std::size_t padding) {
+    reply.body.insert(1, R"("padding":")" + std::string(padding, 'p') + R"(",)");
+    return reply;
+  }
   // The token that comes `later` rotations after that.
   std::string refresh_token(int later) const {
     return "refresh-a-" + std::to_string(generation_ + later);

@@ -141,6 +141,11 @@ TEST_P(DiskFaultTest, P4_TheFirstRefreshThatTheDiskFailsSendsNothingOrLosesNothi
   sweep_rotation(at_least(20, 12));
 }
 
+TEST_P(DiskFaultTest, P4_ARefreshThatNeedsMoreRoomAndThatTheDiskFailsSendsNothingOrLosesNothing) {
+  make_store_with_a_long_answer();
+  sweep_rotation(at_least(13, 8));
+}
+
 TEST_P(DiskFaultTest, P5_AFailedMintChangesNoToken) {
   make_store(1);
   will(granting(1));
@@ -503,6 +508,31 @@ TEST_F(DiskTest, P4_NothingIsSentUnlessTheIntentIsWrittenMarkedAndSynced) {
     expect_helpful(refused.error());
     EXPECT_THAT(begun_, IsEmpty());
   }
+}
+
+// Fails what makes room for the answer, before anything is sent.
+class RoomFault final : public DiskWatcher {
+ public:
+  int before(const Call& call) override {
+    if (call.op != Op::allocate) return 0;
+    ++asked;
+    return ENOSPC;
+  }
+  int asked = 0;
+};
+
+TEST_F(DiskTest, P4_NothingIsSentWhereThereIsNoRoomForTheAnswer) {
+  make_store_with_a_long_answer();
+  will_only(granting(1));
+  RoomFault fault;
+  const Watching watching(dir_.path(), fault);
+
+  const auto refused = rotate_now();
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(fault.asked, 1);
+  expect_helpful(refused.error());
+  EXPECT_THAT(begun_, IsEmpty());
 }
 
 // ---- the means themselves ----------------------------------------------------------------------

@@ -45,8 +45,7 @@ class PowerLossTest : public DiskTest {
       moments.push_back({stage, call.text(), model.image()});
       if (stage == Stage::answered && call.op == Op::sync) stage = Stage::secured;
     };
-    Reply reply = granting(1);
-    reply.body.insert(1, R"("padding":")" + std::string(padding_, 'p') + R"(",)");
+    Reply reply = padded(granting(1), padding_);
     reply.meanwhile = [&] { stage = Stage::answered; };
     will_only(std::move(reply));
     begun_.clear();
