@@ -50,7 +50,7 @@ class Inflater {
     stream_.avail_out = static_cast<uInt>(room.size());
     const bool ended = inflate(&stream_, Z_FINISH) == Z_STREAM_END;
     if (!ended && stream_.avail_out == 0) return std::nullopt;
-    return AnswerText{Secret::copy_of({room.data(), room.size() - stream_.avail_out}), ended};
+    return AnswerText{Secret::copy_of({room.data(), room.size() - stream_.avail_out}), ended, true};
   }
 
  private:
@@ -70,9 +70,15 @@ AnswerText inflated(std::string_view bytes, int window) {
   return {};
 }
 
+constexpr std::string_view kLittleEndianMark = "\xff\xfe";
+constexpr std::string_view kBigEndianMark = "\xfe\xff";
+
+bool has_utf16_mark(std::string_view bytes) {
+  return bytes.starts_with(kLittleEndianMark) || bytes.starts_with(kBigEndianMark);
+}
+
 std::optional<bool> big_endian_utf16(std::string_view bytes) {
-  if (bytes.starts_with("\xff\xfe")) return false;
-  if (bytes.starts_with("\xfe\xff")) return true;
+  if (has_utf16_mark(bytes)) return bytes.starts_with(kBigEndianMark);
   if (bytes.size() < 2 || (bytes[0] == '\0') == (bytes[1] == '\0')) return std::nullopt;
   return bytes[0] == '\0';
 }
@@ -116,19 +122,6 @@ AnswerText from_utf16(std::string_view bytes, bool big_endian) {
   return {Secret(std::move(out)), bytes.size() % 2 == 0};
 }
 
-// One layer less, or nothing if there is none that we know.
-std::optional<AnswerText> unwrapped_once(std::string_view bytes) {
-  if (is_text(bytes)) return std::nullopt;
-  AnswerText inner = inflated(bytes, kByHeader);
-  if (!inner.text.empty()) return inner;
-  if (bytes.starts_with(kGzipMagic)) return AnswerText{};  // cut too soon, or a bomb
-  if (const auto big_endian = big_endian_utf16(bytes)) return from_utf16(bytes, *big_endian);
-  // Without a header to tell it by, only what it yields shows that it was compressed.
-  inner = inflated(bytes, kNoHeader);
-  if (inner.text.empty() || !is_text(inner.text.reveal())) return std::nullopt;
-  return inner;
-}
-
 std::string_view without_blanks(std::string_view text) {
   return text.substr(std::min(text.find_first_not_of(kBlanks), text.size()));
 }
@@ -147,6 +140,53 @@ std::string_view without_prefix(std::string_view text) {
   return without_blanks(text);
 }
 
+bool is_name_char(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '-' || c == '.';
+}
+
+bool is_value_char(char c) { return c > ' ' && c < 0x7f && c != '&'; }
+
+// A `{` alone is also how some compressed bytes begin.
+bool begins_as_object(std::string_view text) {
+  if (!text.starts_with('{')) return false;
+  text = without_blanks(text.substr(1));
+  return text.empty() || text.front() == '"' || text.front() == '}';
+}
+
+// Its first field is whole, as far as its bytes go.
+bool begins_as_form(std::string_view text) {
+  const auto first = std::find_if_not(text.begin(), text.end(), is_name_char);
+  if (first - text.begin() < 2 || first == text.end() || *first != '=') return false;
+  const auto end = std::find_if_not(first, text.end(), is_value_char);
+  static constexpr std::string_view kPadding(" \t\r\n\0", 5);
+  return end == text.end() || *end == '&' ||
+         std::string_view(end, text.end()).find_first_not_of(kPadding) == std::string_view::npos;
+}
+
+// What an answer is read from. Whatever bytes stand further on, it is not compressed.
+bool begins_as_answer(std::string_view bytes) {
+  const std::string_view text = without_prefix(bytes);
+  return begins_as_object(text) || begins_as_form(text);
+}
+
+// One layer less, or nothing if there is none that we know.
+std::optional<AnswerText> unwrapped_once(std::string_view bytes) {
+  if (is_text(bytes) || begins_as_answer(bytes)) return std::nullopt;
+  AnswerText inner = inflated(bytes, kByHeader);
+  if (!inner.text.empty()) return inner;
+  if (bytes.starts_with(kGzipMagic)) return AnswerText{};  // cut too soon, or a bomb
+  // Without a header to tell them by, only what they yield shows what the bytes were: short ones
+  // are deflate, or UTF-16, by mere chance.
+  if (const auto big_endian = big_endian_utf16(bytes)) {
+    inner = from_utf16(bytes, *big_endian);
+    if (has_utf16_mark(bytes) || begins_as_answer(inner.text.reveal())) return inner;
+  }
+  inner = inflated(bytes, kNoHeader);
+  if (!begins_as_answer(inner.text.reveal())) return std::nullopt;
+  return inner;
+}
+
 }  // namespace
 
 AnswerText unwrap_text(std::string_view bytes, bool complete) {
@@ -155,6 +195,7 @@ AnswerText unwrap_text(std::string_view bytes, bool complete) {
     auto inner = unwrapped_once(out.text.reveal());
     if (!inner) break;
     inner->whole = inner->whole && out.whole;
+    inner->compressed = inner->compressed || out.compressed;
     out = *std::move(inner);
   }
   out.text = Secret::copy_of(without_prefix(out.text.reveal()));

@@ -15,7 +15,8 @@ namespace authdb::oauth {
 
 struct AnswerText {
   Secret text;
-  bool whole = false;  // nothing of it is missing at its end
+  bool whole = false;       // nothing of it is missing at its end
+  bool compressed = false;  // it was, and what it was compressed in has an end of its own
 };
 
 // `complete`: the transfer said that these are all bytes. What is compressed and cut gives what can

@@ -68,9 +68,12 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
 // only what the ledger knows was one before.
 bool was_replaced(const Store& store, const Credential& row, const std::string& bearer) {
   if (owns_bearer(row, bearer)) return false;
-  if (row.refresh_hash) return true;
   const auto owner = store.owner_of_bearer(bearer);
-  return owner && *owner == row.uid;
+  if (owner && *owner == row.uid) return true;
+  if (!row.refresh_hash) return false;
+  // Nobody has heard of it: it may be in an answer that waits, which the lock settles.
+  const auto lock = LockedCredential::acquire(store, row.uid, {store.lock_wait()});
+  return lock && !owns_bearer(lock->held().row, bearer);
 }
 
 }  // namespace
@@ -130,7 +133,8 @@ Result<Reported> BearerSource::report(const Uid& credential, const std::string& 
   if (!row) return fail(row.error());
   const bool about_bearer = report.http_status == 401 && !bearer.empty();
   if (about_bearer && was_replaced(store_, *row, bearer)) return Reported::replaced_before;
-  if (about_bearer && row->refresh_hash && row->health.status != Status::dead) {
+  const bool is_oauth = row->identity.auth_type == AuthType::oauth;
+  if (about_bearer && is_oauth && row->health.status != Status::dead) {
     BearerRequest request;
     request.provider = row->identity.provider;
     request.profile = report.profile;

@@ -38,12 +38,13 @@ std::string first_text(const json& object, std::initializer_list<const char*> ke
 }
 
 // Codes whose meaning does not depend on the provider (RFC 6749 section 5.2, RFC 8628 section 3.5,
-// OpenID Connect Core section 3.1.2.6), and some of single providers that nobody uses otherwise.
+// RFC 8707 section 2, RFC 9449 sections 5 and 8, OpenID Connect Core section 3.1.2.6), and some of
+// single providers that nobody uses otherwise. Not invalid_request: some say so of a dead token.
 struct CommonCode {
   std::string_view code;
   FailureClass failure;
 };
-constexpr std::array<CommonCode, 17> kCommonCodes{{
+constexpr std::array<CommonCode, 20> kCommonCodes{{
     {"invalid_grant", FailureClass::terminal},
     {"refresh_token_reused", FailureClass::terminal},
     {"bad_refresh_token", FailureClass::terminal},  // GitHub
@@ -59,6 +60,9 @@ constexpr std::array<CommonCode, 17> kCommonCodes{{
     {"unauthorized_client", FailureClass::transient},
     {"unsupported_grant_type", FailureClass::transient},
     {"invalid_scope", FailureClass::transient},
+    {"invalid_target", FailureClass::transient},
+    {"invalid_dpop_proof", FailureClass::transient},
+    {"use_dpop_nonce", FailureClass::transient},
     {"temporarily_unavailable", FailureClass::transient},
     {"server_error", FailureClass::transient},
     {"slow_down", FailureClass::rate_limited},
@@ -85,6 +89,12 @@ std::optional<Verdict> by_common_code(const ErrorBody& body) {
   return std::nullopt;
 }
 
+// Gateways write the status once more where a code belongs.
+bool repeats_the_status(int status, const std::string& code) {
+  const std::string said = lower(code);
+  return said == std::to_string(status) || said == (status == 401 ? "unauthorized" : "forbidden");
+}
+
 // A 4xx whose body is an error of the token endpoint.
 Verdict classify_refusal(int status, const ErrorBody& body, const std::vector<ErrorRule>& rules) {
   if (says_reuse(body)) return kReuse;
@@ -92,9 +102,12 @@ Verdict classify_refusal(int status, const ErrorBody& body, const std::vector<Er
     if (applies(rule, status, body)) return verdict(rule.failure);
   }
   if (const auto common = by_common_code(body)) return *common;
-  // Without an `error` it is not the token endpoint that speaks: an edge, a gateway.
-  const bool refuses = status == 401 || (status == 403 && !body.code.empty());
-  return verdict(refuses ? FailureClass::login : FailureClass::transient);
+  // Without a code of its own it is not the token endpoint that speaks: an edge, a gateway.
+  const bool speaks = !body.code.empty() && !repeats_the_status(status, body.code);
+  if (speaks && (status == 401 || status == 403)) return verdict(FailureClass::login);
+  Verdict nobody_knows = verdict(FailureClass::transient);
+  nobody_knows.unknown = true;
+  return nobody_knows;
 }
 
 // A 2xx without a grant. Some providers say no with 200: their codes mean the same there. A code

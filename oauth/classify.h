@@ -26,6 +26,7 @@ struct Verdict {
   Ruling ruling = Ruling::uncertain;
   FailureClass failure = FailureClass::transient;
   bool reuse = false;
+  bool unknown = false;  // a refusal (4xx, no page) that neither table knows
 };
 
 // `status` is not 2xx, or it is and the answer holds no grant.

@@ -27,15 +27,17 @@ std::string account_uuid(const TokenAnswer& answer) {
 
 GrantOwner owner_of(const TokenAnswer& answer) {
   GrantOwner owner;
-  for (const char* token : {"access_token", "id_token"}) {
+  const auto read = [&](const char* token, std::string& subject) {
     const auto claims = read_claims(answer.text(token));
-    if (!claims) continue;
+    if (!claims) return;
     if (owner.account.empty()) owner.account = claims->account;
-    if (owner.subject.empty()) owner.subject = claims->subject;
-  }
+    subject = claims->subject;
+  };
+  read("access_token", owner.subject.access);
+  read("id_token", owner.subject.id);
   if (owner.account.empty()) owner.account = first_of(answer, {"chatgpt_account_id", "account_id"});
   if (owner.account.empty()) owner.account = account_uuid(answer);
-  if (owner.subject.empty()) owner.subject = first_of(answer, {"sub", "user_id"});
+  owner.subject.stated = answer.text("sub");
   return owner;
 }
 

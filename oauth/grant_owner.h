@@ -6,16 +6,15 @@
 #include <string>
 
 #include "oauth/token_answer.h"
+#include "store/credential.h"
 
 namespace authdb::oauth {
 
 struct GrantOwner {
   std::string account;  // an account's id where the provider has such a thing; empty: unknown
-  std::string subject;  // of the access token, else of the id token, else stated; empty: unknown
+  Subjects subject;     // empty: unknown
 };
 
-// The access token comes first because the store keeps it: what it says can be compared with what
-// the next one says. Some issuers give the id token another subject.
 GrantOwner owner_of(const TokenAnswer& answer);
 
 }  // namespace authdb::oauth

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "oauth/http_module.h"
+#include "oauth/token_answer.h"
 #include "oauth/url.h"
 
 namespace authdb::oauth {
@@ -195,7 +196,8 @@ class CurlTransport final : public HttpTransport {
     answer.http_status = out.status;
     if (out.body != nullptr) answer.body = Secret::copy_of({out.body, out.body_size});
     answer.content_type = out.content_type;
-    answer.complete = out.complete != 0;
+    answer.complete =
+        out.complete != 0 && (out.unbounded == 0 || shows_its_end(answer.body.reveal()));
     if (out.retry_after_s >= 0) answer.retry_after = Seconds{out.retry_after_s};
     if (out.date_s >= 0) answer.server_time = Instant(Seconds{out.date_s});
     answer.failure = out.failure;

@@ -28,6 +28,7 @@ struct Transfer {
   bool too_large = false;
   bool asked = false;  // whether the request may be sent: from here on it may have been
   bool refused = false;
+  bool chunked = false;
   time_t date = -1;
   char retry_after[64] = {};
 };
@@ -110,8 +111,11 @@ std::size_t take_header(char* data, std::size_t, std::size_t size, void* context
   if (strncmp(line, "HTTP/", 5) == 0) {  // a new answer: what came before was 1xx or a proxy's
     transfer.date = -1;
     transfer.retry_after[0] = '\0';
+    transfer.chunked = false;
   } else if (const char* date = value_of(line, "Date")) {
     transfer.date = curl_getdate(date, nullptr);
+  } else if (const char* coding = value_of(line, "Transfer-Encoding")) {
+    transfer.chunked = strcasestr(coding, "chunked") != nullptr;
   } else if (const char* after = value_of(line, "Retry-After")) {
     std::snprintf(transfer.retry_after, sizeof transfer.retry_after, "%.*s",
                   static_cast<int>(sizeof transfer.retry_after) - 1, after);
@@ -241,6 +245,14 @@ bool never_stood(CURLcode code) {
          code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR;
 }
 
+// Neither a length nor chunks said where the body ends.
+bool is_unbounded(CURL* easy, const Transfer& transfer, long status) {
+  curl_off_t length = -1;
+  curl_easy_getinfo(easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  const bool without_body = status == 204 || status == 304;
+  return length < 0 && !transfer.chunked && !without_body;
+}
+
 void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   const auto deadline = Steady::now() + std::chrono::milliseconds(request.deadline_ms);
   if (g_ready != CURLE_OK) return say(answer, "libcurl cannot be initialised");
@@ -263,6 +275,7 @@ void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   curl_easy_getinfo(easy.get(), CURLINFO_CONTENT_TYPE, &type);
   answer.status = status >= 200 ? static_cast<int>(status) : 0;
   answer.complete = code == CURLE_OK ? 1 : 0;
+  answer.unbounded = is_unbounded(easy.get(), transfer, status) ? 1 : 0;
   answer.unreached = never_stood(code) && !transfer.asked ? 1 : 0;
   answer.retry_after_s = retry_after_of(transfer);
   answer.date_s = transfer.date;

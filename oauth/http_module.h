@@ -6,7 +6,7 @@
 
 extern "C" {
 
-inline constexpr int kAuthdbHttpAbi = 2;
+inline constexpr int kAuthdbHttpAbi = 3;
 
 struct AuthdbHttpHeader {
   const char* name;
@@ -29,8 +29,9 @@ struct AuthdbHttpRequest {
 };
 
 struct AuthdbHttpAnswer {
-  int status;  // 0: no final status line arrived
-  int complete;
+  int status;     // 0: no final status line arrived
+  int complete;   // nothing went wrong before the end of the body
+  int unbounded;  // its end was the connection's: it may have been cut
   int unreached;  // no connection stood, so that `sent` was not called: it may be tried again
   char* body;     // `body_size` bytes, not terminated; authdb_http_release() wipes and frees it
   std::size_t body_size;

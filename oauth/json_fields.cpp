@@ -31,18 +31,44 @@ std::size_t end_of_string(std::string_view text, std::size_t start) {
   return std::min(end + 1, text.size());
 }
 
+// The same with what is no UTF-8 replaced. No token comes here: they are ASCII.
+std::string as_utf8(std::string_view text) {
+  const std::string dumped = json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+  return json::parse(dumped).get<std::string>();
+}
+
+// What JSON does not allow inside of a string (a Latin-1 letter in a name, a raw tab) is no reason
+// to lose what follows it. False if there was any. Whoever finds kReplacement in a token knows that
+// it is not the token.
+void append_string(std::string& out, std::string_view text) {
+  const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  std::string valid;
+  if (!std::all_of(text.begin(), text.end(), is_ascii)) text = valid = as_utf8(text);
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) < ' ') {
+      out += kReplacement;
+    } else {
+      out += c;
+    }
+  }
+}
+
 // The text with every such number outside of strings replaced by null. Other words stay as they
 // are: that a document is broken must not be mended away.
 std::string with_holdable_numbers(std::string_view text) {
   std::string out;
-  out.reserve(text.size() * 2 + 8);  // so that it never moves and leaves a copy behind
+  out.reserve(text.size() * 3 + 8);  // so that it never moves and leaves a copy behind
   for (std::size_t i = 0; i < text.size();) {
     const bool quoted = text[i] == '"';
     auto end = quoted ? end_of_string(text, i)
                       : std::min(text.find_first_of(" \t\r\n,:[]{}\"", i), text.size());
     end = std::max(end, i + 1);
     const std::string_view word = text.substr(i, end - i);
-    out += !quoted && is_beyond_json(word) ? std::string_view("null") : word;
+    if (quoted) {
+      append_string(out, word);
+    } else {
+      out += is_beyond_json(word) ? std::string_view("null") : word;
+    }
     i = end;
   }
   return out;
@@ -55,19 +81,24 @@ class Builder final : public nlohmann::json_sax<json> {
  public:
   json root;
   bool closed = false;
+  bool clean = true;  // nothing in it was replaced
 
   bool null() override { return put(nullptr); }
   bool boolean(bool value) override { return put(value); }
   bool number_integer(number_integer_t value) override { return put_number(value); }
   bool number_unsigned(number_unsigned_t value) override { return put_number(value); }
   bool number_float(number_float_t value, const string_t&) override { return put_number(value); }
-  bool string(string_t& value) override { return put(value); }
+  bool string(string_t& value) override {
+    clean = clean && value.find(kReplacement) == std::string::npos;
+    return put(value);
+  }
   bool binary(binary_t&) override { return false; }
   bool start_object(std::size_t) override { return open(json::object()); }
   bool start_array(std::size_t) override { return open(json::array()); }
   bool end_object() override { return close(); }
   bool end_array() override { return close(); }
   bool key(string_t& value) override {
+    clean = clean && value.find(kReplacement) == std::string::npos;
     number_of_ = nullptr;
     key_ = value;
     return true;
@@ -122,7 +153,7 @@ JsonFields read_json_fields(std::string_view text) {
   json::sax_parse(holdable, &builder, json::input_format_t::json, false);
   wipe(holdable.data(), holdable.size());
   if (!builder.root.is_object()) return {};
-  return {std::move(builder.root), builder.closed};
+  return {std::move(builder.root), builder.closed && builder.clean};
 }
 
 }  // namespace authdb::oauth

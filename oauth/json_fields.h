@@ -12,7 +12,11 @@ struct JsonFields {
   bool closed = false;                               // it has its end; what follows does not matter
 };
 
-// Members that lie deeper than four levels are left out.
+// What stands for a byte that a string must not have: U+FFFD.
+inline constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
+// Members that lie deeper than four levels are left out. Bytes that JSON does not allow inside of a
+// string are replaced, and the object then counts as broken.
 JsonFields read_json_fields(std::string_view text);
 
 }  // namespace authdb::oauth

@@ -38,7 +38,7 @@ bool is_success(const Answer& answer) {
 
 // Whose session it is, as the answer says.
 void read_account(const TokenAnswer& answer, NewSession& session) {
-  session.subject = session.grant.subject;
+  session.subject = session.grant.subject.first();
   session.identity.account =
       session.grant.account.empty() ? session.subject : session.grant.account;
   for (const char* token : {"id_token", "access_token"}) {

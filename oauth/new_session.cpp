@@ -107,21 +107,6 @@ std::string free_label(const std::vector<Credential>& rows, const std::string& p
   return provider + "-oauth-" + std::to_string(n);
 }
 
-Grant clone(const Grant& grant) {
-  Grant out;
-  out.access_token = grant.access_token.clone();
-  out.refresh_token = grant.refresh_token.clone();
-  out.obtained_at = grant.obtained_at;
-  out.obtained_derived = grant.obtained_derived;
-  out.expires_at = grant.expires_at;
-  out.session_ends_at = grant.session_ends_at;
-  out.bearer_kind = grant.bearer_kind;
-  out.scope = grant.scope;
-  out.token_type = grant.token_type;
-  out.inference_base_url = grant.inference_base_url;
-  return out;
-}
-
 // What the tool that wrote the row knew of it stays; the login's own facts are new.
 Identity renewed_identity(const Identity& old, const NewSession& session) {
   Identity identity = old;
@@ -159,7 +144,7 @@ CredentialChange change_for(const Store& store, const std::vector<Credential>& r
   CredentialChange change;
   change.origin = Origin::login;
   change.kind = AttemptKind::login;
-  change.grant = clone(session.grant);
+  change.grant = session.grant.clone();
   change.extra = extra_with_id_token(store, choice.row, session);
   change.bindings = {{options.profile, std::nullopt}};
   change.health = Health{};

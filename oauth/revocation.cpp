@@ -90,11 +90,14 @@ Result<LoggedOut> log_out(Store& store, const BearerParts& parts, const Uid& uid
     return LoggedOut{};
   }
   LockPolicy policy{store.lock_wait()};
-  policy.unsettled_too = true;  // what waits there is of no use any more
+  policy.unsettled_too = policy.damaged_too = true;  // what waits there is of no use any more
   auto lock = LockedCredential::acquire(store, uid, policy);
   if (!lock) return fail(lock.error());
+  const bool spent = !lock->held().refresh_token.empty() && !lock->held().row.refresh_hash;
   if (auto removed = store.remove(*lock); !removed) return fail(removed.error());
   if (keep_remote) return LoggedOut{};
+  // A server that ends the whole family of what it is shown might end somebody else's.
+  if (spent) return LoggedOut{Remote::failed, "its refresh token is spent, so it is not sent"};
   return revoke(*lock, store, parts, profile);
 }
 

@@ -91,14 +91,19 @@ Result<Bearer> Serving::api_key(const Credential& row) const {
 
 Result<Bearer> Serving::access_token(const Credential& row) const {
   const RotateRequest want = rotate_request(request_);
-  if (access_token_serves(row, want, now())) return cached(row, BearerKind::access_token, {});
+  // One that nobody has heard of may be in an answer that waits in the journal.
+  const bool unheard_of = !request_.rejected.empty() &&
+                          request_.rejected != row.access_fingerprint &&
+                          !store_.owner_of_bearer(request_.rejected).value_or(std::nullopt);
+  if (!unheard_of && access_token_serves(row, want, now()))
+    return cached(row, BearerKind::access_token, {});
   if (!row.refresh_hash) return without_refresh_token(row);
   if (const auto provider = known_provider(row.identity); !provider) {
+    remember_rejected(row);
     return cached_or(row, provider.error());
   }
-  auto rotated = request_.rejected.empty() || request_.rejected != row.access_fingerprint
-                     ? rotate(store_, row.uid, want)
-                     : rotate_rejected(row, want);
+  auto rotated =
+      request_.rejected.empty() ? rotate(store_, row.uid, want) : rotate_rejected(row, want);
   if (!rotated) return cached_or(row, rotated.error());
 
   Held& held = rotated->held;
@@ -125,7 +130,10 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
   if (agent_key_serves(row, request_, now())) return cached(row, BearerKind::agent_key, {});
   if (!row.refresh_hash) return without_refresh_token(row);
   const auto provider = known_provider(row.identity);
-  if (!provider) return cached_or(row, provider.error());
+  if (!provider) {
+    remember_rejected(row);
+    return cached_or(row, provider.error());
+  }
   // Whoever has a live key does not wait for somebody else's mint.
   const bool content = agent_key_lives(row, request_.rejected, now()) &&
                        now() + request_.min_ttl < *row.agent_key_expires_at;
@@ -158,8 +166,9 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
   want.ignore_rest = ignore_rest;
   want.stop = request_.stop;
   std::vector<std::string> warnings;
+  if (!ignore_rest && rejected_again(lock.held().row, now())) return fail(rejected_anew(lock));
   for (bool second = false;; second = true) {
-    want.force = second;
+    if (second) want.rejected = lock.held().row.access_fingerprint;
     auto rotated = lock.rotate(want);
     if (!rotated) return fail(rotated.error());
     Held& held = rotated->held;
@@ -173,6 +182,13 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
     if (request_.stop.stop_requested()) return fail(stopped_error());
     MintAnswer answer = ask_for_key(lock, held, provider);
     if (answer.key) {
+      const std::string fresh = fingerprint(answer.key->secret);
+      const bool refused = fresh == request_.rejected || fresh == lock.held().row.rejected;
+      if (refused) return fail(rejected_anew(lock));
+      if (!not_known_to_be_over(answer.key->expires_at, now())) {
+        return fail(Errc::try_later,
+                    "the new agent key of " + name_of(held.row) + " is over already", "Try again.");
+      }
       Bearer bearer =
           make(held.row, BearerKind::agent_key, std::move(answer.key->secret), Action::minted);
       bearer.obtained_at = answer.key->obtained_at;
@@ -248,17 +264,20 @@ Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
   return fail(Errc::try_later, what, "Nothing was lost. Try again in " + when + ".");
 }
 
+Error Serving::rejected_anew(const LockedCredential& lock) const {
+  const Credential& row = lock.held().row;
+  return {Errc::login_needed,
+          "a freshly minted key or token of " + name_of(row) +
+              " was rejected again; the grant may have been revoked",
+          login_hint(parts_, row.identity.provider)};
+}
+
 // Ok if this is the first bearer in a row to be rejected. One that has just replaced a rejected one
 // is not replaced again: that would go on for ever, a spent refresh token each time.
 Result<void> Serving::note_rejection(LockedCredential& lock) const {
   lock.note_rejected(request_.rejected);
   const Credential& row = lock.held().row;
-  if (rejected_again(row, now())) {
-    return fail(Errc::login_needed,
-                "a freshly minted key or token of " + name_of(row) +
-                    " was rejected again; the grant may have been revoked",
-                login_hint(parts_, row.identity.provider));
-  }
+  if (rejected_again(row, now())) return fail(rejected_anew(lock));
   const bool key = row.bearer_kind == BearerKind::agent_key;
   Attempt attempt =
       lock.begin_attempt(key ? AttemptKind::mint : AttemptKind::refresh, request_.profile);
@@ -272,9 +291,28 @@ Result<void> Serving::note_rejection(LockedCredential& lock) const {
 
 // ---- Without a refresh token there is only what there is ---------------------------------------
 
-// Nothing can replace it. It rests for everybody, as after a report of the 401, because it may be
-// the server's mood.
+// For a bearer that nobody can renew now. One that nobody has heard of may be in an answer that
+// waits to be settled.
+void Serving::remember_rejected(const Credential& row) const {
+  const std::string& rejected = request_.rejected;
+  if (row.identity.auth_type != AuthType::oauth || rejected.empty()) return;
+  const bool is_its = row.access_fingerprint == rejected || row.agent_key_fingerprint == rejected;
+  const bool remembers = !row.rejected.empty() && (row.rejected == row.access_fingerprint ||
+                                                   row.rejected == row.agent_key_fingerprint);
+  if (!is_its && remembers) return;
+  auto lock = LockedCredential::acquire(store_, row.uid,
+                                        {.wait = store_.lock_wait(),
+                                         .stop = request_.stop,
+                                         .removed_too = false,
+                                         .unsettled_too = true,
+                                         .damaged_too = false});
+  if (lock) lock->note_rejected(rejected);
+}
+
+// Nothing can replace it. An access token is of no use from now on; an API key rests for everybody,
+// as after a report of the 401, because it may be the server's mood.
 Result<Bearer> Serving::reject(const Credential& row, const std::string& why) const {
+  remember_rejected(row);
   Report report;
   report.http_status = 401;
   report.profile = request_.profile;
@@ -283,10 +321,11 @@ Result<Bearer> Serving::reject(const Credential& row, const std::string& why) co
 }
 
 Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
-  const std::string& rejected = request_.rejected;
-  if (!rejected.empty() &&
-      (row.agent_key_fingerprint == rejected || row.access_fingerprint == rejected)) {
-    return reject(row, "it has no refresh token to get another");
+  for (const std::string& rejected : {request_.rejected, row.rejected}) {
+    if (rejected.empty()) continue;
+    if (row.agent_key_fingerprint == rejected || row.access_fingerprint == rejected) {
+      return reject(row, "it has no refresh token to get another");
+    }
   }
   if (row.has_agent_key && not_known_to_be_over(row.agent_key_expires_at, now())) {
     return cached(row, BearerKind::agent_key, {});
@@ -369,6 +408,14 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
   const auto ends = is_key ? held->row.agent_key_expires_at : held->row.expires_at;
   if (ends && *ends <= now()) {
     return fail(Errc::try_later, "the bearer of " + name_of(row) + " has just expired",
+                "Ask again: it will be renewed.");
+  }
+  const std::string& fresh =
+      is_key ? held->row.agent_key_fingerprint : held->row.access_fingerprint;
+  if (!fresh.empty() && (fresh == request_.rejected || fresh == held->row.rejected)) {
+    return fail(Errc::try_later,
+                "the bearer of " + name_of(row) + " was rejected, and is not replaced yet" +
+                    (warning.empty() ? "" : ": " + warning),
                 "Ask again: it will be renewed.");
   }
   Secret& token = is_key ? held->agent_key : held->access_token;

@@ -35,6 +35,8 @@ class Serving {
   MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
   Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
                               const MintAnswer& answer) const;
+  void remember_rejected(const Credential& row) const;
+  Error rejected_anew(const LockedCredential& lock) const;
   Result<void> note_rejection(LockedCredential& lock) const;
   Result<Bearer> reject(const Credential& row, const std::string& why) const;
 

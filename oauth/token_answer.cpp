@@ -15,10 +15,14 @@ namespace {
 
 using nlohmann::json;
 
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r\n");
+constexpr std::string_view kBlanks = " \t\r\n";
+// Some servers send the zero that ends their string along.
+constexpr std::string_view kPadding(" \t\r\n\0", 5);
+
+std::string_view trimmed(std::string_view text, std::string_view off = kBlanks) {
+  const auto first = text.find_first_not_of(off);
   if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+  return text.substr(first, text.find_last_not_of(off) - first + 1);
 }
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; }
@@ -43,10 +47,13 @@ void wipe_strings(json& value) {  // NOLINT(misc-no-recursion)
   for (json& item : value) wipe_strings(item);
 }
 
-// `complete`: also the last field, which nothing follows, is whole.
+// `complete`: also the last field, which nothing follows, is whole. What no form can hold breaks it
+// off there.
 JsonFields read_form_fields(std::string_view text, bool complete) {
+  const auto end_of_form = std::find_if_not(text.begin(), text.end(), is_form_char);
+  complete = complete && end_of_form == text.end();
+  text = {text.begin(), end_of_form};
   JsonFields out;
-  if (!std::all_of(text.begin(), text.end(), is_form_char)) return out;
   out.closed = complete;
   bool expected = false;
   while (!text.empty()) {
@@ -87,7 +94,7 @@ void lift_data(json& fields) {
 
 TokenAnswer::TokenAnswer(std::string_view body, bool complete) : fields_(std::make_unique<json>()) {
   const AnswerText unwrapped = unwrap_text(body, complete);
-  const std::string_view text = trimmed(unwrapped.text.reveal());
+  const std::string_view text = trimmed(unwrapped.text.reveal(), kPadding);
   JsonFields read =
       text.starts_with('{') ? read_json_fields(text) : read_form_fields(text, unwrapped.whole);
   *fields_ = std::move(read.object);
@@ -107,13 +114,15 @@ std::string_view TokenAnswer::text(std::string_view key) const {
   const auto it = fields_->find(key);
   if (it == fields_->end() || !it->is_string()) return {};
   const std::string_view text = trimmed(it->get_ref<const std::string&>());
-  return std::any_of(text.begin(), text.end(), is_control) ? std::string_view() : text;
+  const bool replaced = text.find(kReplacement) != std::string_view::npos;
+  return replaced || std::any_of(text.begin(), text.end(), is_control) ? std::string_view() : text;
 }
 
 bool TokenAnswer::is_unusable(std::string_view key) const {
   const auto it = fields_->find(key);
-  return it != fields_->end() && it->is_string() && text(key).empty() &&
-         !trimmed(it->get_ref<const std::string&>()).empty();
+  if (it == fields_->end() || it->is_null()) return false;
+  if (!it->is_string()) return true;
+  return text(key).empty() && !trimmed(it->get_ref<const std::string&>()).empty();
 }
 
 std::string TokenAnswer::key_names() const {
@@ -122,6 +131,13 @@ std::string TokenAnswer::key_names() const {
     names += (names.empty() ? "" : ", ") + scrub(item.key(), {}, 40);
   }
   return names;
+}
+
+bool shows_its_end(std::string_view body) {
+  const AnswerText unwrapped = unwrap_text(body, /*complete=*/true);
+  if (unwrapped.compressed) return unwrapped.whole;
+  const std::string_view text = trimmed(unwrapped.text.reveal(), kPadding);
+  return text.starts_with('{') && TokenAnswer(body).is_whole();
 }
 
 }  // namespace authdb::oauth

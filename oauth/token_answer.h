@@ -3,7 +3,8 @@
 // `data` as its own where a server puts them one level down. Bytes after the object do not matter.
 //
 // Of a body that was cut or is broken, what came before counts, as far as it is whole: strings with
-// their closing quote, numbers with something after them. Numbers that JSON has no room for
+// their closing quote, numbers and a form's fields with something after them. Numbers that JSON has
+// no room for
 // (`1e999`, `NaN`) count as null. Wipes what it read.
 //
 // Thread safety: as a plain value.
@@ -37,7 +38,7 @@ class TokenAnswer {
   // A member that is a non-blank string, trimmed; else empty. One with control characters is none:
   // it would end up in headers and on terminals.
   std::string_view text(std::string_view key) const;
-  // A non-blank string stands there that text() does not give.
+  // Something stands there, neither null nor a blank string, that text() does not give.
   bool is_unusable(std::string_view key) const;
   Secret secret(std::string_view key) const { return Secret::copy_of(text(key)); }
   // Sorted, comma-separated, scrubbed: what may be said of an answer without saying it.
@@ -47,5 +48,9 @@ class TokenAnswer {
   std::unique_ptr<nlohmann::json> fields_;
   bool whole_ = false;
 };
+
+// Whether a body can be told from one that was cut: by the end of its object, or of what it is
+// compressed in. A form cannot.
+bool shows_its_end(std::string_view body);
 
 }  // namespace authdb::oauth

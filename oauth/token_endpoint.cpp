@@ -148,6 +148,8 @@ bool OAuthTokenEndpoint::read_grant(const Answer& answer, const TokenAnswer& fie
   Grant grant = grant_of(fields, answer.started_at, out.message);
   const bool whole = fields.is_whole() && !fields.is_unusable("refresh_token");
   if (grant.refresh_token.empty() && (grant.access_token.empty() || !whole)) return false;
+  grant.lifetime_cut_off =
+      !whole && !stated_expiry(fields, grant.access_token.reveal(), answer.started_at);
   out.ruling = grant.access_token.empty() ? Ruling::uncertain : Ruling::granted;
   out.grant = std::move(grant);
   return true;
@@ -164,6 +166,7 @@ void OAuthTokenEndpoint::read_refusal(const Answer& answer, const TokenAnswer& f
   out.ruling = verdict.ruling;
   out.failure = verdict.failure;
   out.reuse = verdict.reuse;
+  out.unknown = verdict.unknown;
   out.code = body.code.empty() ? http_code(answer.http_status) : shown(body.code, kShownCode);
   if (!ok || !body.code.empty()) {
     out.message = describe(answer, body, verdict.reuse);

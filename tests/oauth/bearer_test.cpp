@@ -446,6 +446,58 @@ TEST_F(BearerTest, RejectedKeyIsNotServedWhenTheMintFails) {
   EXPECT_EQ(bearer(fp("seed-key")).error().code, Errc::try_later);
 }
 
+TEST_F(BearerTest, P8_AMintThatBringsTheRejectedKeyAgainNeedsALoginAndIsNotRepeatedAtOnce) {
+  add(with_key(Seconds{1800}));
+  answer(200, R"({"api_key":"seed-key","key_id":"k","expires_in":1800})");
+  answer_mint("2");
+
+  EXPECT_EQ(bearer(fp("seed-key")).error().code, Errc::login_needed);
+  EXPECT_EQ(bearer().error().code, Errc::login_needed) << "for everybody";
+  pass(std::chrono::minutes{5} - Seconds{1});
+  EXPECT_EQ(bearer().error().code, Errc::login_needed);
+  EXPECT_THAT(asked(), ElementsAre("agent-key"));
+
+  pass(Seconds{1});
+  EXPECT_EQ(text(bearer()), "MINTED-2");
+}
+
+TEST_F(BearerTest, RefreshAfterARefusedMintLeavesARestingTokenEndpointAlone) {
+  Seed seed;
+  seed.expires_in = Seconds{30};  // due, and alive
+  const Uid uid = add(seed);
+  answer(503, "");
+  ASSERT_FALSE(bearer());
+  answer(401, R"({"error":"invalid_token"})");
+  const auto got = bearer();
+
+  EXPECT_EQ(got.error().code, Errc::try_later);
+  EXPECT_THAT(got.error().message, HasSubstr("left alone until"));
+  EXPECT_THAT(asked(), ElementsAre("token", "agent-key"));
+
+  answer_refresh("1");
+  answer_mint("1");
+  EXPECT_EQ(text(source().mint(uid, "default")), "MINTED-1") << "who asks for a mint insists";
+}
+
+TEST_F(BearerTest, TokenWhoseLifetimeWasCutOffIsDueWithinAMinute) {
+  Seed seed = jwt_seed();
+  seed.expires_in = Seconds{-1};
+  const Uid uid = add(seed);
+  const std::string first = fake_jwt(R"({"scope":"inference:invoke","sub":"1"})");
+  const std::string second = fake_jwt(R"({"scope":"inference:invoke","sub":"1","exp":1790086400})");
+  Answer cut =
+      answered(200, R"({"refresh_token":"r2","access_token":")" + first + R"(","expires_in":86)");
+  cut.complete = false;
+  http_script_->answers.push_back(std::move(cut));
+  answer(200, R"({"access_token":")" + second + R"(","refresh_token":"r3"})");
+
+  EXPECT_EQ(text(bearer()), first);
+  EXPECT_LE(open().find(uid)->refresh_at, kStart + Seconds{60});
+  EXPECT_EQ(text(bearer()), first) << "and not at once";
+  pass(Seconds{60});
+  EXPECT_EQ(text(bearer()), second);
+}
+
 // ---- Without a refresh token -------------------------------------------------------------------
 
 TEST_F(BearerTest, LiveKeyWithoutARefreshTokenIsServedUntilItIsOver) {
@@ -490,6 +542,59 @@ TEST_F(BearerTest, TokenWithoutARefreshTokenIsServedWhileItLives) {
   EXPECT_EQ(bearer().error().code, Errc::try_later) << "rests for everybody";
   pass(std::chrono::minutes{5});
   EXPECT_EQ(bearer().error().code, Errc::login_needed) << "it has expired";
+}
+
+// Bearers that nobody can replace: their refresh token or their provider is gone.
+std::vector<Seed> unrenewable() {
+  Seed token = jwt_seed();
+  token.refresh.clear();
+  Seed key = with_key(Seconds{86400});
+  key.refresh.clear();
+  Seed of_nobody = jwt_seed();
+  of_nobody.provider = "strange";
+  std::vector<Seed> all{token, key, of_nobody};
+  for (std::size_t i = 0; i < all.size(); ++i) all[i].profile = "p" + std::to_string(i);
+  return all;
+}
+
+std::string bearer_of(const Seed& seed) {
+  return seed.agent_key.empty() ? seed.access : seed.agent_key;
+}
+
+BearerRequest request_for(const Seed& seed) {
+  BearerRequest request;
+  request.provider = seed.provider;
+  request.profile = seed.profile;
+  return request;
+}
+
+TEST_F(BearerTest, P8_ARejectedBearerThatNobodyCanReplaceIsServedToNobody) {
+  for (const Seed& seed : unrenewable()) {
+    add(seed);
+    BearerRequest request = request_for(seed);
+    ASSERT_EQ(text(source().bearer(request)), bearer_of(seed));
+    request.rejected = fp(bearer_of(seed));
+    EXPECT_FALSE(source().bearer(request)) << seed.profile;
+
+    request.rejected.clear();
+    EXPECT_FALSE(source().bearer(request)) << seed.profile;
+    pass(std::chrono::minutes{6});
+    EXPECT_FALSE(source().bearer(request)) << seed.profile << ", after its rest";
+  }
+  EXPECT_THAT(asked(), IsEmpty());
+}
+
+TEST_F(BearerTest, P8_ABearerThatIsReportedAndThatNobodyCanReplaceIsServedToNobody) {
+  for (const Seed& seed : unrenewable()) {
+    const Uid uid = add(seed);
+    ASSERT_EQ(*source().report(uid, fp(bearer_of(seed)), {401, {}, "", "", seed.profile}),
+              Reported::noted);
+
+    EXPECT_FALSE(source().bearer(request_for(seed))) << seed.profile;
+    pass(std::chrono::minutes{6});
+    EXPECT_FALSE(source().bearer(request_for(seed))) << seed.profile << ", after its rest";
+  }
+  EXPECT_THAT(asked(), IsEmpty());
 }
 
 // ---- API keys ----------------------------------------------------------------------------------

@@ -79,14 +79,29 @@ TEST(Classify, NousKnowsDeadGrantsAndEmptyPurses) {
   });
 }
 
-TEST(Classify, ErrorJsonWithoutErrorIsJudgedByStatusAndNeverTerminal) {
+TEST(Classify, ErrorJsonWithoutErrorIsJudgedByStatusAndCondemnsNoToken) {
   expect({
       {"nous", 400, R"({"message":"bad request"})", Ruling::unspent, FailureClass::transient},
-      {"nous", 401, R"({"message":"who are you"})", Ruling::rejected, FailureClass::login},
+      {"nous", 401, R"({"message":"who are you"})", Ruling::unspent, FailureClass::transient},
       {"nous", 403, "{}", Ruling::unspent, FailureClass::transient},
       {"nous", 429, "{}", Ruling::unspent, FailureClass::rate_limited},
       {"nous", 500, "{}", Ruling::uncertain, FailureClass::transient},
   });
+}
+
+// Gateways put the words or the number of the status where a code belongs.
+TEST(Classify, ACodeThatOnlyRepeatsItsStatusSaysNoMoreThanTheStatus) {
+  for (const char* provider : {"nous", "anthropic", "spotify", "minimax-oauth"}) {
+    expect({
+        {provider, 401, "{}", Ruling::unspent, FailureClass::transient},
+        {provider, 401, R"({"error":"Unauthorized"})", Ruling::unspent, FailureClass::transient},
+        {provider, 401, R"({"error":"401"})", Ruling::unspent, FailureClass::transient},
+        {provider, 401, R"({"error":{"code":401,"message":"no"}})", Ruling::unspent,
+         FailureClass::transient},
+        {provider, 403, R"({"error":"Forbidden"})", Ruling::unspent, FailureClass::transient},
+        {provider, 401, R"({"error":"access_denied"})", Ruling::rejected, FailureClass::login},
+    });
+  }
 }
 
 TEST(Classify, CodexAsksForALoginWithoutBuryingTheToken) {

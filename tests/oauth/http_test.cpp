@@ -7,7 +7,10 @@
 
 #include <atomic>
 
+#include "fakes.h"
+#include "oauth/token_endpoint.h"
 #include "raw_server.h"
+#include "wrapping.h"
 
 namespace authdb::oauth {
 namespace {
@@ -248,6 +251,49 @@ TEST(Http, CutAnswerIsNotComplete) {
   EXPECT_EQ(none.answer.http_status, 0);
   EXPECT_FALSE(none.answer.complete);
   EXPECT_NE(none.answer.failure, "");
+}
+
+// Where only the end of the connection ends a body, a cut looks like its end.
+TEST(Http, ABodyThatTheConnectionEndsIsCompleteOnlyIfItShowsItsEndItself) {
+  const auto complete = [](const std::string& headers, const std::string& body) {
+    return exchange("HTTP/1.1 200 OK\r\n" + headers + "\r\n" + body).answer.complete;
+  };
+  const std::string form = "access_token=at-2&refresh_token=rt-2";
+  const std::string json = R"({"access_token":"at-2"})";
+
+  EXPECT_FALSE(complete("", form));
+  EXPECT_FALSE(complete("Connection: close\r\n", form));
+  EXPECT_FALSE(complete("", "<html></html>"));
+  EXPECT_FALSE(complete("", ""));
+  EXPECT_FALSE(complete("", json.substr(0, 22)));
+  EXPECT_FALSE(complete("", compressed(form).substr(0, 40)));
+  EXPECT_TRUE(complete("", json));
+  EXPECT_TRUE(complete("", "\xef\xbb\xbf" + json + "\n"));
+  EXPECT_TRUE(complete("", compressed(json)));
+  EXPECT_TRUE(complete("", compressed(form)));
+  EXPECT_TRUE(complete("Content-Length: 36\r\n", form));
+  for (const char* chunked : {"Transfer-Encoding: chunked\r\n", "transfer-encoding:Chunked \r\n"}) {
+    EXPECT_TRUE(complete(chunked, "24\r\n" + form + "\r\n0\r\n\r\n")) << chunked;
+  }
+  EXPECT_FALSE(complete("Transfer-Encoding: chunked\r\n", "24\r\n" + form + "\r\n"));
+}
+
+TEST(Http, HalfARefreshTokenAtTheEndOfAConnectionIsNotStoredAsAWholeOne) {
+  Provider provider;
+  provider.id = "acme";
+  const OAuthTokenEndpoint endpoint(
+      {&provider, {}, nullptr, no_environment(), [] { return at_millis(0); }, nullptr});
+  const auto judged = [&](const std::string& body) {
+    return endpoint.judge(exchange("HTTP/1.1 200 OK\r\n\r\n" + body).answer);
+  };
+
+  const Judgement half = judged("access_token=at-2&refresh_token=rt-");
+  EXPECT_EQ(half.ruling, Ruling::uncertain);
+  EXPECT_FALSE(half.grant);
+
+  const Judgement followed = judged("access_token=at-2&refresh_token=rt-2&scope=");
+  ASSERT_EQ(followed.ruling, Ruling::granted);
+  EXPECT_EQ(text(followed.grant->refresh_token), "rt-2");
 }
 
 TEST(Http, InformationalAnswerIsNoAnswer) {

@@ -92,6 +92,51 @@ TEST_F(RevocationTest, WhatComesBackAfterItIsDead) {
   EXPECT_EQ(bearer().error().code, Errc::login_needed);
 }
 
+TEST_F(RevocationTest, P8_ThatItIsOverIsKnownToTheJournalWhereAnOlderDatabaseIsPutBack) {
+  namespace fs = std::filesystem;
+  const fs::path database = directory_ / "store" / "auth.db";
+  fs::copy_file(database, directory_ / "older.db");
+  log_out();
+  take_back();
+  for (const char* end : {"-wal", "-shm"}) fs::remove(database.string() + end);
+  fs::copy_file(directory_ / "older.db", database, fs::copy_options::overwrite_existing);
+
+  const auto store = open();
+  const auto lock = LockedCredential::acquire(store, uid_, {.wait = store.lock_wait()});
+
+  ASSERT_TRUE(lock) << lock.error().message;
+  EXPECT_EQ(lock->held().row.health.status, Status::dead);
+}
+
+TEST_F(RevocationTest, P1_ATokenThatIsSpentIsNotSentToBeRevoked) {
+  http_ = http_script_;
+  describe(R"("token_endpoint":"http://127.0.0.1:1/token",)"
+           R"("revocation_endpoint":"http://127.0.0.1:1/revoke")");
+  answer(200, R"({"access_token":"opaque","refresh_token":"rt-theirs",)"
+              R"("account_id":"somebody-else"})");
+  {
+    auto store = open();
+    CredentialChange known;
+    known.uid = uid_;
+    known.planned_against = 1;
+    known.new_family = true;
+    known.origin = Origin::login;
+    known.grant.emplace();
+    known.grant->access_token = Secret::copy_of("opaque-1");
+    known.grant->refresh_token = Secret::copy_of("rt-ours");
+    known.grant->account = "me";
+    Change change;
+    change.credentials.push_back(std::move(known));
+    ASSERT_TRUE(store.apply(change));
+  }
+  EXPECT_FALSE(source().refresh(uid_, "default", false));
+  ASSERT_EQ(open().find(uid_)->hold, Hold::conflict);
+  const auto asked = http_script_->seen.size();
+
+  EXPECT_EQ(log_out().remote, Remote::failed);
+  EXPECT_EQ(http_script_->seen.size(), asked) << "nothing was sent";
+}
+
 TEST_F(RevocationTest, KeptSessionLivesOnAndComesBackAlive) {
   EXPECT_EQ(log_out(true).remote, Remote::kept);
   EXPECT_FALSE(revoked());

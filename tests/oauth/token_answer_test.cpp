@@ -29,6 +29,24 @@ TEST(TokenAnswer, IsNoObjectIfItIsAnythingElse) {
   }
 }
 
+TEST(TokenAnswer, P4_AByteThatJsonDoesNotAllowHidesNothingThatFollowsIt) {
+  for (const char* name : {"Ren\xe9", "a\tb", "a\nb", "\xed\xa0\x80", "\xff\xfe"}) {
+    const TokenAnswer answer(R"({"name":")" + std::string(name) +
+                             R"(","access_token":"at-2","refresh_token":"rt-2","expires_in":900})");
+
+    EXPECT_EQ(answer.text("refresh_token"), "rt-2") << name;
+    EXPECT_EQ(answer.text("access_token"), "at-2") << name;
+    EXPECT_FALSE(answer.is_whole()) << name;
+  }
+}
+
+TEST(TokenAnswer, P4_ATokenWithSuchAByteInItIsNone) {
+  const TokenAnswer answer("{\"refresh_token\":\"rt\xe9-2\",\"access_token\":\"at-2\"}");
+
+  EXPECT_EQ(answer.text("refresh_token"), "");
+  EXPECT_TRUE(answer.is_unusable("refresh_token"));
+}
+
 TEST(TokenAnswer, ABrokenDocumentIsNotMendedIntoOneWithoutARefreshToken) {
   for (const char* body :
        {R"({"access_token":"at-2","refresh_token":rt-2})",
@@ -98,11 +116,15 @@ TEST(TokenAnswer, ABrokenFormKeepsItsWholeFields) {
   }
 }
 
-TEST(TokenAnswer, KnowsAStringThatItDoesNotGive) {
-  const TokenAnswer answer(R"({"a":"x\u0007","b":" ","c":7,"d":"x"})");
+TEST(TokenAnswer, KnowsAMemberThatItDoesNotGive) {
+  const TokenAnswer answer(
+      R"({"a":"x\u0007","b":7,"c":{"value":"x"},"d":["x"],"e":true,"f":false,"g":0,"h":{},
+          "v":"x","w":"","x":" ","y":null})");
 
-  EXPECT_TRUE(answer.is_unusable("a"));
-  for (const char* key : {"b", "c", "d", "e"}) EXPECT_FALSE(answer.is_unusable(key)) << key;
+  for (const char* key : {"a", "b", "c", "d", "e", "f", "g", "h"}) {
+    EXPECT_TRUE(answer.is_unusable(key)) << key;
+  }
+  for (const char* key : {"v", "w", "x", "y", "z"}) EXPECT_FALSE(answer.is_unusable(key)) << key;
 }
 
 TEST(TokenAnswer, TakesNumbersThatJsonCannotHoldForNull) {

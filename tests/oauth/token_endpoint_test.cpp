@@ -167,8 +167,7 @@ TEST_F(Endpoint, FullAnswerIsAGrant) {
 }
 
 TEST_F(Endpoint, AnswerWithoutARefreshTokenKeepsTheOldOne) {
-  for (const char* value :
-       {"", R"(,"refresh_token":"  ")", R"(,"refresh_token":7)", R"(,"refresh_token":null)"}) {
+  for (const char* value : {"", R"(,"refresh_token":"  ")", R"(,"refresh_token":null)"}) {
     const Judgement got =
         judged(200, R"({"access_token":"at-2","expires_in":900)" + std::string(value) + "}");
 
@@ -255,29 +254,35 @@ TEST_F(Endpoint, WhatIsReadableOrCutIsNotCalledUnreadable) {
 }
 
 TEST_F(Endpoint, ARefreshTokenThatNobodyCanSendIsNotTakenForNone) {
-  const Judgement got = judged(200, R"({"access_token":"at-2","refresh_token":"rt\u0007"})");
+  for (const char* token :
+       {R"("rt\u0007")", "12345", R"({"value":"rt-2"})", R"(["rt-2"])", "true"}) {
+    const Judgement got =
+        judged(200, R"({"access_token":"at-2","refresh_token":)" + std::string(token) + "}");
 
-  EXPECT_EQ(got.ruling, Ruling::uncertain);
-  EXPECT_FALSE(got.grant);
-  EXPECT_TRUE(got.unreadable);
+    EXPECT_EQ(got.ruling, Ruling::uncertain) << token;
+    EXPECT_FALSE(got.grant) << token;
+    EXPECT_TRUE(got.unreadable) << token;
+  }
 }
 
 TEST_F(Endpoint, GrantSaysWhoseItIs) {
   const auto owner = [&](const std::string& members) {
     const Judgement got = judged(200, R"({"refresh_token":"rt-2")" + members + "}");
-    return got.grant->account + "/" + got.grant->subject;
+    const Subjects& subject = got.grant->subject;
+    return got.grant->account + "/" + subject.access + "/" + subject.id + "/" + subject.stated;
   };
   const std::string openai =
       fake_jwt(R"({"sub":"user-1","https://api.openai.com/auth":{"chatgpt_account_id":"acc-1"}})");
   const std::string plain = fake_jwt(R"({"sub":"user-2"})");
 
-  EXPECT_EQ(owner(R"(,"id_token":")" + openai + "\""), "acc-1/user-1");
-  EXPECT_EQ(owner(R"(,"access_token":")" + plain + "\""), "/user-2");
+  EXPECT_EQ(owner(R"(,"id_token":")" + openai + "\""), "acc-1//user-1/");
+  EXPECT_EQ(owner(R"(,"access_token":")" + plain + "\""), "/user-2//");
   EXPECT_EQ(owner(R"(,"access_token":")" + plain + R"(","id_token":")" + openai + "\""),
-            "acc-1/user-2");
-  EXPECT_EQ(owner(R"(,"account":{"uuid":"u-1","email_address":"a@b"})"), "u-1/");
-  EXPECT_EQ(owner(R"(,"account_id":"acc-2","user_id":"user-3")"), "acc-2/user-3");
-  EXPECT_EQ(owner(R"(,"access_token":"opaque","account":{"uuid":7})"), "/");
+            "acc-1/user-2/user-1/");
+  EXPECT_EQ(owner(R"(,"account":{"uuid":"u-1","email_address":"a@b"})"), "u-1///");
+  EXPECT_EQ(owner(R"(,"account_id":"acc-2","sub":"user-3")"), "acc-2///user-3");
+  EXPECT_EQ(owner(R"(,"user_id":"user-3")"), "///") << "it need not be what a token calls sub";
+  EXPECT_EQ(owner(R"(,"access_token":"opaque","account":{"uuid":7})"), "///");
 }
 
 TEST_F(Endpoint, UnstatedLifeIsTheProvidersFloorWithAWarningThatNamesKeys) {

@@ -145,6 +145,47 @@ TEST_F(WrappedAnswer, ACompressedAnswerWithoutItsEndSaysNothingByWhatItLacks) {
   EXPECT_FALSE(got.grant);
 }
 
+// Some of these are deflate as well, as far as its grammar goes: `{`, a line break and two blanks
+// are one byte of it, with a regular end.
+TEST_F(WrappedAnswer, WhatBeginsAsAnAnswerIsNotCompressedWhateverBytesAreInIt) {
+  constexpr const char* kFields =
+      R"("access_token":"at-2","refresh_token":"rt-2","expires_in":900,"scope":"s")";
+  for (const char* prefix : {"", "\xef\xbb\xbf", "\n", ")]}',\n", "for(;;);"}) {
+    for (const char* opening : {"{", "{\n  ", "{\n\t", "{\r\n    ", "{ ", "{\n"}) {
+      const std::string begun = std::string(prefix) + opening + kFields;
+      expect_grant(begun + "}" + std::string(1, '\0'), begun);
+      expect_grant(begun + "\n}\x01\x80", begun);
+      expect_grant(begun + ",\"note\":\"a\x02z\"}", begun);
+    }
+  }
+  expect_grant(kGrantForm + std::string(1, '\0'), "form");
+  expect_grant(kGrantForm + std::string("\r\n\0\0", 4), "form");
+}
+
+TEST_F(WrappedAnswer, ABrokenFormCountsAsFarAsItsFieldsAreWhole) {
+  const Judgement got = judged(200, "refresh_token=rt-2&access_token=at-2&scope=a\x01z");
+  ASSERT_EQ(got.ruling, Ruling::granted);
+  EXPECT_EQ(got.grant->refresh_token.reveal(), "rt-2");
+
+  const Judgement half = judged(200, std::string("access_token=at-2&refresh_token=r\0t", 35));
+  EXPECT_EQ(half.ruling, Ruling::uncertain);
+  EXPECT_FALSE(half.grant);
+}
+
+TEST_F(WrappedAnswer, BytesThatOnlyHappenToBeDeflateStayWhatTheyAre) {
+  for (const char* text : {"nonsense", "<html></html>", "x", "[1]", ""}) {
+    const std::string bytes = compressed(text, kRawDeflate);
+    const AnswerText kept = unwrap_text(bytes, true);
+    EXPECT_EQ(kept.text.reveal(), bytes) << text;
+  }
+}
+
+TEST_F(WrappedAnswer, DeflateThatLooksLikeUtf16IsRead) {
+  std::string text = kGrant;
+  text.resize(256, ' ');
+  expect_grant(std::string("\x01\x00\x01\xff\xfe", 5) + text, "one block, stored as it is");
+}
+
 TEST_F(WrappedAnswer, ADecompressionBombIsUnreadable) {
   const std::string bomb = compressed(std::string(kGrant) + std::string(64U << 20U, ' '));
   ASSERT_LT(bomb.size(), 1U << 17U);
