@@ -1,5 +1,7 @@
 #include "store/adoption.h"
 
+#include <algorithm>
+
 #include "store/locked.h"
 #include "store/parcel.h"
 
@@ -45,6 +47,12 @@ void bring_back(Engine& engine, const Journal& journal, const Uid& uid) {
     txn->retire(id, hash, state.family, generation, engine.now(), Retirement::spent);
   }
   if (!state.legacy) txn->put_renewal(id, mirror_of(state));
+  if (state.refused) {
+    Health health;
+    health.status_at = engine.now();
+    call_refused(health);
+    txn->set_health(id, health);
+  }
   Attempt attempt = engine.new_attempt(AttemptKind::import, {});
   attempt.outcome = Outcome::recovered;
   attempt.refresh_hash = state.hash;
@@ -62,8 +70,30 @@ bool differs(const Credential& a, const Credential& b) {
          a.removed_at.has_value() != b.removed_at.has_value();
 }
 
+// Of what was removed only the grant still has the token. One that cannot be opened says nothing.
+std::optional<TokenHash> removed_token(Engine& engine, const CredentialState& state,
+                                       const Uid& uid) {
+  if (!state.removed_at || state.hash || state.grant.empty()) return std::nullopt;
+  const auto parcel = Engine::guarded([&] { return parcel_of(engine, state, uid); });
+  if (!parcel || parcel->grant.refresh_token.empty()) return std::nullopt;
+  return token_hash(parcel->grant.refresh_token);
+}
+
+bool knows_one_of(Engine& engine, const Journal& journal, const Uid& uid,
+                  const std::set<TokenHash>& hashes) {
+  const auto& spent = journal.spent();
+  const auto& current = journal.state().hash;
+  if (current && hashes.contains(*current)) return true;
+  if (std::any_of(spent.begin(), spent.end(),
+                  [&](const auto& entry) { return hashes.contains(entry.first); })) {
+    return true;
+  }
+  const auto removed = removed_token(engine, journal.state(), uid);
+  return removed && hashes.contains(*removed);
+}
+
 // True if the credential moved.
-bool adopt(Store& store, const Uid& uid) {
+bool adopt(const Store& store, const Uid& uid) {
   Engine& engine = store.engine();
   const auto before = engine.backend->view()->load(uid);
   if (!before) {
@@ -87,6 +117,15 @@ Adoption adopt_journals(Store& store) {
     if (moved && *moved) ++adoption.adopted;
   }
   return adoption;
+}
+
+void adopt_what_knows(const Store& store, const std::set<TokenHash>& hashes) {
+  Engine& engine = store.engine();
+  for (const Uid& uid : Journal::all(engine.files.directory)) {
+    const auto journal = Journal::look(engine.place(uid));
+    if (!journal) continue;  // damaged: doctor tells
+    if (knows_one_of(engine, *journal, uid, hashes)) adopt(store, uid);
+  }
 }
 
 }  // namespace authdb

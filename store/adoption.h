@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "store/store.h"
@@ -17,5 +18,9 @@ struct Adoption {
 // Takes every journal's lock in turn and recovers. A journal of a credential that the database does
 // not know brings it back, bound to no profile.
 Adoption adopt_journals(Store& store);
+
+// The same for those journals that have one of these refresh tokens, current, spent or removed.
+// Throws.
+void adopt_what_knows(const Store& store, const std::set<TokenHash>& hashes);
 
 }  // namespace authdb

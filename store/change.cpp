@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
+#include "store/adoption.h"
 #include "store/descriptors.h"
 #include "store/engine.h"
 #include "store/locked.h"
+#include "store/parcel.h"
 #include "store/rotation.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
@@ -38,7 +41,7 @@ std::unique_ptr<Locked> lock_one(const Store& store, const CredentialChange& cha
   if (stored->row.identity.auth_type == AuthType::api_key) return nullptr;
   LockPolicy policy{engine.options.lock_wait};
   policy.removed_too = true;
-  policy.unsettled_too = change.new_family;
+  policy.unsettled_too = policy.damaged_too = change.new_family;
   return acquire_lock(store, change.uid, policy);
 }
 
@@ -53,11 +56,37 @@ Locks take_locks(const Store& store, const Change& change) {
   return locks;
 }
 
+// A login that is new here begins its journal, which remembers whose it is: the next answer is held
+// against that.
+struct Beginning {
+  Uid uid;
+  Identity identity;
+  Grant grant;
+};
+
+// Refresh tokens that the database has never had may be known to a journal, where an older database
+// was put back. It learns of them first.
+void learn_of(const Store& store, const Change& change) {
+  std::set<TokenHash> unknown;
+  {
+    const auto view = store.engine().backend->view();
+    for (const auto& one : change.credentials) {
+      if (!one.grant || one.grant->refresh_token.empty()) continue;
+      const TokenHash hash = token_hash(one.grant->refresh_token);
+      if (!view->owner_of(hash) && !view->retired(hash)) unknown.insert(hash);
+    }
+  }
+  if (!unknown.empty()) adopt_what_knows(store, unknown);
+}
+
 // Applies one CredentialChange inside the transaction.
 class Applier {
  public:
   Applier(Engine& engine, Txn& txn, Locks& locks)
       : engine_(engine), txn_(txn), locks_(locks), now_(engine.now()) {}
+
+  // For when it is committed.
+  std::vector<Beginning> take_beginnings() { return std::move(beginnings_); }
 
   // The credential's uid; nullopt if it moved since the change was planned.
   std::optional<Uid> apply(const CredentialChange& change) {
@@ -103,6 +132,9 @@ class Applier {
     txn_.insert_tokens(id, tokens);
     ledger(change, id, tokens);
     attach(change, uid, id, tokens.family, tokens.generation);
+    if (change.kind == AttemptKind::login && change.identity->auth_type == AuthType::oauth) {
+      beginnings_.push_back({uid, *change.identity, change.grant->clone()});
+    }
     return uid;
   }
 
@@ -127,17 +159,18 @@ class Applier {
     if (lock == locks_.end() || !lock->second.locked) return;
     Locked& locked = *lock->second.locked;
     const Credential row = txn_.load(change.uid)->row;
-    if (locked.unsettled) {
+    if (locked.unsettled && change.grant) {
       Attempt attempt = attempt_of(locked, Outcome::superseded);
       attempt.error_code = "unsettled";
       attempt.finished_at = now_;
       txn_.record(row.id, attempt);
     }
     CredentialState& next = lock->second.next;
-    next =
-        change.grant ? prepare_moved(locked, row) : prepare_state(locked, event::OnHold{row.hold});
-    next.hash = row.refresh_hash;
-    next.removed_at = row.removed_at;
+    next = prepare_moved(locked, row);
+    if (change.grant) {  // from elsewhere: it is whose it says, or nobody knows
+      locked.account = change.grant->account;
+      locked.subject = change.grant->subject;
+    }
     txn_.put_renewal(row.id, mirror_of(next));
   }
 
@@ -225,6 +258,7 @@ class Applier {
   Txn& txn_;
   Locks& locks_;
   Instant now_;
+  std::vector<Beginning> beginnings_;
 };
 
 void apply_states(Engine& engine, Txn& txn, const Change& change) {
@@ -259,12 +293,30 @@ void tell_journals(Locks& locks) {
   }
 }
 
+void write_beginnings(Engine& engine, std::vector<Beginning> beginnings) {
+  for (Beginning& one : beginnings) {
+    const auto told = Engine::guarded([&] {
+      Journal journal = lock_journal(engine, one.uid);
+      const auto stored = engine.backend->view()->load(one.uid);
+      if (!stored || journal.state().revision != 0) return;  // somebody was faster
+      CredentialState state = state_of(stored->row);
+      state.revision = kFirstRevision;
+      state.grant =
+          engine.seal(pack(one.identity, one.grant), one.uid, kGrantColumn, state.generation);
+      value_or_throw(journal.write(std::move(state), /*durable=*/false));
+    });
+    if (!told) engine.log(LogLevel::warning, told.error().message);
+  }
+}
+
 }  // namespace
 
 Result<Applied> Store::apply(const Change& change, const std::function<void(std::size_t)>& told) {
   return Engine::guarded([&] {
+    learn_of(*this, change);
     Locks locks = take_locks(*this, change);
     Applied applied;
+    std::vector<Beginning> beginnings;
     {
       const auto txn = engine_->begin_write();
       Applier applier(*engine_, *txn, locks);
@@ -276,8 +328,10 @@ Result<Applied> Store::apply(const Change& change, const std::function<void(std:
       }
       apply_states(*engine_, *txn, change);
       txn->commit();
+      beginnings = applier.take_beginnings();
     }
     tell_journals(locks);
+    write_beginnings(*engine_, std::move(beginnings));
     return applied;
   });
 }

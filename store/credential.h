@@ -51,6 +51,21 @@ struct Identity {
   std::string ca_file;  // PEM: the authorities that its servers' certificates must be from
 };
 
+// Who somebody is, by each place that says so. Some issuers have another name for him in each
+// (pairwise subjects), so a name is only ever compared with one from the same place.
+struct Subjects {
+  std::string access;  // `sub` of the access token
+  std::string id;      // `sub` of the id token
+  std::string stated;  // `sub` of the answer itself
+
+  bool empty() const { return access.empty() && id.empty() && stated.empty(); }
+  // Of the access token if it has one, else of the id token, else stated.
+  const std::string& first() const {
+    if (!access.empty()) return access;
+    return id.empty() ? stated : id;
+  }
+};
+
 // An access token and its refresh token, as a login, a rotation or an import yields them.
 struct Grant {
   Secret access_token;  // may be empty: an answer may bring a refresh token and nothing else
@@ -59,16 +74,33 @@ struct Grant {
   std::optional<Instant> obtained_at;
   bool obtained_derived = false;  // computed as expires_at - expires_in, or read from a naive time
   std::optional<Instant> expires_at;
+  bool lifetime_cut_off = false;  // it was to be said, but did not arrive: a refresh is due soon
   std::optional<Instant> session_ends_at;  // when the provider ends the session whatever we do
   BearerKind bearer_kind = BearerKind::access_token;
   // What the answer said about the credential; empty leaves the stored value as it is.
   std::string scope;
   std::string token_type;
   std::string inference_base_url;
-  // Whose grant it is, as far as the answer says so: OpenAI's account id, and the subject. Only
+  // Whose grant it is, as far as the answer says so: OpenAI's account id, and the subjects. Only
   // compared, never stored.
   std::string account;
-  std::string subject;
+  Subjects subject;
+
+  Grant clone() const {
+    return {access_token.clone(),
+            refresh_token.clone(),
+            obtained_at,
+            obtained_derived,
+            expires_at,
+            lifetime_cut_off,
+            session_ends_at,
+            bearer_kind,
+            scope,
+            token_type,
+            inference_base_url,
+            account,
+            subject};
+  }
 };
 
 struct AgentKey {
@@ -112,7 +144,7 @@ struct Renewal {
   // The token endpoint is left alone between these.
   std::optional<Instant> rest_since;
   std::optional<Instant> rest_until;
-  int refusals = 0;  // in a row: 4xx answers whose meaning nobody knows
+  int refusals = 0;  // since the last grant: 4xx answers whose meaning nobody knows
   std::optional<Instant> refused_since;
 };
 

@@ -12,6 +12,7 @@ namespace authdb {
 
 namespace {
 
+constexpr Seconds kUnknownLife{60};  // no sooner: it would be a refresh per call
 constexpr std::string_view kAccessColumn = "token_set.access_token";
 constexpr std::string_view kRefreshColumn = "token_set.refresh_token";
 constexpr std::string_view kAgentKeyColumn = "agent_key.secret";
@@ -19,7 +20,7 @@ constexpr std::string_view kAgentKeyColumn = "agent_key.secret";
 std::string read_boot_id() {
   std::string text;
   std::ifstream("/proc/sys/kernel/random/boot_id") >> text;
-  return text.empty() ? "unknown" : text;
+  return text;
 }
 
 Error not_our_keys(const StoreOptions& options, const sqlite::StoreFiles& files,
@@ -173,6 +174,7 @@ SealedTokens Engine::seal_grant(const Uid& uid, const Identity& identity, const 
   tokens.obtained_derived = keep_access ? before->row.obtained_derived : grant.obtained_derived;
   tokens.expires_at = keep_access ? before->row.expires_at : grant.expires_at;
   tokens.refresh_at = due_at(identity, tokens.obtained_at, tokens.expires_at, origin);
+  if (!keep_access && grant.lifetime_cut_off) tokens.refresh_at = now() + kUnknownLife;
   tokens.session_ends_at = grant.session_ends_at;
   if (!tokens.session_ends_at && before != nullptr && before->row.family == family) {
     tokens.session_ends_at = before->row.session_ends_at;

@@ -139,6 +139,13 @@ Error explain_rest(const Locked& locked, Instant until) {
           "Nothing was sent. `authdb refresh` asks it all the same."};
 }
 
+Error explain_half(const Locked& locked) {
+  return {Errc::try_later,
+          "the answer for " + name_of(locked.held.row) +
+              " brought a new refresh token, which is kept, but no whole bearer",
+          "Try again: the new token is sent then."};
+}
+
 Error explain_unspent(const Locked& locked, const Judgement& judgement,
                       const std::string& profile) {
   std::string hint = "Nothing was changed; the login is as good as before.";
@@ -182,11 +189,11 @@ Error explain_hold(const Locked& locked) {
 }
 
 Error explain_unsettled(const Locked& locked) {
-  Error error = *locked.unsettled;
-  error.message =
-      "an answer for " + name_of(locked.held.row) +
-      " waits in its journal, and nothing is sent before it is settled: " + error.message;
-  return error;
+  const std::string message = "an answer for " + name_of(locked.held.row) +
+                              " waits in its journal, and nothing is sent before it is settled";
+  if (!locked.unsettled) return {Errc::try_later, message, "Try again."};
+  return {locked.unsettled->code, message + ": " + locked.unsettled->message,
+          locked.unsettled->hint};
 }
 
 Error explain_misdirected(const Locked& locked) {

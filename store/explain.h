@@ -16,6 +16,7 @@ Error explain_dead(const Locked& locked);
 // An attempt has failed, and the token endpoint rests until then.
 Error explain_rest(const Locked& locked, Instant until);
 // A refresh that changed nothing and may be tried again.
+Error explain_half(const Locked& locked);
 Error explain_unspent(const Locked& locked, const Judgement& judgement, const std::string& profile);
 // What the credential's health remembers of it, for those who ask later.
 std::string why_dead(const Locked& locked, const Judgement& judgement);

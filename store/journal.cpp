@@ -1,6 +1,7 @@
 #include "store/journal.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -244,14 +245,23 @@ void Journal::write_holder(const Holder& self) {
                   kHolderAt);  // only a courtesy to those who wait
 }
 
+// A write behind the limit for files (RLIMIT_FSIZE) fails, or ends the process.
+int within_limit(off_t end) {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return 0;
+  return static_cast<rlim_t>(end) <= limit.rlim_cur ? 0 : EFBIG;
+}
+
 // The answer goes into the other slot than its intent. What the slot has no room for is allocated
 // now, while nothing has been sent.
 int Journal::make_room(const CredentialState& intent) const {
   const std::size_t last = intent.answer_size;
   const std::size_t answer = std::max(kFirstAnswer, last + last / 4) + kSealOverhead;
   const std::size_t wanted = intent.grant.size() + answer;
-  if (fits_in_slot(wanted)) return 0;
   const int slot = newest_slot_;
+  const off_t end = payload_at(slot, wanted) + static_cast<off_t>(wanted);
+  const int limited = within_limit(std::max(end, static_cast<off_t>(kFileSize)));
+  if (limited != 0 || fits_in_slot(wanted)) return limited;
   if (::fallocate(fd(), FALLOC_FL_KEEP_SIZE, payload_at(slot, wanted),
                   static_cast<off_t>(std::min(wanted, kLongestRecord))) == 0) {
     return 0;
@@ -290,6 +300,7 @@ Result<void> Journal::write(CredentialState state, bool durable) {
   state.revision = std::max(state.revision, newest_revision_ + 1);
   const bool is_intent = state.phase == Phase::intent;
   const int slot = 1 - newest_slot_;
+  newest_revision_ = state.revision;  // used up: after a failure it may be on disk all the same
   int error = is_intent ? make_room(state) : 0;
   if (error == 0) error = write_slot(slot, state);
   // A mark of format 1 may say what ours cannot.
@@ -298,11 +309,15 @@ Result<void> Journal::write(CredentialState state, bool durable) {
   if (error == 0 && head_is_old_) error = write_head();
   if (error == 0 && durable && ::fdatasync(fd()) != 0) error = errno;
   if (error != 0) return fail(file_error("cannot write", place_.path(), error));
-  newest_revision_ = state.revision;
   newest_slot_ = slot;
   state_ = std::move(state);
   lost_ = false;
   return {};
+}
+
+bool Journal::is_ours() const {
+  struct stat now {};
+  return lock_ && lock_->owned() && ::fstat(lock_->fd(), &now) == 0 && now.st_nlink > 0;
 }
 
 Result<void> Journal::mark_sent() {

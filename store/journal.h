@@ -111,7 +111,9 @@ class Journal {
   explicit Journal(FileLock lock) : lock_(std::move(lock)) {}
   explicit Journal(Fd looking) : looking_(std::move(looking)) {}
   int fd() const { return lock_ ? lock_->fd() : looking_.get(); }
-  bool is_ours() const { return lock_ && lock_->owned(); }
+  // False too where the file was removed or replaced meanwhile: others lock the one that is there
+  // now.
+  bool is_ours() const;
   Result<void> load(const JournalPlace& place);
   void load_slots();
   void load_mark();

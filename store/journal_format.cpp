@@ -81,6 +81,7 @@ DiskRecord head_of_record(const CredentialState& state) {
   // That it was sent is what the mark says.
   disk.phase = static_cast<std::uint8_t>(state.phase == Phase::sent ? Phase::intent : state.phase);
   disk.hold = static_cast<std::uint8_t>(state.hold);
+  disk.refused = state.refused ? 1 : 0;
   put_renewal(disk, state.renewal);
   put_attempt(disk, state.attempt);
   disk.grant_size = state.grant.size();
@@ -114,6 +115,7 @@ CredentialState state_of_record(const DiskRecord& disk, std::span<const unsigned
   state.removed_at = from_disk(disk.removed_at);
   state.phase = static_cast<Phase>(disk.phase);
   state.hold = static_cast<Hold>(disk.hold);
+  state.refused = disk.refused != 0;
   state.renewal = get_renewal(disk);
   state.attempt = get_attempt(disk);
   state.answer_size = disk.answer_size;

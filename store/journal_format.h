@@ -98,7 +98,7 @@ struct DiskRecord {
   std::uint8_t phase = 0;
   std::uint8_t hold = 0;
   std::uint8_t complete = 0;
-  std::uint8_t reserved = 0;
+  std::uint8_t refused = 0;
   std::array<char, 32> lost_process{};
   std::array<char, 36> attempt_boot_id{};
   std::array<char, 32> attempt_process{};

@@ -13,8 +13,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-StoredCredential load_stored(Engine& engine, View& view, const Uid& uid, const LockPolicy& policy) {
-  if (!policy.removed_too) return engine.load_sealed(view, uid);
+// Removed ones too: that is for the journal to say.
+StoredCredential load_stored(View& view, const Uid& uid) {
   auto stored = view.load(uid);
   if (stored) return std::move(*stored);
   throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store", ""}};
@@ -51,6 +51,7 @@ bool same_tokens(const CredentialState& state, const Credential& row) {
 
 void retire_spent(Locked& locked, Txn& txn, const TokenHash& hash, std::int64_t generation) {
   if (locked.state.hash && hash == *locked.state.hash) return;
+  if (txn.owner_of(hash)) return;  // current here or elsewhere
   txn.retire(locked.held.row.id, hash, locked.state.family, generation, locked.engine.now(),
              Retirement::spent);
 }
@@ -93,7 +94,7 @@ Grant journalled_grant(Locked& locked) {
 }
 
 void put_removal(Locked& locked, Txn& txn) {
-  const Credential& row = locked.held.row;
+  const Credential row = txn.load(locked.uid())->row;
   if (row.removed_at.has_value() == locked.state.removed_at.has_value()) return;
   if (!locked.state.removed_at) return txn.take_back(row.id, locked.state.hash);
   txn.set_removed(row.id, locked.state.removed_at);
@@ -104,12 +105,29 @@ void put_removal(Locked& locked, Txn& txn) {
   }
 }
 
+// A verdict is about a grant: what an older row says of another one does not count. That the server
+// said no is in the journal too; what it said was in the row that was lost.
+void put_verdict(Locked& locked, Txn& txn, bool moves) {
+  const Health& before = locked.held.row.health;
+  const bool refused = locked.state.refused;
+  const bool is_dead = before.status == Status::dead;
+  if (refused == is_dead || (is_dead && !moves)) return;
+  Health health;
+  health.status_at = locked.engine.now();
+  health.request_count = before.request_count;
+  health.last_used_at = before.last_used_at;
+  if (refused) call_refused(health);
+  txn.set_health(locked.held.row.id, health);
+}
+
 // The database is older than the journal: it was put back, or the journal's last word had not
 // reached it. The row becomes what the journal says.
 void bring_row_up(Locked& locked) {
   const Credential before = locked.held.row;
   const CredentialState& state = locked.state;
-  const bool moves = state.generation > before.generation;
+  // What is removed in an older database may have been wiped there.
+  const bool wiped = !has_tokens(locked.held) && !state.grant.empty();
+  const bool moves = state.generation > before.generation || wiped;
   const Grant grant = moves ? journalled_grant(locked) : Grant();
   {
     const auto txn = locked.begin_write();
@@ -128,6 +146,7 @@ void bring_row_up(Locked& locked) {
       retire_spent(locked, *txn, *before.refresh_hash, before.generation);
     }
     txn->set_hold(before.id, state.hold);
+    put_verdict(locked, *txn, moves);
     txn->put_renewal(before.id, mirror_of(state));
     txn->commit();
   }
@@ -138,17 +157,6 @@ void bring_row_up(Locked& locked) {
                                            ": took what is newer from the journal");
 }
 
-// What only the copy in the row does not know yet is no reason to fail.
-void refresh_mirror(Locked& locked) {
-  const auto done = Engine::guarded([&] {
-    const auto txn = locked.begin_write();
-    txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
-    txn->commit();
-  });
-  if (!done) locked.engine.log(LogLevel::debug, done.error().message);
-  locked.held.row.renewal = locked.state.renewal;
-}
-
 void follow_journal(Locked& locked) {
   locked.state = locked.journal.state();
   if (locked.state.legacy) {
@@ -157,10 +165,12 @@ void follow_journal(Locked& locked) {
   }
   const Credential& row = locked.held.row;
   const bool same = same_tokens(locked.state, row) && locked.state.hold == row.hold &&
-                    locked.state.removed_at.has_value() == row.removed_at.has_value();
+                    locked.state.removed_at.has_value() == row.removed_at.has_value() &&
+                    (!locked.state.refused || row.health.status == Status::dead);
   if (!same) return bring_row_up(locked);
-  if (locked.state.phase == Phase::idle) return refresh_mirror(locked);
-  locked.held.row.renewal = locked.state.renewal;
+  const bool behind = mirror_of(locked.state).revision != row.renewal.revision;
+  if (behind && locked.state.phase == Phase::idle) return refresh_mirror(locked);
+  locked.held.row.renewal = mirror_of(locked.state);
 }
 
 void follow_row(Locked& locked) {
@@ -168,17 +178,22 @@ void follow_row(Locked& locked) {
   locked.state.grant = grant_of(locked);
 }
 
-// Whether the token was sent is not known any more: taken for sent.
+// Whether the token was sent is not known any more: taken for sent. The journal is told first: one
+// that knows of nothing must not be left behind by whoever dies in between.
 void doubt(Locked& locked) {
-  if (!locked.state.hash || locked.state.hold != Hold::none) return;
   Attempt attempt = attempt_of(locked, Outcome::uncertain);
   attempt.error_code = "journal_lost";
-  attempt.finished_at = locked.engine.now();
-  record_state(locked, decide(locked.state, event::Doubted{}, locked.engine.now()),
-               [&](Txn& txn, CredentialState& next) {
-                 txn.set_hold(locked.held.row.id, next.hold);
-                 txn.record(locked.held.row.id, attempt);
-               });
+  tell_journal(locked, prepare_state(locked, event::Doubted{}), /*durable=*/true);
+  const auto recorded = Engine::guarded([&] {
+    attempt.finished_at = locked.engine.now();
+    const auto txn = locked.begin_write();
+    txn->set_hold(locked.held.row.id, locked.state.hold);
+    txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
+    txn->record(locked.held.row.id, attempt);
+    txn->commit();
+  });
+  if (!recorded) locked.engine.log(LogLevel::warning, recorded.error().message);
+  locked.held.row.hold = locked.state.hold;
 }
 
 void reconcile(Locked& locked) {
@@ -198,14 +213,16 @@ void reconcile(Locked& locked) {
     case Side::row:
     case Side::row_and_lost:
       follow_row(locked);
-      tell_journal(locked, locked.state, /*durable=*/false);
       break;
   }
   const bool nothing_under_way =
       locked.state.phase == Phase::idle || locked.state.phase == Phase::intent;
   const bool lost =
       side == Side::row_and_lost || (locked.journal.lost_its_last_word() && nothing_under_way);
-  if (lost) doubt(locked);
+  if (lost && locked.state.hash && locked.state.hold == Hold::none) return doubt(locked);
+  if (side == Side::row || side == Side::row_and_lost) {
+    tell_journal(locked, locked.state, /*durable=*/false);
+  }
 }
 
 // ---- what the last holder left -----------------------------------------------------------------
@@ -254,6 +271,7 @@ void settle_answer(Locked& locked) {
 void recover(Locked& locked, const LockPolicy& policy) {
   const std::string named = locked.state.attempt.rescue;
   if (locked.state.phase != Phase::answered) read_rescue(locked);
+  if (locked.state.phase == Phase::answered && locked.state.removed_at) return;  // it is no use now
   switch (recovery_of(locked.state, locked.engine.boot_id())) {
     case Recovery::nothing:
       break;
@@ -274,12 +292,29 @@ void recover(Locked& locked, const LockPolicy& policy) {
 
 }  // namespace
 
+void call_refused(Health& health) {
+  health.status = Status::dead;
+  health.error_reason = "refused";
+  health.error_message =
+      "the provider has ended its session, or refused its refresh token for good";
+}
+
 Renewal mirror_of(const CredentialState& state) {
   Renewal renewal = state.renewal;
   // The numbers of an older format are no revisions: a row that had one would call its journal put
   // back.
   renewal.revision = state.legacy ? 0 : state.revision;
   return renewal;
+}
+
+void refresh_mirror(Locked& locked) {
+  const auto done = Engine::guarded([&] {
+    const auto txn = locked.begin_write();
+    txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
+    txn->commit();
+  });
+  if (!done) locked.engine.log(LogLevel::debug, done.error().message);
+  locked.held.row.renewal = mirror_of(locked.state);
 }
 
 void Locked::reload() {
@@ -349,7 +384,7 @@ Journal lock_journal(Engine& engine, const Uid& uid, const LockPolicy& policy) {
     return Journal::acquire(engine.place(uid), policy.wait, engine.self(), policy.stop);
   };
   auto journal = acquire();
-  if (!journal && journal.error().code == Errc::refused && policy.unsettled_too) {
+  if (!journal && journal.error().code == Errc::refused && policy.damaged_too) {
     engine.log(LogLevel::warning, journal.error().message + "; it is kept as " +
                                       set_aside_journal(engine, uid).string());
     journal = acquire();
@@ -357,13 +392,22 @@ Journal lock_journal(Engine& engine, const Uid& uid, const LockPolicy& policy) {
   return value_or_throw(std::move(journal));
 }
 
+// What the row and the journal say, as far as it can be read. Where nobody needs to, because it all
+// makes way, the row alone counts, and nothing is sent.
+void unless_damaged(Locked& locked, const LockPolicy& policy, const std::function<void()>& body) {
+  const auto done = Engine::guarded([&] { body(); });
+  if (done) return;
+  if (!policy.damaged_too || done.error().code != Errc::refused) throw BackendError{done.error()};
+  locked.state = state_of(locked.held.row);
+  locked.unsettled = done.error();
+}
+
 }  // namespace
 
 std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const LockPolicy& policy) {
   Engine& engine = store.engine();
   // Asked before the lock: a credential that is not there must not leave a journal behind.
-  if (load_stored(engine, *engine.backend->view(), uid, policy).row.identity.auth_type ==
-      AuthType::api_key) {
+  if (load_stored(*engine.backend->view(), uid).row.identity.auth_type == AuthType::api_key) {
     throw BackendError{{Errc::usage, "an API key has nothing to refresh", ""}};
   }
   engine.require_writable();
@@ -373,14 +417,17 @@ std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const L
   {
     const auto view = engine.backend->view();
     engine.follow_keys(*view);
-    locked->held = engine.unseal(load_stored(engine, *view, uid, policy));
+    StoredCredential stored = load_stored(*view, uid);
+    locked->held.row = stored.row;
+    unless_damaged(*locked, policy, [&] { locked->held = engine.unseal(std::move(stored)); });
   }
-  reconcile(*locked);
+  learn_owner(*locked);
+  unless_damaged(*locked, policy, [&] { reconcile(*locked); });
   if (locked->held.row.removed_at && !policy.removed_too) {
     throw BackendError{{Errc::not_found, "there is no credential " + uid + " in this store",
                         "It was removed; `authdb undo` takes that back."}};
   }
-  recover(*locked, policy);
+  if (!locked->unsettled) recover(*locked, policy);
   locked->gate_wait = engine.options.lock_wait;
   return locked;
 }
@@ -410,8 +457,14 @@ CredentialState prepare_state(const Locked& locked, Event what) {
 }
 
 CredentialState prepare_moved(const Locked& locked, const Credential& row) {
-  CredentialState next = prepare_state(
-      locked, event::Moved{row.family, row.generation, row.refresh_hash, row.hold, {}});
+  // The same pair: what was lost with it, and what waits, still counts.
+  const bool same = row.family == locked.state.family && row.generation == locked.state.generation;
+  CredentialState next =
+      same ? prepare_state(locked, event::OnHold{row.hold})
+           : prepare_state(
+                 locked,
+                 event::Moved{row.family, row.generation, row.refresh_hash, row.hold, {}, false});
+  next.hash = row.refresh_hash;
   next.removed_at = row.removed_at;
   return next;
 }
@@ -427,12 +480,11 @@ void tell_journal(Locked& locked, CredentialState next, bool durable) {
 
 void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool durable) {
   write_rows(locked, next, rows);
-  const auto told = Engine::guarded([&] {
-    locked.reload();
-    tell_journal(locked, std::move(next), durable);
-  });
-  // It is committed: nothing that fails here may make it look undone.
-  if (!told) locked.engine.log(LogLevel::warning, told.error().message);
+  // Should it fail, the row is ahead of the journal by what was committed. Where the row cannot be
+  // read anyway, nobody needs to.
+  const auto reread = Engine::guarded([&] { locked.reload(); });
+  if (!reread && !locked.unsettled) throw BackendError{reread.error()};
+  tell_journal(locked, std::move(next), durable);
 }
 
 void record_state(Locked& locked, CredentialState next, const Rows& rows) {

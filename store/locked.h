@@ -22,7 +22,7 @@ struct Locked {
   CredentialState state;  // what the journal and the row together say
   // Whose pair it is, as far as earlier answers said so.
   std::string account;
-  std::string subject;
+  Subjects subject;
   bool recovered = false;  // taking the lock settled what another process had left
   // Why an answer that is in the journal could not be settled. Nothing is sent while this stands.
   std::optional<Error> unsettled;
@@ -64,6 +64,10 @@ CredentialState prepare_state(const Locked& locked, Event what);
 // The same where another pair stands in the row now.
 CredentialState prepare_moved(const Locked& locked, const Credential& row);
 Renewal mirror_of(const CredentialState& state);
+// What a row says of it where only the journal knows that it was refused.
+void call_refused(Health& health);
+// The row gets that copy. What only the copy does not know yet is no reason to fail.
+void refresh_mirror(Locked& locked);
 // For what must not be lost though the database cannot be written: the journal, and the database if
 // it can be had. The row is then a revision behind, until the next holder brings it up.
 void record_state(Locked& locked, CredentialState next, const Rows& rows);
@@ -86,6 +90,11 @@ enum class End {
 // row, but for its outcome where it came to nothing. Throws BackendError where the database cannot
 // take a grant; then the journal still has the answer.
 End conclude(Locked& locked, const Judgement& judgement, Attempt attempt);
+
+// What is known of the owner, by earlier answers and by the access token that stands there.
+void learn_owner(Locked& locked);
+// True if the grant says that it is another account's than what is known of the credential's owner.
+bool is_for_another_account(Locked& locked, const Grant& grant);
 
 // What is remembered of rejected bearers once `fresh` has taken the place of the access token or of
 // the agent key: it replaced one that was refused, is that very one again, or ends the row of them.

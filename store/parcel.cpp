@@ -93,7 +93,9 @@ Secret pack(const Identity& identity, const Grant& grant) {
       .text(word(grant.bearer_kind))
       .text(identity.ca_file)
       .text(grant.account)
-      .text(grant.subject);
+      .text(grant.subject.access)
+      .text(grant.subject.id)
+      .text(grant.subject.stated);
   return out.done();
 }
 
@@ -122,7 +124,13 @@ std::optional<Parcel> unpack(const Secret& bytes) {
   // Packed by an older program: there are none.
   if (in.more()) identity.ca_file = in.text();
   if (in.more()) grant.account = in.text();
-  if (in.more()) grant.subject = in.text();
+  if (in.more()) grant.subject.access = in.text();
+  if (in.more()) {
+    grant.subject.id = in.text();
+    grant.subject.stated = in.text();
+  } else {
+    grant.subject = {};  // which place it was from is not known
+  }
   if (!in.good()) return std::nullopt;
   return parcel;
 }

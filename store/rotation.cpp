@@ -95,7 +95,9 @@ std::optional<Error> never_to_be_sent(const Locked& locked) {
 std::optional<Error> not_to_be_sent(const Locked& locked, const RotateRequest& request) {
   if (request.force) return std::nullopt;
   const Instant now = locked.engine.now();
-  if (locked.held.row.health.status == Status::dead) return explain_dead(locked);
+  if (locked.held.row.health.status == Status::dead || locked.state.refused) {
+    return explain_dead(locked);
+  }
   if (rejected_again(locked.held.row, now)) return explain_rejected_again(locked);
   const auto until = rests_until(locked.state.renewal, now);
   if (!until || request.ignore_rest) return std::nullopt;
@@ -113,7 +115,19 @@ std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateReques
 
 // ---- step 4 ------------------------------------------------------------------------------------
 
+// The row learns that there is a journal before the first intent is in it, so that its loss would
+// be noticed.
+void begin_journal(Locked& locked) {
+  if (locked.held.row.renewal.revision >= kFirstRevision) return;
+  CredentialState first = locked.state;
+  first.legacy = false;
+  first.revision = std::max(kFirstRevision, locked.journal.newest_revision() + 1);
+  tell_journal(locked, std::move(first), /*durable=*/false);
+  refresh_mirror(locked);
+}
+
 Result<void> write_intent(Sending& s) {
+  begin_journal(s.locked);
   AttemptNote note;
   note.pid = s.attempt.pid;
   note.boot_id = s.attempt.boot_id;
@@ -217,16 +231,33 @@ std::string unsettled_warning(Sending& s, const Error& why) {
          " lives only in this process. Free space now";
 }
 
+// Why a bearer that has just come is of no use to anybody.
+std::optional<Error> of_no_use(const Sending& s, const Credential& row) {
+  const std::string& fresh = row.access_fingerprint;
+  if (!fresh.empty() && (fresh == s.request.rejected || fresh == row.rejected)) {
+    return explain_rejected_again(s.locked);
+  }
+  const Instant now = s.locked.engine.now();
+  if (!row.expires_at || now < *row.expires_at) return std::nullopt;
+  return Error{Errc::try_later,
+               "the new bearer of " + name_of(row) + " was over before it could be handed out",
+               "Try again: its refresh token is kept."};
+}
+
 // The journal has the answer, or a rescue file has. Nothing is sent before it is settled, by this
 // lock's holder neither.
 Result<Rotated> leave_unsettled(Sending& s, const Judgement& judgement, const Error& why) {
   std::string warning = unsettled_warning(s, why);
   s.locked.unsettled = why;
+  const bool ours = !is_for_another_account(s.locked, *judgement.grant);
+  if (!ours) return fail(explain_misdirected(s.locked));
   if (judgement.ruling == Ruling::granted) {
-    return Rotated{held_from(s.locked, *judgement.grant), Action::refreshed, std::move(warning)};
+    Held held = held_from(s.locked, *judgement.grant);
+    if (auto useless = of_no_use(s, held.row)) return fail(std::move(*useless));
+    return Rotated{std::move(held), Action::refreshed, std::move(warning)};
   }
-  Error error = explain_unspent(s.locked, judgement, s.request.profile);
-  error.hint = warning + ". " + error.hint;
+  Error error = explain_half(s.locked);
+  error.hint = warning;
   return fail(std::move(error));
 }
 
@@ -239,9 +270,7 @@ Result<Rotated> tell_moved(Sending& s, const Judgement& judgement, const Answer&
   };
   const Instant now = s.locked.engine.now();
   const Credential& row = s.locked.held.row;
-  const bool again =
-      row.access_fingerprint == s.request.rejected || row.access_fingerprint == row.rejected;
-  if (again && !row.access_fingerprint.empty()) return fail(explain_rejected_again(s.locked));
+  if (auto useless = of_no_use(s, row)) return fail(std::move(*useless));
   add(clocks_differ(answer, now));
   if (end == End::elsewhere) {
     add("the refresh token that came for " + name_of(s.locked.held.row) +
@@ -271,6 +300,7 @@ Result<Rotated> tell(Sending& s, const Judgement& judgement, const Answer& answe
     case End::uncertain:
       return tell_uncertain(s, judgement);
     case End::half:
+      return serve_or_fail(s.locked, s.request, explain_half(s.locked));
     case End::unspent:
       break;
   }
@@ -472,19 +502,22 @@ void LockedCredential::record(Attempt attempt) {
 
 void LockedCredential::mark_dead(const Judgement& judgement) {
   Locked& locked = *locked_;
-  const auto marked = Engine::guarded([&] {
-    const auto txn = locked.begin_write();
-    const Credential row = txn->load(locked.uid())->row;  // a removed one too: it may come back
-    Health health = row.health;
+  const Instant now = locked.engine.now();
+  const auto dead = [&](Health health) {
     health.status = Status::dead;
-    health.status_at = locked.engine.now();
+    health.status_at = now;
     health.error_reason = judgement.code;
     health.error_message = judgement.message;
-    txn->set_health(row.id, health);
-    txn->commit();
-    locked.held.row.health = health;
+    return health;
+  };
+  (void)Engine::guarded([&] {
+    record_state(locked, decide(locked.state, event::Ended{}, now),
+                 [&](Txn& txn, CredentialState&) {
+                   const Credential row = txn.load(locked.uid())->row;  // a removed one too
+                   txn.set_health(row.id, dead(row.health));
+                 });
+    locked.held.row.health = dead(locked.held.row.health);
   });
-  if (!marked) locked.engine.log(LogLevel::warning, marked.error().message);
 }
 
 void LockedCredential::note_rejected(const std::string& fingerprint) {

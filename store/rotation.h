@@ -78,6 +78,10 @@ struct LockPolicy {
   // Also where an answer that waits in the journal cannot be settled now, because its provider is
   // not known, say. It stays there, and rotate() sends nothing.
   bool unsettled_too = false;
+  // Also where the journal, or what is sealed in it or in the row, is damaged: a journal is then
+  // kept under another name, and nothing of the credential is sent. For what makes way for all of
+  // it: a login, a removal.
+  bool damaged_too = false;
 };
 
 // A credential that no other process can change until this object is gone. What its last holder

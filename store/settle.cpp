@@ -12,38 +12,33 @@ namespace {
 
 // ---- whose it is -------------------------------------------------------------------------------
 
-// What is known of the owner: by earlier answers, and by the access token that stands there.
-void learn_owner(Locked& locked) {
-  const CredentialState& state = locked.state;
-  if (locked.account.empty() && locked.subject.empty() && !state.grant.empty()) {
-    const auto parcel =
-        unpack(locked.engine.open(state.grant, locked.uid(), kGrantColumn, state.generation));
-    if (parcel) {
-      locked.account = parcel->grant.account;
-      locked.subject = parcel->grant.subject;
-    }
-  }
-  if (const auto claims = read_claims(locked.held.access_token.reveal())) {
-    if (locked.account.empty()) locked.account = claims->account;
-    if (locked.subject.empty()) locked.subject = claims->subject;
-  }
-}
-
 bool differ(const std::string& known, const std::string& said) {
   return !known.empty() && !said.empty() && known != said;
 }
 
+// By the first place that both have a name from.
+bool differ(const Subjects& known, const Subjects& said) {
+  for (const auto place : {&Subjects::access, &Subjects::id, &Subjects::stated}) {
+    if (!(known.*place).empty() && !(said.*place).empty()) return known.*place != said.*place;
+  }
+  return false;
+}
+
+}  // namespace
+
 bool is_for_another_account(Locked& locked, const Grant& grant) {
-  if (grant.account.empty() && grant.subject.empty()) return false;
-  learn_owner(locked);
   if (differ(locked.account, grant.account)) return true;
   const bool same_account = !grant.account.empty() && locked.account == grant.account;
   return !same_account && differ(locked.subject, grant.subject);
 }
 
+namespace {
+
 void remember_owner(Locked& locked, const Grant& grant) {
   if (!grant.account.empty()) locked.account = grant.account;
-  if (!grant.subject.empty()) locked.subject = grant.subject;
+  for (const auto place : {&Subjects::access, &Subjects::id, &Subjects::stated}) {
+    if (!(grant.subject.*place).empty()) locked.subject.*place = grant.subject.*place;
+  }
 }
 
 // ---- a grant -----------------------------------------------------------------------------------
@@ -57,7 +52,6 @@ bool stands_elsewhere(const Locked& locked, Txn& txn, const TokenHash& hash) {
 
 // What the answer said about the credential, where it said anything new.
 void adopt_identity(Txn& txn, const Uid& uid, const Grant& grant) {
-  if ((grant.scope + grant.token_type + grant.inference_base_url).empty()) return;
   const Credential row = txn.load(uid)->row;
   Identity identity = row.identity;
   bool changed = false;
@@ -69,6 +63,8 @@ void adopt_identity(Txn& txn, const Uid& uid, const Grant& grant) {
   adopt(identity.scope, grant.scope);
   adopt(identity.token_type, grant.token_type);
   adopt(identity.inference_base_url, grant.inference_base_url);
+  const std::string account = grant.account.empty() ? grant.subject.first() : grant.account;
+  if (identity.account.empty()) adopt(identity.account, account);
   if (changed) txn.set_identity(row.id, identity);
 }
 
@@ -79,6 +75,7 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
   SealedTokens fresh =
       engine.seal_grant(locked.uid(), locked.held.row.identity, grant, Origin::rotation,
                         before.family, before.generation + 1, &locked.held);
+  const bool without_bearer = grant.access_token.empty();
   bool elsewhere = false;
   remember_owner(locked, grant);
   const auto rows = [&](Txn& txn, CredentialState& next) {
@@ -99,7 +96,7 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
                  Retirement::spent);
     }
     adopt_identity(txn, locked.uid(), grant);
-    follow_rejection(locked.held.row, fresh.access_fingerprint, txn);
+    if (!without_bearer) follow_rejection(locked.held.row, fresh.access_fingerprint, txn);
     attempt.to_generation = fresh.generation;
     attempt.bearer = fresh.access_fingerprint;
     attempt.finished_at = engine.now();
@@ -108,7 +105,8 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
   if (before.hash && before.hash != fresh.refresh_hash) {
     locked.journal.add_spent(*before.hash, before.generation);
   }
-  event::Moved moved{before.family, fresh.generation, fresh.refresh_hash, Hold::none, {}};
+  event::Moved moved{before.family, fresh.generation, fresh.refresh_hash, Hold::none, {},
+                     without_bearer};
   commit_state(locked, decide(before, std::move(moved), engine.now()), rows);
   return elsewhere ? End::elsewhere : End::moved;
 }
@@ -167,33 +165,29 @@ End misdirect(Locked& locked, const Attempt& attempt) {
 
 End refuse(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
   const std::string why = why_dead(locked, judgement);
-  const auto rows = [&](Txn& txn, CredentialState& next) {
-    const Credential row = locked.engine.load_sealed(txn, locked.uid()).row;
-    Health health = row.health;
+  const Instant now = locked.engine.now();
+  const auto dead = [&](Health health) {
     health.status = Status::dead;
-    health.status_at = locked.engine.now();
+    health.status_at = now;
     health.error_reason = judgement.code;
     health.error_message = why;
-    txn.set_health(row.id, health);
+    return health;
+  };
+  const auto rows = [&](Txn& txn, CredentialState& next) {
+    const Credential row = locked.engine.load_sealed(txn, locked.uid()).row;
+    txn.set_health(row.id, dead(row.health));
     txn.set_hold(row.id, next.hold);
     record_end(locked, txn, attempt, Outcome::rejected, judgement.code);
-    locked.held.row.health = health;
   };
-  record_state(locked, decide(locked.state, event::Refused{}, locked.engine.now()), rows);
+  record_state(locked, decide(locked.state, event::Refused{}, now), rows);
+  locked.held.row.health = dead(locked.held.row.health);
   return End::refused;
-}
-
-// A 4xx of the token endpoint that no table knows: the token counts as unspent, but if they go on
-// a login is probably needed.
-bool is_unknown_refusal(const Judgement& judgement, const Attempt& attempt) {
-  const int status = attempt.http_status.value_or(0);
-  return status >= 400 && status < 500 && judgement.failure == FailureClass::transient;
 }
 
 End leave_unspent(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
   // The mark is missing: nothing left.
   const bool not_sent = locked.state.phase == Phase::intent;
-  const event::Unspent unspent{judgement.retry_after, is_unknown_refusal(judgement, attempt)};
+  const event::Unspent unspent{judgement.retry_after, judgement.unknown};
   record_state(locked, decide(locked.state, unspent, locked.engine.now()),
                [&](Txn& txn, CredentialState&) {
                  record_end(locked, txn, attempt, not_sent ? Outcome::not_sent : Outcome::rejected,
@@ -214,6 +208,28 @@ End call_lost(Locked& locked, const Judgement& judgement, const Attempt& attempt
 }
 
 }  // namespace
+
+void learn_owner(Locked& locked) {
+  const CredentialState& state = locked.journal.state();
+  // A row of an earlier login is one that was put back: it may be somebody else's.
+  const bool row_is_older = !state.grant.empty() && state.family > locked.held.row.family;
+  const bool says_so = !state.grant.empty() && state.family >= locked.held.row.family;
+  // One that cannot be opened says nothing.
+  const auto said = Engine::guarded([&] {
+    if (!says_so) return;
+    const auto parcel =
+        unpack(locked.engine.open(state.grant, locked.uid(), kGrantColumn, state.generation));
+    if (!parcel) return;
+    locked.account = parcel->grant.account;
+    locked.subject = parcel->grant.subject;
+  });
+  if (!said) locked.engine.log(LogLevel::debug, said.error().message);
+  if (row_is_older) return;
+  if (const auto claims = read_claims(locked.held.access_token.reveal())) {
+    if (locked.account.empty()) locked.account = claims->account;
+    if (locked.subject.access.empty()) locked.subject.access = claims->subject;
+  }
+}
 
 void follow_rejection(const Credential& before, const std::string& fresh, Txn& txn) {
   if (before.rejected.empty()) return;

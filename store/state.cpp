@@ -24,13 +24,13 @@ void count_failure(Renewal& renewal, Instant now) {
   if (!renewal.failing_since) renewal.failing_since = now;
 }
 
-void count_loss(Losses& losses, const AttemptNote& attempt) {
+void count_loss(Losses& losses, const AttemptNote& attempt, Instant now) {
   if (++losses.count == 1) {
     losses.first_at = attempt.started_at;
     losses.pid = attempt.pid;
     losses.process = attempt.process;
   }
-  losses.last_at = attempt.started_at;
+  losses.last_at = now;
 }
 
 void doubt(CredentialState& state) {
@@ -61,7 +61,7 @@ class Transition {
     state_.answer = std::move(event.answer);
     count_failure(state_.renewal, now_);
     if (!state_.hash) return;
-    count_loss(state_.renewal.losses, state_.attempt);
+    count_loss(state_.renewal.losses, state_.attempt, now_);
     doubt(state_);
   }
 
@@ -69,18 +69,19 @@ class Transition {
     state_.phase = Phase::idle;
     count_failure(state_.renewal, now_);
     if (event.refusal && ++state_.renewal.refusals == 1) state_.renewal.refused_since = now_;
-    const Seconds rest = event.retry_after ? std::max(Seconds{1}, *event.retry_after)
-                                           : rest_after(state_.renewal.failures);
-    state_.renewal.rest_since = now_;
-    state_.renewal.rest_until = now_ + rest;
+    rest(now_, event.retry_after ? std::max(Seconds{1}, *event.retry_after)
+                                 : rest_after(state_.renewal.failures));
   }
 
   // A definite answer: whether the token was lost is no question any more.
   void operator()(event::Refused&) {
     state_.phase = Phase::idle;
+    state_.refused = true;
     count_failure(state_.renewal, now_);
     if (state_.hold == Hold::uncertain) state_.hold = Hold::none;
   }
+
+  void operator()(event::Ended&) { state_.refused = true; }
 
   void operator()(event::Forgotten&) { state_.phase = Phase::idle; }
 
@@ -97,9 +98,16 @@ class Transition {
     state_.generation = event.generation;
     state_.hash = event.hash;
     state_.hold = event.hold;
+    state_.refused = false;
     state_.grant = std::move(event.grant);
     state_.answer.clear();
+    const int failures = state_.renewal.failures;
     state_.renewal = {};
+    if (!event.without_bearer) return;
+    state_.renewal.failures = failures;
+    count_failure(state_.renewal, now_);
+    // The new token may be sent at once, but not for ever.
+    if (failures > 0) rest(state_.attempt.started_at, rest_after(failures));
   }
 
   void operator()(event::OnHold& event) { state_.hold = event.hold; }
@@ -110,9 +118,11 @@ class Transition {
   }
 
   void operator()(event::Removed& event) {
-    state_.phase = Phase::idle;
     state_.removed_at = event.at;
     if (event.at) state_.hash.reset();
+    // An answer that waits stays: whoever takes the removal back has it settled first.
+    if (state_.phase == Phase::answered) return;
+    state_.phase = Phase::idle;
     state_.answer.clear();
   }
 
@@ -124,6 +134,11 @@ class Transition {
   }
 
  private:
+  void rest(Instant since, Seconds how_long) {
+    state_.renewal.rest_since = since;
+    state_.renewal.rest_until = since + how_long;
+  }
+
   CredentialState& state_;
   Instant now_;
 };
@@ -166,7 +181,8 @@ Recovery recovery_of(const CredentialState& state, const std::string& boot_id) {
       return Recovery::nothing;
     case Phase::intent:
       // After a power cut the mark may be missing though the request was made.
-      return state.attempt.boot_id == boot_id ? Recovery::forget : Recovery::call_lost;
+      return !boot_id.empty() && state.attempt.boot_id == boot_id ? Recovery::forget
+                                                                  : Recovery::call_lost;
     case Phase::sent:
       return Recovery::call_lost;
     case Phase::answered:

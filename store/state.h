@@ -41,6 +41,10 @@ struct AttemptNote {
   bool complete = false;  // the body arrived to its end
 };
 
+// The first record leaves room below it: a row that mirrors this or more, beside a journal that has
+// nothing, tells of a journal that was lost, and not of a crash before the first record.
+inline constexpr std::int64_t kFirstRevision = 2;
+
 struct CredentialState {
   std::int64_t revision = 0;  // 0: nothing was ever written
   bool legacy = false;        // read from a journal of format 1: says nothing of hold and removal
@@ -49,6 +53,7 @@ struct CredentialState {
   std::optional<TokenHash> hash;  // of the current refresh token
   Hold hold = Hold::none;
   std::optional<Instant> removed_at;
+  bool refused = false;  // the server has said no to it for good
   Phase phase = Phase::idle;
   Renewal renewal;  // its `revision` is not used
   AttemptNote attempt;
@@ -98,6 +103,8 @@ struct Unspent {
 };
 // The server has said no for good.
 struct Refused {};
+// The session is over, as somebody learned elsewhere than from the token endpoint.
+struct Ended {};
 // The attempt came to nothing, and it is nobody's fault: its process died before it began.
 struct Forgotten {};
 // An answer for somebody else's account: kept, never served.
@@ -109,6 +116,7 @@ struct Moved {
   std::optional<TokenHash> hash;
   Hold hold = Hold::none;
   Sealed grant;
+  bool without_bearer = false;  // the answer brought a refresh token and nothing else
 };
 struct OnHold {
   Hold hold = Hold::none;
@@ -122,9 +130,10 @@ struct Rested {};  // `reset`: the endpoint may be asked at once
 
 }  // namespace event
 
-using Event = std::variant<event::Began, event::Answered, event::Lost, event::Unspent,
-                           event::Refused, event::Forgotten, event::Misdirected, event::Moved,
-                           event::OnHold, event::Doubted, event::Removed, event::Rested>;
+using Event =
+    std::variant<event::Began, event::Answered, event::Lost, event::Unspent, event::Refused,
+                 event::Ended, event::Forgotten, event::Misdirected, event::Moved, event::OnHold,
+                 event::Doubted, event::Removed, event::Rested>;
 
 // The state after the event. Total: every event has a meaning in every state. Its revision is given
 // to it when it is written.
@@ -132,7 +141,7 @@ CredentialState decide(CredentialState state, Event what, Instant now);
 
 // ---- what may be done --------------------------------------------------------------------------
 
-// What the next holder of the lock does first.
+// What the next holder of the lock does first. `boot_id` is empty where nobody knows it.
 enum class Recovery { nothing, forget, call_lost, settle };
 Recovery recovery_of(const CredentialState& state, const std::string& boot_id);
 

@@ -284,7 +284,7 @@ Result<void> Store::remove(const Uid& uid) {
   }
   // Under the lock, so that no rotation is under way that would bring the token back.
   LockPolicy policy{engine_->options.lock_wait};
-  policy.unsettled_too = true;
+  policy.unsettled_too = policy.damaged_too = true;
   auto locked = LockedCredential::acquire(*this, uid, policy);
   if (!locked) return fail(locked.error());
   return remove(*locked);
@@ -332,23 +332,28 @@ Result<void> Store::report(const Uid& uid, const Report& report) {
 }
 
 Result<void> Store::reset(const Uid& uid) {
-  const auto clear = [&](Txn& txn) {
+  const auto clear = [&](Txn& txn, bool ended) {
     const Credential row = engine_->load_sealed(txn, uid).row;
+    txn.set_rejected(row.id, {}, 0);
+    if (ended) return;
     Health health;
     health.status_at = now();
     health.request_count = row.health.request_count;
     health.last_used_at = row.health.last_used_at;
     txn.set_health(row.id, health);
-    txn.set_rejected(row.id, {}, 0);
   };
   const auto found = find(uid);
   if (!found) return fail(found.error());
-  if (!found->renewal.rest_until && found->renewal.refusals == 0) return write(*engine_, clear);
-  // That the token endpoint rests is the journal's to say.
+  const bool told = found->identity.auth_type == AuthType::oauth &&
+                    (found->renewal.rest_until || found->renewal.refusals > 0 ||
+                     found->health.status == Status::dead);
+  if (!told) return write(*engine_, [&](Txn& txn) { clear(txn, false); });
+  // What the token endpoint said is the journal's to forget; that it said no for good is not
+  // forgotten.
   return Engine::guarded([&] {
     const auto locked = acquire_lock(*this, uid, {engine_->options.lock_wait});
     commit_state(*locked, decide(locked->state, event::Rested{}, now()),
-                 [&](Txn& txn, CredentialState&) { clear(txn); });
+                 [&](Txn& txn, CredentialState& next) { clear(txn, next.refused); });
   });
 }
 

@@ -19,7 +19,7 @@ struct Answer {
   int http_status = 0;  // 0: no complete status line arrived
   Secret body;
   std::string content_type;
-  bool complete = false;               // the body arrived to its end
+  bool complete = false;               // the body arrived to its end, and that is its end for sure
   std::optional<Seconds> retry_after;  // Retry-After, either form
   std::string failure;                 // scrubbed transport error; empty if there was none
   Instant started_at{};                // when the request began: lifetimes count from here
@@ -46,6 +46,8 @@ struct Judgement {
   std::string code;     // the OAuth error code, or ours: `invalid_grant`, `transport`, `http_503`
   std::string message;  // for a person; server text in it is cut and scrubbed
   bool reuse = false;   // the server says that this token had been spent before
+  // With `unspent`: a refusal (4xx) whose meaning nobody knows. If they go on, a login is needed.
+  bool unknown = false;
   // A 2xx arrived, and its bytes could not be read in any way we know. They are kept for `doctor`.
   bool unreadable = false;
   std::optional<Seconds> retry_after;

@@ -40,6 +40,7 @@ Error explain(int code, const std::string& what, const fs::path& path, const std
               "Free space on that file system (`df`, `df -i`) or make its directory writable."};
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
+    case SQLITE_PROTOCOL:  // its log could not be recovered, try after try
       if (is_about_space(cause)) return file_error(what, path, cause);
       return {Errc::try_later, head + "the database cannot be read or written" + tail,
               "Check the file system that auth.db is on."};

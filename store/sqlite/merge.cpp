@@ -19,7 +19,8 @@ constexpr const char* kSteps[] = {
     "CREATE TEMP TABLE forward AS SELECT c.id AS id, b.id AS backup, c.uid AS uid, "
     "t.credential IS NULL AS gone, c.removed_at IS NOT NULL AND b.removed_at IS NULL AS removed, "
     "t.credential IS NULL OR t.generation < bt.generation AS newer, "
-    "t.refresh_hash AS old_hash, t.family AS old_family, t.generation AS old_generation "
+    "t.refresh_hash AS old_hash, t.family AS old_family, t.generation AS old_generation, "
+    "t.hold AS old_hold "
     "FROM backup.credential b JOIN backup.token_set bt ON bt.credential = b.id "
     "JOIN main.credential c ON c.uid = b.uid LEFT JOIN main.token_set t ON t.credential = c.id "
     "WHERE t.credential IS NULL OR t.generation < bt.generation "
@@ -33,7 +34,7 @@ constexpr const char* kSteps[] = {
     "WHERE f.removed)",
 
     // A row that stands behind the backup's makes way for it. What is retired here, or current
-    // elsewhere, does not become current again.
+    // elsewhere, does not become current again; what was held here, of the same grant, stays so.
     "DELETE FROM main.token_set WHERE credential IN (SELECT id FROM forward)",
     "INSERT INTO main.token_set (credential, family, generation, access_token, refresh_token, "
     "access_fingerprint, refresh_hash, bearer_kind, origin, obtained_at, obtained_derived, "
@@ -44,7 +45,8 @@ constexpr const char* kSteps[] = {
     "o.refresh_hash = bt.refresh_hash) THEN bt.refresh_hash END, bt.bearer_kind, bt.origin, "
     "bt.obtained_at, bt.obtained_derived, bt.expires_at, bt.refresh_at, bt.session_ends_at, "
     "CASE WHEN f.newer AND bt.refresh_hash IS NOT NULL THEN coalesce(bt.hold, 'uncertain') "
-    "ELSE bt.hold END FROM forward f JOIN backup.token_set bt ON bt.credential = f.backup",
+    "ELSE coalesce(f.old_hold, bt.hold) END FROM forward f JOIN backup.token_set bt ON "
+    "bt.credential = f.backup",
     "DELETE FROM main.agent_key WHERE credential IN (SELECT id FROM forward)",
     "INSERT INTO main.agent_key (credential, key_id, secret, fingerprint, obtained_at, expires_at, "
     "reused, from_generation) SELECT f.id, k.key_id, k.secret, k.fingerprint, k.obtained_at, "

@@ -55,7 +55,7 @@ SELECT
   t.refresh_hash IS NOT NULL AND t.hold IS NULL AND coalesce(h.status, 'ok') <> 'dead' AS refreshable,
   coalesce(h.status, 'ok') = 'dead'
     OR coalesce(r.refusals >= 5 AND now - r.refused_since >= 3600000
-        AND coalesce(t.expires_at <= now, 1) AND NOT coalesce(k.expires_at > now, 0), 0)
+        AND (t.access_fingerprint IS NULL OR coalesce(t.expires_at <= now, 0)) AND NOT coalesce(k.expires_at > now, 0), 0)
     OR coalesce(t.refresh_hash IS NULL
         AND r.rejected = coalesce(k.fingerprint, t.access_fingerprint), 0)
     OR (c.auth_type = 'oauth' AND t.refresh_hash IS NULL AND t.access_fingerprint IS NOT NULL

@@ -73,6 +73,10 @@ class DiskTest : public StoreTest {
     generation_ = rotations + 1;
     script_->sent.clear();
   }
+  // As if it had been imported.
+  void forget_journal() {
+    std::filesystem::remove_all(dir_.path() / "store" / "auth.db.d" / uid_.substr(0, 2));
+  }
   // As make_store(1), and its last answer was too long for a slot of the journal: before the next
   // token is sent, room is made for as much.
   void make_store_with_a_long_answer() {

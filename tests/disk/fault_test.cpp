@@ -138,6 +138,7 @@ TEST_P(DiskFaultTest, P4_ARefreshThatTheDiskFailsSendsNothingOrLosesNothing) {
 
 TEST_P(DiskFaultTest, P4_TheFirstRefreshThatTheDiskFailsSendsNothingOrLosesNothing) {
   make_store(0);
+  forget_journal();
   sweep_rotation(at_least(20, 12));
 }
 
@@ -546,6 +547,7 @@ TEST_F(DiskTest, TheLayerBeneathSeesSqlitesFilesAndOurs) {
     std::set<std::string> seen;
   } names;
   make_store(0);
+  forget_journal();
   will(granting(1));
   {
     const Watching watching(dir_.path() / "store", names);

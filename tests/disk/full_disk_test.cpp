@@ -68,6 +68,13 @@ class RealDiskTest : public ::testing::Test {
     ASSERT_EQ(refreshed.code, kDone) << refreshed.err;
   }
 
+  // As if it had been imported.
+  void forget_journal() {
+    for (const auto& entry : fs::directory_iterator(disk_ / "s" / "auth.db.d")) {
+      if (entry.is_directory()) fs::remove_all(entry.path());
+    }
+  }
+
   std::size_t refreshes() const {
     std::size_t count = 0;
     for (const auto& request : portal_.requests()) {
@@ -161,6 +168,7 @@ TEST_F(SmallDiskTest, ReadersReadAKilledWritersLogOnAFullDisk) {
 
 TEST_F(SmallDiskTest, AFirstRefreshOnAFullDiskSendsNothing) {
   make_store(false);
+  forget_journal();
   fill();
 
   expect_full(authdb("refresh nous"));

@@ -153,6 +153,7 @@ TEST_F(PowerLossTest, P4_ARotationCutOffAnywhereIsRecoveredOrUncertain) {
 
 TEST_F(PowerLossTest, P4_AFirstRotationCutOffAnywhereIsRecoveredOrUncertain) {
   make_store(0);
+  forget_journal();
   Store store = *try_open();
   PowerModel model(dir_.path());
   const Watching watching(dir_.path(), model);

@@ -281,7 +281,8 @@ TEST_F(FileLockTest, AProgramThatWasStartedMeanwhileDoesNotKeepIt) {
   auto lock = take();
   int in[2];
   ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
-  // No fork handler runs, and the other program has begun when this returns.
+  // No fork handler runs, and the other program has begun when this returns; the kernel may still
+  // be about to close what it must not keep.
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_adddup2(&actions, in[0], STDIN_FILENO);
@@ -293,7 +294,7 @@ TEST_F(FileLockTest, AProgramThatWasStartedMeanwhileDoesNotKeepIt) {
 
   lock.reset();
 
-  EXPECT_TRUE(take());
+  EXPECT_TRUE(take(5000ms));
   ::close(in[1]);
   ::close(in[0]);
   ::waitpid(child, nullptr, 0);

@@ -2,7 +2,10 @@
 // mark tells whether the token of an intent may have left.
 #include "store/journal.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
+
+#include <csignal>
 
 #include "store/journal_format.h"
 #include "tests/store/store_fixture.h"
@@ -54,6 +57,7 @@ CredentialState full_state(Phase phase = Phase::answered) {
   state.hash.emplace().fill(0xab);
   state.hold = Hold::uncertain;
   state.removed_at = kNoon;
+  state.refused = true;
   state.phase = phase;
   state.renewal = some_renewal();
   state.attempt = some_attempt();
@@ -100,6 +104,7 @@ void expect_same(const CredentialState& read, const CredentialState& written) {
   EXPECT_EQ(read.hash, written.hash);
   EXPECT_EQ(read.hold, written.hold);
   EXPECT_EQ(read.removed_at, written.removed_at);
+  EXPECT_EQ(read.refused, written.refused);
   EXPECT_EQ(read.phase, written.phase);
   EXPECT_EQ(read.answer_size, written.answer_size);
   EXPECT_EQ(read.grant, written.grant);
@@ -231,6 +236,21 @@ TEST_F(JournalTest, ARecordThatTheDiskTakesIsTheStateAndNothingElseIsTold) {
   ASSERT_TRUE(seen) << seen.error().message;
   EXPECT_EQ(seen->state().phase, Phase::intent);
   EXPECT_EQ(seen->state().revision, 2);
+}
+
+TEST_F(JournalTest, P4_AnIntentWhoseAnswerWouldBeBehindTheLimitForFilesIsRefused) {
+  Journal journal = acquire();
+  ASSERT_TRUE(journal.write(idle(), /*durable=*/true));
+  struct rlimit before {};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const struct rlimit few { 22 * 1024, before.rlim_max };
+  ::setrlimit(RLIMIT_FSIZE, &few);
+
+  const auto written = journal.write(intent(), /*durable=*/true);
+
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_FALSE(written) << "there would be no room for its answer";
+  EXPECT_EQ(journal.state().phase, Phase::idle);
 }
 
 TEST_F(JournalTest, WhoOnlyLooksCannotWrite) {
@@ -379,6 +399,29 @@ TEST_F(JournalTest, AnIntentWhoseAnswerFitsASlotNeedsNoRoom) {
   EXPECT_EQ(allocated(path()), before);
 }
 
+// ---- a write that fails ------------------------------------------------------------------------
+
+TEST_F(JournalTest, ARevisionIsUsedUpOnceItsWriteWasTried) {
+  Journal journal = acquire();
+  ASSERT_TRUE(journal.write(idle("grant 1"), /*durable=*/true));  // slot 0, revision 1
+  {
+    const auto no_signal = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const rlimit behind_slot_0{static_cast<rlim_t>(journal_format::slot_at(1)), before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &behind_slot_0);
+    EXPECT_FALSE(journal.write(idle("grant 2"), /*durable=*/true));
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    (void)std::signal(SIGXFSZ, no_signal);
+  }
+  EXPECT_EQ(journal.state().revision, 1) << "the one before it counts";
+  EXPECT_EQ(journal.newest_revision(), 2) << "it may be on disk all the same";
+
+  ASSERT_TRUE(journal.write(idle("grant 3"), /*durable=*/true));
+
+  EXPECT_EQ(journal.state().revision, 3);
+}
+
 // ---- nothing is left behind --------------------------------------------------------------------
 
 TEST_F(JournalTest, RewritingLeavesNoByteOfAnOlderRecordThatFitsASlot) {
@@ -420,8 +463,7 @@ TEST_F(JournalTest, TheLast256SpentHashesAreKept) {
     }
   }
 
-  const auto& spent = acquire().spent();
-  ASSERT_EQ(spent.size(), 256u);
+  EXPECT_EQ(acquire().spent().size(), 256u);
 }
 
 // ---- journals that are not ours ----------------------------------------------------------------

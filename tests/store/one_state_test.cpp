@@ -4,7 +4,7 @@
 
 #include "store/backup.h"
 #include "store/doctor.h"
-#include "tests/store/attempt_fixture.h"
+#include "tests/store/one_state_fixture.h"
 
 namespace authdb::test {
 namespace {
@@ -14,94 +14,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-class OneStateTest : public StoreTest {
- protected:
-  void SetUp() override {
-    Store store = open();
-    uid_ = add_login(store);
-    rotate_to(2);
-  }
-
-  void rotate_to(int generation) {
-    Store store = open(OpenMode::use);
-    const std::string n = std::to_string(generation);
-    will(grants("refresh-a-" + n, "access-a-" + n));
-    const auto rotated = rotate(store, uid_, {.force = true});
-    ASSERT_TRUE(rotated) << rotated.error().message;
-    script_->sent.clear();
-  }
-
-  // auth.db as it stands, its log folded in.
-  std::string copy_of_database() {
-    {
-      Store store = open(OpenMode::use);
-      EXPECT_TRUE(store.add_profile("p" + std::to_string(++copies_)));  // checkpoints at close
-    }
-    return file_bytes(database());
-  }
-  void put_back(const std::string& copy) {
-    for (const char* suffix : {"-wal", "-shm"}) fs::remove(database().string() + suffix);
-    std::ofstream(database(), std::ios::binary | std::ios::trunc) << copy;
-  }
-
-  Result<LockedCredential> lock(const Store& store) {
-    return LockedCredential::acquire(store, uid_, {Milliseconds(0)});
-  }
-  void put_on_hold(Hold hold) {
-    Store store = open(OpenMode::use);
-    auto locked = lock(store);
-    ASSERT_TRUE(locked) << locked.error().message;
-    ASSERT_TRUE(LockedCredential::set_hold({&*locked}, hold));
-  }
-  Result<Rotated> refresh(RotateRequest request = {.force = true}) {
-    Store store = open(OpenMode::use);
-    return rotate(store, uid_, request);
-  }
-  Result<Applied> undo() {
-    Store store = open(OpenMode::use);
-    CredentialChange change;
-    change.uid = uid_;
-    change.planned_against = 2;
-    change.restore = true;
-    Change all;
-    all.credentials.push_back(std::move(change));
-    return store.apply(all);
-  }
-  Result<Applied> log_in(const std::string& refresh) {
-    Store store = open(OpenMode::use);
-    return log_in(refresh, store);
-  }
-  Result<Applied> log_in(const std::string& refresh, Store& store) {
-    CredentialChange change = login("a", "access-" + refresh, refresh, now());
-    change.uid = uid_;
-    change.planned_against = store.find(uid_)->generation;
-    change.new_family = true;
-    Change all;
-    all.credentials.push_back(std::move(change));
-    return store.apply(all);
-  }
-  // An answer that a process left in the journal when it died.
-  void leave_an_answer(const Reply& reply) {
-    Store store = open(OpenMode::use);
-    leave_answered(*acquire_lock(store, uid_, {Milliseconds(0)}), reply.body, now());
-  }
-  StoreOptions without_providers() {
-    StoreOptions made = options();
-    made.endpoint_for = {};
-    return made;
-  }
-  std::vector<std::string> outcomes() {
-    std::vector<std::string> all;
-    const auto rows = open(OpenMode::look)
-                          .query("SELECT outcome FROM attempt WHERE kind = 'refresh' ORDER BY id");
-    for (const auto& row : rows->rows) all.push_back(std::get<std::string>(row[0]));
-    return all;
-  }
-
-  Uid uid_;
-  int copies_ = 0;
-};
 
 // ---- holds and removals outlive the database ----------------------------------------------------
 

@@ -22,6 +22,8 @@ Grant grant() {
   made.obtained_derived = true;
   made.expires_at = at_millis(1'790'000'900'000);
   made.bearer_kind = BearerKind::agent_key;
+  made.account = "acc";
+  made.subject = {"by access", "by id", "stated"};
   return made;
 }
 
@@ -39,13 +41,20 @@ TEST(Parcel, ComesBackAsItWentIn) {
   EXPECT_TRUE(back->grant.obtained_derived);
   EXPECT_EQ(back->grant.session_ends_at, std::nullopt);
   EXPECT_EQ(back->grant.bearer_kind, BearerKind::agent_key);
+  EXPECT_EQ(back->grant.account, "acc");
+  EXPECT_EQ(back->grant.subject.access, "by access");
+  EXPECT_EQ(back->grant.subject.id, "by id");
+  EXPECT_EQ(back->grant.subject.stated, "stated");
 }
 
 // Where a parcel ends that was packed before a field was added: those came last.
 std::vector<std::size_t> older_ends(const Secret& whole) {
   std::vector<std::size_t> ends;
   std::size_t end = whole.size();
-  for (const std::string& field : {grant().subject, grant().account, identity().ca_file}) {
+  const Subjects subject = grant().subject;
+  end -= 4 + subject.stated.size() + 4 + subject.id.size();
+  ends.push_back(end);
+  for (const std::string& field : {subject.access, grant().account, identity().ca_file}) {
     end -= 4 + field.size();
     ends.push_back(end);
   }
@@ -67,7 +76,7 @@ TEST(Parcel, OfAnOlderProgramIsReadWithoutTheFieldsItLacked) {
     const auto parcel = unpack(Secret::copy_of(whole.reveal().substr(0, end)));
 
     ASSERT_TRUE(parcel) << end;
-    EXPECT_EQ(parcel->grant.subject, "");
+    EXPECT_TRUE(parcel->grant.subject.empty()) << "which place it was from is not known";
     const Grant packed = grant();
     EXPECT_EQ(parcel->grant.refresh_token.reveal(), packed.refresh_token.reveal());
   }

@@ -108,7 +108,7 @@ TEST(DecideTest, P5_ALossIsCountedAndMakesAFreeTokenUncertain) {
     EXPECT_EQ(after.renewal.failing_since, before.renewal.failing_since);
     EXPECT_EQ(after.renewal.losses.count, 1);
     EXPECT_EQ(after.renewal.losses.first_at, before.attempt.started_at);
-    EXPECT_EQ(after.renewal.losses.last_at, before.attempt.started_at);
+    EXPECT_EQ(after.renewal.losses.last_at, kNow) << "when the loss was found";
     EXPECT_EQ(after.renewal.losses.pid, 7);
     EXPECT_EQ(after.renewal.losses.process, "test");
   });
@@ -132,7 +132,30 @@ TEST(DecideTest, P4_ANoForGoodEndsTheDoubtAndNoOtherHold) {
     EXPECT_EQ(after.phase, Phase::idle);
     EXPECT_EQ(after.hold, before.hold == Hold::uncertain ? Hold::none : before.hold);
     EXPECT_EQ(after.renewal.failures, 2);
+    EXPECT_TRUE(after.refused);
     EXPECT_FALSE(after.renewal.rest_until) << "the server answered: there is nothing to wait for";
+  });
+}
+
+TEST(DecideTest, P4_ANoForGoodLastsUntilAnotherGrant) {
+  const CredentialState refused = decide(state_in(Phase::sent, Hold::none), event::Refused{}, kNow);
+  for (const Event& what :
+       std::vector<Event>{event::Began{}, event::Answered{}, event::Lost{}, event::Unspent{},
+                          event::Ended{}, event::Forgotten{}, event::OnHold{}, event::Doubted{},
+                          event::Removed{kNow}, event::Removed{}, event::Rested{}}) {
+    EXPECT_TRUE(decide(refused, what, kNow).refused) << what.index();
+  }
+  EXPECT_FALSE(decide(refused, event::Moved{}, kNow).refused);
+}
+
+TEST(DecideTest, P4_ASessionThatIsKnownToHaveEndedIsRefusedAndNothingElseChanges) {
+  for_every_state(event::Ended{}, [](const auto& before, const auto& after) {
+    expect_same_grant(before, after);
+    EXPECT_TRUE(after.refused);
+    EXPECT_EQ(after.phase, before.phase);
+    EXPECT_EQ(after.hold, before.hold);
+    EXPECT_EQ(after.answer, before.answer);
+    EXPECT_EQ(after.renewal.failures, before.renewal.failures);
   });
 }
 
@@ -192,14 +215,15 @@ TEST(DecideTest, P4_ADoubtMakesAFreeTokenUncertainAndLiftsNoHold) {
   });
 }
 
-TEST(DecideTest, P2_ARemovalTakesTheTokenAndLiftsNoHold) {
+TEST(DecideTest, P2_ARemovalTakesTheTokenAndLiftsNoHoldAndAnAnswerThatWaitsStays) {
   for_every_state(event::Removed{kNow}, [](const auto& before, const auto& after) {
-    EXPECT_EQ(after.phase, Phase::idle);
+    const bool waits = before.phase == Phase::answered;
+    EXPECT_EQ(after.phase, waits ? Phase::answered : Phase::idle);
     EXPECT_EQ(after.removed_at, kNow);
     EXPECT_FALSE(after.hash);
     EXPECT_EQ(after.hold, before.hold);
     EXPECT_EQ(after.generation, before.generation);
-    EXPECT_TRUE(after.answer.empty());
+    EXPECT_EQ(after.answer, before.answer);
   });
 }
 
@@ -225,10 +249,11 @@ TEST(DecideTest, AResetEndsTheRestAndTheRefusalsAndNothingElse) {
 }
 
 TEST(DecideTest, EveryEventMakesAStateOfAnOlderFormatAStateOfOurs) {
-  const std::vector<Event> all = {event::Began{},       event::Answered{}, event::Lost{},
-                                  event::Unspent{},     event::Refused{},  event::Forgotten{},
-                                  event::Misdirected{}, event::Moved{},    event::OnHold{},
-                                  event::Doubted{},     event::Removed{},  event::Rested{}};
+  const std::vector<Event> all = {event::Began{},     event::Answered{},    event::Lost{},
+                                  event::Unspent{},   event::Refused{},     event::Ended{},
+                                  event::Forgotten{}, event::Misdirected{}, event::Moved{},
+                                  event::OnHold{},    event::Doubted{},     event::Removed{},
+                                  event::Rested{}};
   ASSERT_EQ(all.size(), std::variant_size_v<Event>);
   CredentialState old = state_in(Phase::idle, Hold::none);
   old.legacy = true;
@@ -267,7 +292,7 @@ TEST(DecideTest, TheFirstOfSeveralLossesIsRememberedAndTheLast) {
   EXPECT_EQ(state.renewal.losses.first_at, kNow - Seconds(2));
   EXPECT_EQ(state.renewal.losses.pid, 7);
   EXPECT_EQ(state.renewal.losses.process, "test");
-  EXPECT_EQ(state.renewal.losses.last_at, kNow + Seconds(100));
+  EXPECT_EQ(state.renewal.losses.last_at, kNow + Seconds(101));
 }
 
 TEST(DecideTest, FailuresCountFromTheFirstOne) {
@@ -424,6 +449,15 @@ TEST(RecoveryOfTest, EachPhaseHasItsRecovery) {
   EXPECT_EQ(of(Phase::answered, "the next boot"), Recovery::settle);
 }
 
+TEST(RecoveryOfTest, P1_WhereNobodyKnowsWhichBootItIsAnIntentCountsAsSent) {
+  CredentialState state;
+  state.phase = Phase::intent;
+  EXPECT_EQ(recovery_of(state, ""), Recovery::call_lost) << "nobody knew it then, either";
+  EXPECT_EQ(recovery_of(state, "this boot"), Recovery::call_lost);
+  state.attempt.boot_id = "this boot";
+  EXPECT_EQ(recovery_of(state, ""), Recovery::call_lost);
+}
+
 TEST(StateOfTest, ARowAloneAmountsToAnIdleStateOfItsOwnRevision) {
   Credential row;
   row.family = 2;
@@ -445,6 +479,8 @@ TEST(StateOfTest, ARowAloneAmountsToAnIdleStateOfItsOwnRevision) {
   EXPECT_EQ(state.phase, Phase::idle);
   EXPECT_EQ(state.renewal.failures, 4);
   EXPECT_EQ(newer_side(state, row), Side::same);
+  row.health.status = Status::dead;
+  EXPECT_FALSE(state_of(row).refused) << "a verdict may be a report's, which can be reset";
 }
 
 }  // namespace

@@ -119,6 +119,7 @@ class ScriptedEndpoint final : public TokenEndpoint {
     } else if (answer.http_status == 418) {  // a refusal that no table knows
       judgement.ruling = Ruling::unspent;
       judgement.failure = FailureClass::transient;
+      judgement.unknown = true;
     }
     return judgement;
   }
@@ -134,7 +135,7 @@ class ScriptedEndpoint final : public TokenEndpoint {
       return judgement;
     }
     Grant grant;
-    grant.subject = body.value("sub", "");
+    grant.subject.stated = body.value("sub", "");
     grant.access_token = Secret::take(body.value("access_token", ""));
     grant.refresh_token = Secret::take(body.value("refresh_token", ""));
     grant.obtained_at = answer.started_at;
