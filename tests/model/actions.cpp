@@ -1,6 +1,7 @@
 #include "tests/model/actions.h"
 
 #include <condition_variable>
+#include <functional>
 #include <thread>
 
 #include "migrate/migrate.h"
@@ -62,7 +63,7 @@ Outcome report(World& world, Desk& desk, const Step& step, const Prepared& prepa
   Report report;
   report.http_status = kStatus.at(static_cast<std::size_t>(step.arg));
   report.profile = kProfile;
-  if (step.arg == 1) report.reset_at = at_millis(world.now() + 60'000);
+  if (step.arg == 1) report.reset_at = at_millis(prepared.reset_at);
   const std::string bearer =
       prepared.rejected < 0 ? std::string() : fingerprint(token_hash(prepared.text));
   return plain(desk.source.report(world.books.login(prepared.who).uid, bearer, report));
@@ -182,7 +183,7 @@ oauth::NewSession session_of(World& world, int provider, int account, const Issu
   session.identity.source = "manual:device_code";
   session.identity.account = "account-" + std::to_string(account);
   if (provider == kMintery) session.identity.scope = "inference:mint_agent_key";
-  session.subject = session.identity.account;
+  session.subject = session.grant.subject.id = session.identity.account;
   session.grant.access_token = Secret::copy_of(access.text);
   session.grant.refresh_token = Secret::copy_of(world.server.refresh_token(issued.refresh).text);
   session.grant.obtained_at = at_millis(access.expires_at - issued.life_s * 1000LL);
@@ -255,15 +256,17 @@ Outcome act(World& world, Desk& desk, const Step& step, const Prepared& prepared
   return outcome;
 }
 
-void do_at(World& world, int desk, const Step& step) {
+// Does the step. What is returned judges it: it takes locks, so nobody else may be at work then.
+std::function<void()> do_unjudged(World& world, int desk, const Step& step) {
   Prepared prepared;
   Before how;
   {
     const std::lock_guard guard(world.mutex);
     prepared = prepare(world, step);
     how = before(world, step, prepared);
+    if (desk != 0) how.clean = how.renewable = false;  // the first one is at work
   }
-  if (!prepared.possible) return;
+  if (!prepared.possible) return [] {};
   Acting doing;
   doing.step = step;
   doing.outermost = acting() == nullptr && desk == 0;
@@ -275,9 +278,13 @@ void do_at(World& world, int desk, const Step& step) {
   const Outcome outcome = act(world, at, step, prepared, doing);
   disarm();
   if (step.twist == Twist::outsider) world.outsider_off();
-  const std::lock_guard guard(world.mutex);
-  judge(world, step, prepared, how, outcome, doing);
+  return [&world, step, prepared = std::move(prepared), how, outcome, doing] {
+    const std::lock_guard guard(world.mutex);
+    judge(world, step, prepared, how, outcome, doing);
+  };
 }
+
+void do_at(World& world, int desk, const Step& step) { do_unjudged(world, desk, step)(); }
 
 // Another process that has begun to wait before the first one's request is over.
 class Waiter {
@@ -286,14 +293,17 @@ class Waiter {
     on_blocking_lock([this] { tell(); });
     (void)world.desk(2);
     thread_ = std::thread([this, &world, step] {
-      do_at(world, 2, step);
+      judge_ = do_unjudged(world, 2, step);
       tell();
     });
     std::unique_lock lock(mutex_);
     ready_.wait_for(lock, std::chrono::milliseconds(200), [this] { return waits_; });
     on_blocking_lock(nullptr);
   }
-  void join() { thread_.join(); }
+  void join() {
+    thread_.join();
+    judge_();
+  }
 
  private:
   void tell() {
@@ -301,6 +311,7 @@ class Waiter {
     waits_ = true;
     ready_.notify_all();
   }
+  std::function<void()> judge_;
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable ready_;
@@ -327,6 +338,7 @@ void do_inner(World& world, const Step& outer) {
 }
 
 void do_step(World& world, const Step& step) {
+  world.books.next_step();
   do_at(world, 0, step);
   if (waiter()) {
     waiter()->join();

@@ -136,7 +136,9 @@ Written write_grant(const Said& said, const Step& step) {
   const bool cut = step.reply == Reply::cut || step.reply == Reply::broken;
   // Half a compressed answer is no answer, and half of a trailer is a whole one: neither is a cut.
   const bool no_cut = step.clothes == Clothes::gzip || step.clothes == Clothes::trailing;
-  const Clothes clothes = cut && no_cut ? Clothes::plain : step.clothes;
+  // Nobody can tell that a form is broken if its transfer was not.
+  const bool no_break = step.reply == Reply::broken && step.clothes == Clothes::form;
+  const Clothes clothes = cut && (no_cut || no_break) ? Clothes::plain : step.clothes;
   std::string body = dressed(fields_of(said, step), clothes);
   const std::string type =
       clothes == Clothes::form ? "application/x-www-form-urlencoded" : "application/json";
@@ -151,6 +153,7 @@ Written write_grant(const Said& said, const Step& step) {
   out.answer.complete = step.reply == Reply::broken;
   if (!out.answer.complete) out.answer.failure = "the connection was closed before the end";
   out.whole = false;
+  out.has_life = false;  // of a broken document only strings count
   out.has_access = has_whole(body, clothes, "access_token", said.access);
   out.has_refresh = has_whole(body, clothes, "refresh_token", said.refresh);
   return out;

@@ -21,6 +21,7 @@ struct Said {
 // What arrives, and what of it must be understood (docs/promises.md, P4).
 struct Written {
   Answer answer;
+  bool has_life = true;      // it says how long the access token lives
   bool has_access = false;   // whole
   bool has_refresh = false;  // whole
   bool whole = false;        // the transfer is complete and the document valid

@@ -40,10 +40,11 @@ void Books::seat(int who, int refresh, int access) {
   it.or_else = -1;
   it.access = access;
   it.key = -1;
-  it.dead = it.amnesia = it.losses_unknown = false;
+  it.dead = it.perhaps_dead = it.amnesia = it.losses_unknown = false;
   it.rests_until = 0;
   it.removed = it.handed = it.conflict = false;
   it.rest = {};
+  it.may_rest = false;
   tokens_[refresh].login = who;
   owners_[server_.refresh_token(refresh).family] = who;
   if (access >= 0) bearers_[access].delivered = true;
@@ -120,8 +121,12 @@ void Books::granted(int token, int refresh, int access) {
   Login& it = login(note.login);
   note.losses = 0;
   it.losses_unknown = false;
-  it.rest = {};
-  it.dead = false;
+  if (access >= 0) {
+    it.rest = {};
+    it.may_rest = false;
+  }
+  it.rest.until = 0;
+  it.dead = it.perhaps_dead = false;
   if (refresh >= 0 && refresh != token) {
     note.spent = true;
     tokens_[refresh].login = note.login;
@@ -134,6 +139,13 @@ void Books::granted(int token, int refresh, int access) {
   changed(it);
 }
 
+// The new one may be sent at once, but not for ever.
+void Books::came_without_bearer(int token, std::int64_t now) {
+  Login& it = login(std::max(0, tokens_[token].login));
+  const int before = it.rest.failures++;
+  if (before > 0) it.rest.until = now + std::min<std::int64_t>(60, 1LL << (before - 1)) * 1000;
+}
+
 void Books::unspent(int token, std::int64_t now, std::optional<std::int64_t> retry_after_s) {
   Login& it = login(std::max(0, tokens_[token].login));
   const std::int64_t own = std::min<std::int64_t>(60, 1LL << std::min(it.rest.failures, 6));
@@ -144,6 +156,7 @@ void Books::unspent(int token, std::int64_t now, std::optional<std::int64_t> ret
 
 void Books::lost(int token, std::int64_t now) {
   TokenNote& note = tokens_[token];
+  note.ever_lost = true;
   if (note.losses++ == 0) note.first_loss = now;
   note.last_loss = now;
   if (note.login >= 0) ++login(note.login).lost_in_all;
@@ -158,6 +171,7 @@ void Books::refused(int token) {
   login(note.login).dead = true;
   login(note.login).rests_until = 0;
   login(note.login).rest = {};
+  changed(login(note.login));
 }
 
 void Books::stranger(int token) {
@@ -187,6 +201,16 @@ void Books::unsure(int token, std::int64_t now) {
   lost(token, now);
 }
 
+void Books::unsure_of_refusal(int token) {
+  TokenNote& note = tokens_[token];
+  note.refused = false;
+  note.refused_after_loss = true;
+  if (note.login < 0) return;
+  login(note.login).dead = false;
+  login(note.login).losses_unknown = true;
+  login(note.login).perhaps_dead = true;
+}
+
 void Books::shown(Login& it, int there) {
   if (it.or_else < 0) return;
   TokenNote& note = tokens_[it.or_else];
@@ -206,10 +230,22 @@ bool Books::any_bearer_lives(const Login& it, std::int64_t now, int rejected_now
   const auto lives = [&](int bearer) {
     if (bearer < 0 || bearer == rejected_now) return false;
     const auto note = bearers_.find(bearer);
-    const bool rejected = note != bearers_.end() && note->second.rejected;
+    const bool rejected = note != bearers_.end() && note->second.perhaps_rejected;
     return !rejected && now < server_.bearer(bearer).expires_at;
   };
   return it.provider == kMintery ? lives(it.key) : lives(it.access);
+}
+
+void Books::rejected(int bearer, bool sure) {
+  bearers_[bearer].perhaps_rejected = true;
+  if (sure && !bearers_[bearer].rejected) bearers_[bearer].rejected_in = step_;
+  bearers_[bearer].rejected |= sure;
+  const auto owner = owners_.find(server_.bearer(bearer).family);
+  if (owner != owners_.end()) ++login(owner->second).rejections;
+}
+
+void Books::forget_rejections() {
+  for (auto& [bearer, note] : bearers_) note.rejected = false;
 }
 
 int Books::current_bearer(const Login& it, std::int64_t now) const {
@@ -217,7 +253,7 @@ int Books::current_bearer(const Login& it, std::int64_t now) const {
   return it.provider == kMintery ? it.key : it.access;
 }
 
-void Books::served(int who, const std::string& text, std::int64_t now) {
+void Books::served(int who, const std::string& text, std::int64_t now, int rejected) {
   const int id = server_.bearer_named(text);
   if (id < 0) return verdict_.fail("P4.no-token-served", text + " was never issued");
   const BearerToken& bearer = server_.bearer(id);
@@ -229,17 +265,24 @@ void Books::served(int who, const std::string& text, std::int64_t now) {
   if (!bearers_[id].delivered) {
     verdict_.fail("P4.unarrived-served", text + " was never wholly delivered to this credential");
   }
-  if (now >= bearer.expires_at) {
+  if (now >= bearer.expires_at && bearers_[id].life_known) {
     verdict_.fail("P8.expired-bearer",
                   text + " was over " + std::to_string(now - bearer.expires_at) + " ms before");
   }
-  if (bearers_[id].rejected) verdict_.fail("P8.rejected-served", text + " had been rejected");
-  if (it.removed) verdict_.fail("P2.removed-served", text + " of a removed one");
+  // Another process may have been told in this very step.
+  const BearerNote& note = bearers_[id];
+  if (note.rejected && (id == rejected || note.rejected_in < step_))
+    verdict_.fail("P8.rejected-served", text + " had been rejected");
+}
+
+void Books::time_passed(std::int64_t now) {
+  constexpr std::int64_t kDayMs = 86'400'000;
+  for (Login& it : logins_) it.may_be_wiped |= it.removed && now - it.removed_at >= kDayMs;
 }
 
 void Books::clock_was_set() {
   for (Login& it : logins_) {
-    it.rest = {};
+    it.rest.until = 0;
     it.rests_until = 0;
     it.losses_unknown = true;
   }

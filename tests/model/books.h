@@ -26,14 +26,18 @@ struct TokenNote {
   bool retired = false;  // displaced by a login or an import, or never meant to be here
   bool refused = false;  // a definite no
   bool refused_after_loss = false;  // ... to a token that an answer had been lost for
-  int losses = 0;                   // requests that left and brought no usable answer
+  bool ever_lost = false;
+  int losses = 0;  // requests that left and brought no usable answer
   std::int64_t first_loss = 0;
   std::int64_t last_loss = 0;
 };
 
 struct BearerNote {
-  bool delivered = false;  // whole, to the credential it belongs to
-  bool rejected = false;   // a resource server refused it, and the store was told
+  bool delivered = false;         // whole, to the credential it belongs to
+  int rejected_in = 0;            // ... in which step
+  bool rejected = false;          // a resource server refused it, and the store was told
+  bool perhaps_rejected = false;  // ... if the store came so far
+  bool life_known = true;         // its lifetime arrived with it
 };
 
 // When the token endpoint is to be left alone.
@@ -54,9 +58,13 @@ struct Login {
   int access = -1;
   int key = -1;
   bool removed = false;
+  std::int64_t removed_at = 0;
+  bool may_be_wiped = false;  // a day has passed since, by some clock
   bool handed = false;
   bool conflict = false;
   bool dead = false;
+  bool perhaps_dead = false;     // the no may have been noted
+  int rejections = 0;            // of bearers, ever
   bool amnesia = false;          // nothing on the machine can know any more: nothing is demanded
   bool losses_unknown = false;   // what knew of the losses was taken away
   bool ledger_unknown = false;   // ... or an attempt could not be entered in the ledger
@@ -70,7 +78,9 @@ struct Login {
   int version = 0;
   int in_table = 0;
   int in_journal = -1;
+  int answer_kib = 0;  // what was padding in the last answer
   Rest rest;
+  bool may_rest = false;  // nobody knows whether a failure was noted
 };
 
 // What an action may do beyond the rules.
@@ -99,6 +109,7 @@ class Books {
   void ends(int token);
   // What arrived.
   void granted(int token, int refresh, int access);  // -1: not in the answer
+  void came_without_bearer(int token, std::int64_t now);
   void unspent(int token, std::int64_t now, std::optional<std::int64_t> retry_after_s);
   void lost(int token, std::int64_t now);
   void refused(int token);
@@ -107,16 +118,23 @@ class Books {
   void minted(int access, int key);
   // The process that had read the answer may have died before it was kept: take granted() back.
   void unsure(int token, std::int64_t now);
+  // The same of a refusal.
+  void unsure_of_refusal(int token);
   // `there` is what the store has, or sends.
   void shown(Login& login, int there);
 
   // Bearers --------------------------------------------------------------------------------------
-  void served(int who, const std::string& text, std::int64_t now);
+  // `rejected` is what the caller had called rejected.
+  void served(int who, const std::string& text, std::int64_t now, int rejected);
+  void next_step() { ++step_; }
   bool any_bearer_lives(const Login& login, std::int64_t now, int rejected = -1) const;
   int current_bearer(const Login& login, std::int64_t now) const;
-  void rejected(int bearer) { bearers_[bearer].rejected = true; }
+  void rejected(int bearer, bool sure);
+  // What was told to a database that is gone.
+  void forget_rejections();
 
   void clock_was_set();
+  void time_passed(std::int64_t now);
 
   TokenNote& note(int token) { return tokens_[token]; }
   BearerNote& bearer_note(int bearer) { return bearers_[bearer]; }
@@ -132,6 +150,7 @@ class Books {
 
   Server& server_;
   Verdict& verdict_;
+  int step_ = 1;
   std::vector<Login> logins_;
   std::map<int, TokenNote> tokens_;
   std::map<int, BearerNote> bearers_;

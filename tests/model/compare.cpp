@@ -71,8 +71,8 @@ class Comparison {
     const int there = outcome_.refresh.empty() ? -1 : world_.server.refresh_named(outcome_.refresh);
     books_.shown(it_, there);
     if (there == it_.token) return;
-    if (it_.conflict || it_.dead) return;
     if (fresh_ != nullptr && there >= 0 && there == fresh_->issued.refresh) return seat();
+    if (it_.conflict || it_.dead) return;
     if (there < 0)
       return fail("P4.token-gone",
                   "has no refresh token instead of " + token_text(world_, it_.token));
@@ -108,6 +108,8 @@ class Comparison {
       it_.in_table = it_.in_journal = it_.version;
       it_.losses_unknown = true;
     }
+    // Another copy of the same place in a file may disagree.
+    if (fresh_ != nullptr && fresh_->imported && there == Hold::conflict) it_.conflict = true;
     if (it_.conflict != (there == Hold::conflict)) {
       return fail("P4.conflict-missing", it_.conflict ? "is not in conflict" : "is in conflict");
     }

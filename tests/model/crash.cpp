@@ -101,6 +101,7 @@ Outcome attend(World& world, Acting& doing, int fd) {
     const json message = hear(fd);
     if (message.is_null()) return out;
     if (message.contains("done")) return outcome_of(message["done"]);
+    doing.started_at = world.now();
     doing.token_requests = message.at("token_requests");
     doing.mint_requests = message.at("mint_requests");
     Answer answer = serve(world, doing, message.at("mint"), message.at("credential"));

@@ -67,7 +67,7 @@ constexpr std::array<Weighed<Clothes>, kClothes> kClothesWeights{{{Clothes::plai
                                                                   {Clothes::form, 5},
                                                                   {Clothes::gzip, 5}}};
 constexpr std::array<Weighed<Twist>, kTwists> kTwistWeights{{{Twist::none, 500},
-                                                             {Twist::crash, 25},
+                                                             {Twist::crash, 10},
                                                              {Twist::fault, 30},
                                                              {Twist::outsider, 10},
                                                              {Twist::in_send, 25},

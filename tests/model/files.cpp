@@ -30,6 +30,7 @@ Outcome nothing_to_do() {
 
 void save_db(World& world) {
   world.close_all();
+  world.fold_log();
   const fs::path file = world.home() / "saved.db";
   replace_file(world.database(), file);
   world.db_copy = table_copy(world, file);
@@ -40,6 +41,7 @@ void put_back_db(World& world) {
   world.close_all();
   replace_file(world.db_copy->file, world.database());
   for (const char* end : {"-wal", "-shm"}) fs::remove(world.database().string() + end);
+  world.books.forget_rejections();
   for (int who = 0; who < world.books.count(); ++who) {
     Login& login = world.books.login(who);
     const auto known = world.db_copy->versions.find(login.uid);
@@ -69,6 +71,7 @@ void put_back_journal(World& world) {
   replace_file(world.journal_copy->file, world.journal(uid));
   Login& login = world.books.login(who);
   login.in_journal = world.journal_copy->versions.at(uid);
+  login.account_known = false;
   login.losses_unknown = login.ledger_unknown = true;
   weigh(world, who);
 }
@@ -76,6 +79,7 @@ void put_back_journal(World& world) {
 void lose_journal(World& world, int who) {
   Login& login = world.books.login(who);
   login.in_journal = -1;
+  login.account_known = false;  // it was the journal that knew
   login.losses_unknown = login.ledger_unknown = true;
   weigh(world, who);
 }
@@ -107,6 +111,7 @@ void damage_journal(World& world, int who, const Step& step) {
 void pass_time(World& world, const Step& step) {
   work_on_late_requests(world);
   world.advance(step.arg * 1000LL);
+  world.books.time_passed(world.now());
   if (step.verb == Verb::jump) world.books.clock_was_set();
 }
 
@@ -118,11 +123,13 @@ fs::path backup_file(World& world) { return world.home() / "backup.db"; }
 void lose_db(World& world) {
   world.close_all();
   for (const char* end : {"", "-wal", "-shm"}) fs::remove(world.database().string() + end);
+  world.books.forget_rejections();
   for (int who = 0; who < world.books.count(); ++who) {
     Login& login = world.books.login(who);
     const auto known = world.backup_copy->versions.find(login.uid);
     login.in_table = known == world.backup_copy->versions.end() ? -1 : known->second;
     login.losses_unknown = login.ledger_unknown = true;
+    if (login.in_table < 0) world.books.forget(who);
     weigh(world, who);
   }
 }

@@ -65,7 +65,10 @@ void check_the_end(World& world) {
   for (int who = 0; who < world.books.count() && !world.verdict.failure(); ++who) {
     Login& login = world.books.login(who);
     if (!must_renew(world, login)) continue;
-    if (login.reported) (void)world.desk(0).store.reset(login.uid);
+    if (login.reported) {
+      (void)world.desk(0).store.reset(login.uid);
+      world.books.forget_rejections();
+    }
     if (!renews(world, who)) {
       world.verdict.fail("P5.not-renewable", login.label +
                                                  " cannot be renewed, and the server honours " +

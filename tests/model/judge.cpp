@@ -30,6 +30,9 @@ class Judge {
 
   void run() {
     settle_delivery();
+    // A commit that failed at its sync may turn up when the log is recovered. A rotation has to
+    // bear that; of the others it has to be known now.
+    if (struck() && !outcome_.ok && step_.verb > Verb::report) world_.close_all();
     switch (step_.verb) {
       case Verb::bearer:
       case Verb::refresh:
@@ -84,19 +87,24 @@ class Judge {
     if (answer_is_kept()) return true;
     if (outcome_.crashed) return false;
     if (!struck()) return true;
-    const bool room = static_cast<Fault>(step_.how % kFaults) == Fault::no_growth;
+    // Room is kept for an answer of 4 KiB, or of the size of the last one.
+    const int known = books_.login(books_.note(doing_.delivered).login).answer_kib;
+    const bool room = static_cast<Fault>(step_.how % kFaults) == Fault::no_growth &&
+                      step_.big <= std::max(2, known);
     return (outcome_.ok && outcome_.warnings == 0) || room;
   }
 
   void settle_delivery() {
-    if (outcome_.crashed || struck() || world_.outsider() || step_.twist == Twist::outsider) {
+    if (outcome_.crashed || struck() || world_.outsider() || step_.twist == Twist::outsider ||
+        !doing_.outermost) {
       for (int who = 0; who < books_.count(); ++who) books_.login(who).ledger_unknown = true;
     }
     if (outcome_.crashed || struck()) {
-      it().key = -1;
-      it().rests_until = 0;
+      for (int who = 0; who < books_.count(); ++who) unsure(books_.login(who));
+      if (doing_.refused >= 0) books_.unsure_of_refusal(doing_.refused);
       if (doing_.odd) books_.forget(prepared_.who);
     }
+    if (doing_.refused >= 0) noted(books_.login(books_.note(doing_.refused).login));
     if (doing_.delivered < 0) return;
     const int who = books_.note(doing_.delivered).login;
     Login& login = books_.login(who);
@@ -106,8 +114,25 @@ class Judge {
       login.in_table = login.in_journal = login.version;
       return;
     }
+    noted(login);
+    login.answer_kib = step_.big;
+  }
+
+  // A pool may have chosen any of them.
+  void unsure(Login& login) const {
+    // The request may have left and not come far, or its answer may not have been noted.
+    if (!doing_.lost) login.losses_unknown = true;
+    login.rest = {};
+    login.may_rest = true;
+    login.rests_until = 0;
+    login.key = -1;
+  }
+
+  void noted(Login& login) {
     login.in_journal = login.version;
-    if (!world_.outsider() && !outcome_.crashed && !struck() && step_.twist != Twist::outsider) {
+    // Where it happened inside another one's step, that one may have had SQLite's lock.
+    if (doing_.outermost && !world_.outsider() && !outcome_.crashed && !struck() &&
+        step_.twist != Twist::outsider) {
       login.in_table = login.version;
     }
   }
@@ -122,16 +147,23 @@ class Judge {
 
   void note_rejection() {
     const bool heard = outcome_.ok || outcome_.code == kLoginNeeded || outcome_.code == kTryLater;
-    const bool sure = heard && !struck() && !world_.outsider() && step_.twist != Twist::outsider;
-    if (prepared_.rejected >= 0 && sure && !outcome_.crashed) books_.rejected(prepared_.rejected);
+    const bool sure = doing_.outermost && heard && !struck() && !world_.outsider() &&
+                      step_.twist != Twist::outsider;
+    if (prepared_.rejected >= 0) books_.rejected(prepared_.rejected, sure && !outcome_.crashed);
   }
 
   void bearer() {
     note_rejection();
     if (outcome_.ok) {
       const int who = books_.who_is(outcome_.uids.at(0));
-      if (who >= 0 && !books_.login(who).amnesia)
-        books_.served(who, outcome_.token, outcome_.returned_at);
+      if (who < 0 || books_.login(who).amnesia) return;
+      if (step_.twist == Twist::waiter && step_.inner == Verb::login)
+        return;  // it may be that one's
+      books_.served(who, outcome_.token, outcome_.returned_at,
+                    step_.verb == Verb::bearer ? prepared_.rejected : -1);
+      if (how_.removed.contains(who) && books_.login(who).removed &&
+          books_.login(who).in_table == books_.login(who).version)
+        fail("P2.removed-served", outcome_.token + " of a removed one");
     } else if (how_.renewable && refused_although_clean()) {
       fail("P5.bearer-refused", "the server would have renewed " + it().label + said(outcome_));
     }
@@ -141,7 +173,8 @@ class Judge {
     if (step_.arg == 0) note_rejection();
     if (step_.arg == 1 || step_.arg == 2) it().reported = true;
     it().rests_until = 0;
-    if (step_.arg == 1 && outcome_.ok && !it().dead) it().rests_until = world_.now() + 60'000;
+    const bool heeded = outcome_.ok && !it().dead && !it().perhaps_dead;
+    if (step_.arg == 1 && heeded) it().rests_until = prepared_.reset_at;
     if (step_.arg == 3 && outcome_.ok) it().reported = false;
   }
 
@@ -181,8 +214,11 @@ class Judge {
     if (cut_short()) return inspect_now(world_, prepared_.who, step_.verb);
     if (outcome_.ok) {
       it().*what = value;
+      it().removed_at = world_.now();
+      it().may_be_wiped = false;
       stands(it());
-    } else if (!kind.empty() && refused_although_clean() && !it().amnesia) {
+    } else if (!kind.empty() && refused_although_clean() && !it().amnesia && !it().may_be_wiped &&
+               it().in_table == it().version) {
       fail(kind, it().label + said(outcome_));
     }
   }
@@ -217,6 +253,7 @@ class Judge {
     if (step_.verb == Verb::backup && outcome_.ok)
       world_.backup_copy = table_copy(world_, backup_file(world_));
     if (step_.verb == Verb::backup && !outcome_.ok) world_.backup_copy.reset();
+    if (step_.verb == Verb::key_prune) world_.forget_copies();
     if (step_.verb == Verb::restore) look_again(world_, prepared_, true);
     if (step_.verb == Verb::repair && !outcome_.crashed && !struck()) repaired();
   }

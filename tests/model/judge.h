@@ -1,6 +1,7 @@
 // What an outcome must be, and what of it the books have to note.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "tests/model/actions.h"
@@ -12,7 +13,7 @@ namespace authdb::model {
 struct Before {
   bool clean = false;      // nobody sits on a lock, no disk fails, no process dies
   bool renewable = false;  // and this login must yield a bearer
-  bool removed = false;
+  std::set<int> removed;   // logins that were removed already
 };
 
 Before before(World& world, const Step& step, const Prepared& prepared);

@@ -71,6 +71,9 @@ extern "C" void hangs(int) {
   ::_exit(1);
 }
 
+volatile sig_atomic_t g_stopped = 0;
+extern "C" void stops(int) { g_stopped = 1; }
+
 class Session {
  public:
   explicit Session(const Options& options) : options_(options) {
@@ -82,6 +85,7 @@ class Session {
     menu_.only = set_of(options.only);
     menu_.never = set_of(options.never);
     ::signal(SIGALRM, hangs);
+    for (const int signal : {SIGINT, SIGTERM}) ::signal(signal, stops);  // the history is finished
   }
 
   int replay(const History& history) {
@@ -108,6 +112,7 @@ class Session {
  private:
   bool over(std::uint64_t seed) const {
     const auto spent = std::chrono::duration<double>(SteadyClock::now() - began_).count();
+    if (g_stopped != 0) return true;
     if (options_.seeds > 0 && seed >= options_.seed + options_.seeds) return true;
     if (options_.steps > 0 && steps_ >= options_.steps) return true;
     return options_.seconds > 0 && spent >= options_.seconds;
@@ -130,6 +135,7 @@ class Session {
   void report(std::uint64_t seed, History history, const Ran& ran) {
     std::cout << ran.failure->kind << ": seed " << seed << ", step " << ran.steps << " (step "
               << steps_ << " of this run): " << ran.failure->what << '\n';
+    std::cout.flush();
     if (options_.no_shrink) return;
     history.resize(std::min(history.size(), ran.steps));
     Setting quiet = setting_;

@@ -73,6 +73,7 @@ Prepared prepare(World& world, const Step& step) {
       break;
     case Verb::report:
       choose_rejected(world, out);
+      out.reset_at = world.now() + 60'000;
       break;
     case Verb::mint:
       choose_mintery(world, out);
@@ -90,7 +91,7 @@ Prepared prepare(World& world, const Step& step) {
       out.possible = !login.removed;
       break;
     case Verb::undo:
-      out.possible = login.removed;
+      out.possible = login.removed && login.in_table == login.version;  // else it is not shown
       break;
     case Verb::hand_over:
       out.possible = may_be_held_elsewhere(login);
@@ -114,9 +115,14 @@ namespace {
 
 bool renewable(World& world, const Login& login) {
   if (!may_be_held_elsewhere(login)) return false;
-  if (login.dead || login.reported || login.journal_damaged || login.losses_unknown) return false;
+  if (login.dead || login.may_rest || login.reported || login.journal_damaged ||
+      login.losses_unknown)
+    return false;
+  // Whatever takes the place of two that were refused will be refused as well.
+  const bool would_be_refused =
+      login.rejections > 1 && !world.books.any_bearer_lives(login, world.now());
   const TokenNote& note = world.books.note(login.token);
-  return note.losses == 0 && login.or_else < 0 && !note.refused &&
+  return !would_be_refused && note.losses == 0 && login.or_else < 0 && !note.refused &&
          world.now() >= login.rest.until && world.server.family_of_token(login.token).alive &&
          world.server.family_of_token(login.token).current == login.token && world.late.empty();
 }
@@ -133,7 +139,9 @@ Before before(World& world, const Step& step, const Prepared& prepared) {
   Before out;
   const Login& login = world.books.login(prepared.who);
   out.clean = step.twist == Twist::none && acting() == nullptr && !world.outsider();
-  out.removed = login.removed;
+  for (int who = 0; who < world.books.count(); ++who) {
+    if (world.books.login(who).removed) out.removed.insert(who);
+  }
   out.renewable = out.clean && !world.provider_gone && served_well(step) && renewable(world, login);
   return out;
 }

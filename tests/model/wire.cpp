@@ -77,7 +77,7 @@ class Exchange {
   Issued ask(bool rotate) {
     const bool lived = family().alive;
     const Issued issued = world_.server.refresh(world_.server.refresh_token(token_).text,
-                                                world_.now(), life_of(plan_), rotate);
+                                                doing_.started_at, life_of(plan_), rotate);
     if (lived && !family().alive) check_end();
     return issued;
   }
@@ -89,7 +89,7 @@ class Exchange {
 
   void check_end() {
     const TokenNote& note = books_.note(token_);
-    const bool excused = note.losses > 0 || note.spent || note.login < 0 ||
+    const bool excused = note.ever_lost || note.spent || note.login < 0 ||
                          books_.login(note.login).amnesia ||
                          books_.login(note.login).losses_unknown;
     if (excused) return;
@@ -97,14 +97,19 @@ class Exchange {
                                              ": the login ended, and every answer had arrived");
   }
 
-  Answer silence() {
+  void lost() {
     books_.lost(token_, world_.now());
+    doing_.lost = true;
+  }
+
+  Answer silence() {
+    lost();
     return nothing("the connection was reset");
   }
 
   Answer trouble_inside() {
     if (plan_.seed % 2 == 0) ask(true);
-    books_.lost(token_, world_.now());
+    lost();
     return write_error(500, "server_error", plan_).answer;
   }
 
@@ -118,6 +123,7 @@ class Exchange {
   Answer no() {
     world_.server.end_family(world_.server.refresh_token(token_).family, "the user ended it");
     books_.refused(token_);
+    doing_.refused = token_;
     const bool odd_status = plan_.reply == Reply::refusal_200 && id_tokens();
     return odd_status ? write_error(200, "session_ended", plan_).answer
                       : write_error(400, "invalid_grant", plan_).answer;
@@ -125,12 +131,13 @@ class Exchange {
 
   Answer refused(const Issued& issued) {
     books_.refused(token_);
+    doing_.refused = token_;
     return write_error(400, issued.error, plan_).answer;
   }
 
   Answer unreadable() {
     if (const Issued issued = ask(true); !issued.ok) return refused(issued);
-    books_.lost(token_, world_.now());
+    lost();
     return write_nonsense(plan_).answer;
   }
 
@@ -155,13 +162,17 @@ class Exchange {
   Answer deliver(int refresh, int access, Written written) {
     if (written.whole) {
       books_.granted(token_, refresh, access);
+      if (id_tokens() && books_.note(token_).login >= 0)
+        books_.login(books_.note(token_).login).account_known = true;
     } else if (written.has_refresh && refresh != token_) {
       books_.granted(token_, refresh, written.has_access ? access : -1);
+      if (!written.has_access) books_.came_without_bearer(token_, world_.now());
     } else {
-      books_.lost(token_, world_.now());
+      lost();
       return std::move(written.answer);
     }
     doing_.delivered = token_;
+    books_.bearer_note(access).life_known = written.has_life;
     return std::move(written.answer);
   }
 
@@ -191,14 +202,15 @@ class Exchange {
     const int who = books_.note(token_).login;
     if (who < 0) return -1;
     if (plan_.reply == Reply::stranger) {
-      if (!id_tokens()) return -1;
+      if (!id_tokens() || !books_.login(who).account_known) return -1;
       issued_to_stranger_ =
           world_.server.open_family(family().provider, 1000 + world_.accounts++, world_.now(), 900);
       return issued_to_stranger_.refresh;
     }
     for (int other = 0; other < books_.count(); ++other) {
       const Login& login = books_.login(other);
-      const bool lives = !login.removed && !login.amnesia && login.token >= 0 && other != who;
+      const bool lives =
+          !login.removed && !login.amnesia && login.token >= 0 && login.or_else < 0 && other != who;
       if (plan_.reply == Reply::elsewhere && lives && login.in_table == login.version) {
         return login.token;
       }
@@ -230,7 +242,7 @@ Answer serve_mint(World& world, Acting& doing, const std::string& access) {
   if (plan.mint == 1) return write_error(401, "invalid_token", plan).answer;
   if (plan.mint == 2) return write_page(503, plan).answer;
   if (plan.mint == 4) return write_error(403, "subscription_required", plan).answer;
-  const Issued issued = world.server.mint(access, world.now(), kKeyLife);
+  const Issued issued = world.server.mint(access, doing.started_at, kKeyLife);
   if (!issued.ok) return write_error(401, issued.error, plan).answer;
   if (plan.mint == 3) return nothing("the connection was reset");
   world.books.minted(world.server.bearer_named(access), issued.access);
@@ -250,6 +262,7 @@ class Wire final : public oauth::HttpTransport {
         request.url.size() > 10 && request.url.rfind("/agent-key") == request.url.size() - 10;
     Acting idle;
     Acting& doing = acting() != nullptr ? *acting() : idle;
+    doing.started_at = world_.now();
     ++(mint ? doing.mint_requests : doing.token_requests);
     const std::string token = token_in(request, mint ? "access-" : "refresh-");
     Answer answer =

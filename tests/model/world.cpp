@@ -117,6 +117,14 @@ void World::outsider_off() {
   outsider_ = nullptr;
 }
 
+void World::fold_log() {
+  sqlite3* database = nullptr;
+  if (::sqlite3_open(this->database().c_str(), &database) == SQLITE_OK) {
+    ::sqlite3_exec(database, "PRAGMA wal_checkpoint(TRUNCATE)", nullptr, nullptr, nullptr);
+  }
+  ::sqlite3_close(database);
+}
+
 fs::path World::journal(const Uid& uid) const {
   return home_ / "store" / "auth.db.d" / uid.substr(0, 2) / uid;
 }

@@ -32,11 +32,14 @@ struct Acting {
   Step step;
   bool outermost = false;  // nothing else is under way
   Rights rights;
+  std::int64_t started_at = 0;  // of the last request
   int token_requests = 0;
   int mint_requests = 0;
   int clock_readings = 0;
   bool inner_done = false;
   int delivered = -1;  // the refresh token whose answer brought a grant last
+  int refused = -1;    // the refresh token that the server said no to last
+  bool lost = false;   // a request of it was lost
   bool odd = false;    // an answer came whose refresh token must not become current
 };
 Acting*& acting();
@@ -72,6 +75,7 @@ class World {
   StoreOptions options(Milliseconds lock_wait);
   Desk& desk(int which);  // 0: this one, 1: another, 2: another that has time to wait
   void close_all();
+  void fold_log();  // all of the write-ahead log into auth.db
   void reboot();
   bool open_fails() const { return open_failed_; }
 
@@ -96,6 +100,12 @@ class World {
   std::optional<Copy> db_copy;
   std::optional<Copy> journal_copy;
   std::optional<Copy> backup_copy;
+  // Their key is gone: nobody can open them any more.
+  void forget_copies() {
+    db_copy.reset();
+    journal_copy.reset();
+    backup_copy.reset();
+  }
   int accounts = 0;
   int documents = 0;
   bool last_ok = false;  // how the last outermost action ended
