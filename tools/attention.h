@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "oauth/provider.h"
 #include "store/doctor.h"
 #include "store/store.h"
 #include "tools/render/freshness.h"
@@ -12,10 +13,11 @@ namespace authdb::cli {
 
 // Logins that are needed, sessions that end soon, grants that are held, bearers that do not work
 // and are not replaced, and second spenders. `rows` are of the view `freshness`.
-std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now);
+std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
+                               const oauth::ProviderRegistry& registry);
 
 // Why a credential has no bearer that works and does not get one; empty if it has one, or would get
 // one when somebody asks. One that needs a login or was handed over is not meant.
-std::string outage(const NamedRow& row);
+std::string outage(const NamedRow& row, const oauth::ProviderRegistry& registry);
 
 }  // namespace authdb::cli

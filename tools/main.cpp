@@ -1,6 +1,7 @@
 // The authdb command.
 #include <unistd.h>
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <typeinfo>
@@ -23,6 +24,7 @@ int report_defect(const std::exception& exception) {
 
 int main(int argc, char** argv) try {
   using namespace authdb::cli;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   WipingInput stdin_bytes(STDIN_FILENO);
   std::istream in(&stdin_bytes);
   Context context{in, std::cout, std::cerr};

@@ -91,7 +91,8 @@ class Judge {
     const int known = books_.login(books_.note(doing_.delivered).login).answer_kib;
     const bool room = static_cast<Fault>(step_.how % kFaults) == Fault::no_growth &&
                       step_.big <= std::max(2, known);
-    return (outcome_.ok && outcome_.warnings == 0) || room;
+    // A report has no warnings to give.
+    return (outcome_.ok && outcome_.warnings == 0 && step_.verb != Verb::report) || room;
   }
 
   void settle_delivery() {

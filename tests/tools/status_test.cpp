@@ -97,6 +97,28 @@ TEST_F(StatusTest, CheckIsFiveForAnExpiredBearerBehindARenewalThatFails) {
   EXPECT_EQ(run({"status", "--check"}).status, 0);
 }
 
+TEST_F(StatusTest, P8_CheckIsFiveForAnExpiredBearerThatNoProviderHereCanRenew) {
+  add_grant();
+  std::filesystem::remove(dir_ / "providers.d" / "acme.json");
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  now_ += Seconds{7'200};
+
+  const auto ran = run({"status", "--check"});
+
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out, HasSubstr("no provider \"acme\" is known here"));
+  EXPECT_EQ(run({"doctor"}).status, 5);
+}
+
+TEST_F(StatusTest, P8_AResetDoesNotMakeALoginGreenThatTheProviderHasEnded) {
+  add_grant();
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  EXPECT_EQ(run({"refresh", "acme"}).status, 4);
+  must({"reset", "acme"});
+
+  EXPECT_EQ(run({"status", "--check"}).status, 4);
+}
+
 TEST_F(StatusTest, CheckIsZeroForALiveBearerThoughItsRenewalFailed) {
   add_grant();
   http_->answer(503, "{}");
