@@ -102,12 +102,13 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
     attempt.finished_at = engine.now();
     txn.record(id, attempt);
   };
-  if (before.hash && before.hash != fresh.refresh_hash) {
-    locked.journal.add_spent(*before.hash, before.generation);
-  }
   event::Moved moved{before.family, fresh.generation, fresh.refresh_hash, Hold::none, {},
                      without_bearer};
   commit_state(locked, decide(before, std::move(moved), engine.now()), rows);
+  // Only now: where nothing could be written, nobody knows its successor.
+  if (before.hash && before.hash != fresh.refresh_hash) {
+    locked.journal.add_spent(*before.hash, before.generation);
+  }
   return elsewhere ? End::elsewhere : End::moved;
 }
 
