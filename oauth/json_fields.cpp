@@ -31,7 +31,7 @@ std::size_t end_of_string(std::string_view text, std::size_t start) {
   return std::min(end + 1, text.size());
 }
 
-// The same with what is no UTF-8 replaced. No token comes here: they are ASCII.
+// What is no UTF-8 is replaced. No whole token comes here: they are ASCII.
 std::string as_utf8(std::string_view text) {
   const std::string dumped = json(text).dump(-1, ' ', false, json::error_handler_t::replace);
   return json::parse(dumped).get<std::string>();
@@ -53,9 +53,9 @@ void append_string(std::string& out, std::string_view text) {
   }
 }
 
-// The text with every such number outside of strings replaced by null. Other words stay as they
-// are: that a document is broken must not be mended away.
-std::string with_holdable_numbers(std::string_view text) {
+// The text with such numbers, outside of strings, replaced by null, and with strings that a parser
+// takes. All else stays as it is: that a document is broken must not be mended away.
+std::string as_parsable(std::string_view text) {
   std::string out;
   out.reserve(text.size() * 3 + 8);  // so that it never moves and leaves a copy behind
   for (std::size_t i = 0; i < text.size();) {
@@ -147,11 +147,11 @@ class Builder final : public nlohmann::json_sax<json> {
 }  // namespace
 
 JsonFields read_json_fields(std::string_view text) {
-  std::string holdable = with_holdable_numbers(text);
+  std::string parsable = as_parsable(text);
   Builder builder;
   // Not strict: what stands behind the first value is not read.
-  json::sax_parse(holdable, &builder, json::input_format_t::json, false);
-  wipe(holdable.data(), holdable.size());
+  json::sax_parse(parsable, &builder, json::input_format_t::json, false);
+  wipe(parsable.data(), parsable.size());
   if (!builder.root.is_object()) return {};
   return {std::move(builder.root), builder.closed && builder.clean};
 }

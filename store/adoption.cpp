@@ -47,12 +47,7 @@ void bring_back(Engine& engine, const Journal& journal, const Uid& uid) {
     txn->retire(id, hash, state.family, generation, engine.now(), Retirement::spent);
   }
   if (!state.legacy) txn->put_renewal(id, mirror_of(state));
-  if (state.refused) {
-    Health health;
-    health.status_at = engine.now();
-    call_refused(health);
-    txn->set_health(id, health);
-  }
+  if (state.refused) txn->set_health(id, refused_since(engine.now(), {}));
   Attempt attempt = engine.new_attempt(AttemptKind::import, {});
   attempt.outcome = Outcome::recovered;
   attempt.refresh_hash = state.hash;

@@ -281,12 +281,7 @@ void tell_journals(Locks& locks) {
     if (!lock.locked || lock.next.revision == 0) continue;
     Locked& locked = *lock.locked;
     const auto told = Engine::guarded([&, &lock = lock] {
-      const auto before = locked.held.row.refresh_hash;
-      const auto generation = locked.held.row.generation;
       locked.reload();
-      if (before && before != locked.held.row.refresh_hash) {
-        locked.journal.add_spent(*before, generation);
-      }
       tell_journal(locked, std::move(lock.next), /*durable=*/false);
     });
     if (!told) locked.engine.log(LogLevel::warning, told.error().message);

@@ -112,11 +112,12 @@ void put_verdict(Locked& locked, Txn& txn, bool moves) {
   const bool refused = locked.state.refused;
   const bool is_dead = before.status == Status::dead;
   if (refused == is_dead || (is_dead && !moves)) return;
+  const Instant now = locked.engine.now();
   Health health;
-  health.status_at = locked.engine.now();
+  health.status_at = now;
   health.request_count = before.request_count;
   health.last_used_at = before.last_used_at;
-  if (refused) call_refused(health);
+  if (refused) health = refused_since(now, health);
   txn.set_health(locked.held.row.id, health);
 }
 
@@ -292,11 +293,19 @@ void recover(Locked& locked, const LockPolicy& policy) {
 
 }  // namespace
 
-void call_refused(Health& health) {
+Health dead_since(Instant at, const std::string& reason, const std::string& message,
+                  Health health) {
   health.status = Status::dead;
-  health.error_reason = "refused";
-  health.error_message =
-      "the provider has ended its session, or refused its refresh token for good";
+  health.status_at = at;
+  health.error_reason = reason;
+  health.error_message = message;
+  return health;
+}
+
+Health refused_since(Instant at, Health health) {
+  return dead_since(at, "refused",
+                    "the provider has ended its session, or refused its refresh token for good",
+                    std::move(health));
 }
 
 Renewal mirror_of(const CredentialState& state) {
@@ -470,6 +479,13 @@ CredentialState prepare_moved(const Locked& locked, const Credential& row) {
 }
 
 void tell_journal(Locked& locked, CredentialState next, bool durable) {
+  // Another pair is committed: the token that the journal had is spent, or displaced. Only now, for
+  // where nothing could be written nobody knows its successor.
+  const CredentialState& known =
+      locked.journal.state().revision > 0 ? locked.journal.state() : locked.state;
+  if (known.hash && known.hash != next.hash && known.generation < next.generation) {
+    locked.journal.add_spent(*known.hash, known.generation);
+  }
   if (next.grant.empty()) next.grant = grant_of(locked);
   locked.held.row.renewal = mirror_of(next);
   locked.state = next;

@@ -64,8 +64,9 @@ CredentialState prepare_state(const Locked& locked, Event what);
 // The same where another pair stands in the row now.
 CredentialState prepare_moved(const Locked& locked, const Credential& row);
 Renewal mirror_of(const CredentialState& state);
-// What a row says of it where only the journal knows that it was refused.
-void call_refused(Health& health);
+// `health` of a credential that is dead; and where only the journal knows that it was refused.
+Health dead_since(Instant at, const std::string& reason, const std::string& message, Health health);
+Health refused_since(Instant at, Health health);
 // The row gets that copy. What only the copy does not know yet is no reason to fail.
 void refresh_mirror(Locked& locked);
 // For what must not be lost though the database cannot be written: the journal, and the database if

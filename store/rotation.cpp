@@ -123,7 +123,7 @@ void begin_journal(Locked& locked) {
   first.legacy = false;
   first.revision = std::max(kFirstRevision, locked.journal.newest_revision() + 1);
   tell_journal(locked, std::move(first), /*durable=*/false);
-  refresh_mirror(locked);
+  if (locked.journal.state().revision == locked.state.revision) refresh_mirror(locked);
 }
 
 Result<void> write_intent(Sending& s) {
@@ -503,12 +503,8 @@ void LockedCredential::record(Attempt attempt) {
 void LockedCredential::mark_dead(const Judgement& judgement) {
   Locked& locked = *locked_;
   const Instant now = locked.engine.now();
-  const auto dead = [&](Health health) {
-    health.status = Status::dead;
-    health.status_at = now;
-    health.error_reason = judgement.code;
-    health.error_message = judgement.message;
-    return health;
+  const auto dead = [&](const Health& health) {
+    return dead_since(now, judgement.code, judgement.message, health);
   };
   (void)Engine::guarded([&] {
     record_state(locked, decide(locked.state, event::Ended{}, now),

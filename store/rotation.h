@@ -79,8 +79,8 @@ struct LockPolicy {
   // not known, say. It stays there, and rotate() sends nothing.
   bool unsettled_too = false;
   // Also where the journal, or what is sealed in it or in the row, is damaged: a journal is then
-  // kept under another name, and nothing of the credential is sent. For what makes way for all of
-  // it: a login, a removal.
+  // kept under another name, and nothing of the credential is sent. For a login and a removal,
+  // which need none of it.
   bool damaged_too = false;
 };
 

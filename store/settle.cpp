@@ -105,10 +105,6 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
   event::Moved moved{before.family, fresh.generation, fresh.refresh_hash, Hold::none, {},
                      without_bearer};
   commit_state(locked, decide(before, std::move(moved), engine.now()), rows);
-  // Only now: where nothing could be written, nobody knows its successor.
-  if (before.hash && before.hash != fresh.refresh_hash) {
-    locked.journal.add_spent(*before.hash, before.generation);
-  }
   return elsewhere ? End::elsewhere : End::moved;
 }
 
@@ -148,7 +144,6 @@ void record_end(const Locked& locked, Txn& txn, Attempt attempt, Outcome outcome
 
 End misdirect(Locked& locked, const Attempt& attempt) {
   const CredentialState before = locked.state;
-  if (before.hash) locked.journal.add_spent(*before.hash, before.generation);
   const auto rows = [&](Txn& txn, CredentialState& next) {
     const std::int64_t id = locked.held.row.id;
     txn.set_hold(id, next.hold);
@@ -161,18 +156,15 @@ End misdirect(Locked& locked, const Attempt& attempt) {
   };
   commit_state(locked, decide(before, event::Misdirected{}, locked.engine.now()), rows,
                /*durable=*/true);
+  if (before.hash) locked.journal.add_spent(*before.hash, before.generation);
   return End::misdirected;
 }
 
 End refuse(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
   const std::string why = why_dead(locked, judgement);
   const Instant now = locked.engine.now();
-  const auto dead = [&](Health health) {
-    health.status = Status::dead;
-    health.status_at = now;
-    health.error_reason = judgement.code;
-    health.error_message = why;
-    return health;
+  const auto dead = [&](const Health& health) {
+    return dead_since(now, judgement.code, why, health);
   };
   const auto rows = [&](Txn& txn, CredentialState& next) {
     const Credential row = locked.engine.load_sealed(txn, locked.uid()).row;

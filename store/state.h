@@ -41,8 +41,8 @@ struct AttemptNote {
   bool complete = false;  // the body arrived to its end
 };
 
-// The first record leaves room below it: a row that mirrors this or more, beside a journal that has
-// nothing, tells of a journal that was lost, and not of a crash before the first record.
+// Of the first record. Not 1: a row that mirrors 1 beside a blank journal may come of a crash
+// between commit and journal; one that mirrors 2 or more tells that the journal was lost.
 inline constexpr std::int64_t kFirstRevision = 2;
 
 struct CredentialState {
@@ -53,7 +53,7 @@ struct CredentialState {
   std::optional<TokenHash> hash;  // of the current refresh token
   Hold hold = Hold::none;
   std::optional<Instant> removed_at;
-  bool refused = false;  // the server has said no to it for good
+  bool refused = false;  // the server has refused the current refresh token for good
   Phase phase = Phase::idle;
   Renewal renewal;  // its `revision` is not used
   AttemptNote attempt;

@@ -83,17 +83,16 @@ void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::string outage(const NamedRow& row, const oauth::ProviderRegistry& registry) {
+std::string outage(const NamedRow& row, const Registry& registry) {
   if (row.truth("needs_login") || row.text("hold") == "handed_over") return {};
   const bool rejected = row.truth("rejected");
   if (!rejected && !bearer_is_over(row)) return {};
   if (!row.text("hold").empty()) return explain_hold(row);
-  if (row.truth("refreshable") && registry.find(row.text("provider")) == nullptr) {
+  if (row.truth("refreshable") && registry().find(row.text("provider")) == nullptr) {
     return name_of(row) + " has no bearer that works, and no provider \"" +
            printable(row.text("provider")) +
            "\" is known here that could renew it: put its file back into providers.d, or log in "
-           "with "
-           "the tool that owns it, then `authdb migrate`.";
+           "with the tool that owns it, then `authdb migrate`.";
   }
   const auto target = row.text("provider") + " " + row.text("uid");
   if (!rejected && !renewal_fails(row)) return {};
@@ -109,7 +108,7 @@ std::string outage(const NamedRow& row, const oauth::ProviderRegistry& registry)
 }
 
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const oauth::ProviderRegistry& registry) {
+                               const Registry& registry) {
   std::vector<Finding> findings;
   const auto find = [&](const char* code, Severity severity, std::string message) {
     findings.push_back({code, severity, std::move(message), {}, false});

@@ -1,23 +1,31 @@
 // What of the credentials needs a person: what `status` warns of and `doctor` finds.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "oauth/provider.h"
 #include "store/doctor.h"
 #include "store/store.h"
+#include "tools/command.h"
 #include "tools/render/freshness.h"
 
 namespace authdb::cli {
 
+// Read only when it is needed: its files take time.
+using Registry = std::function<const oauth::ProviderRegistry&()>;
+inline Registry providers_of(Context& context) {
+  return [&context]() -> const oauth::ProviderRegistry& { return context.registry(); };
+}
+
 // Logins that are needed, sessions that end soon, grants that are held, bearers that do not work
 // and are not replaced, and second spenders. `rows` are of the view `freshness`.
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const oauth::ProviderRegistry& registry);
+                               const Registry& registry);
 
 // Why a credential has no bearer that works and does not get one; empty if it has one, or would get
 // one when somebody asks. One that needs a login or was handed over is not meant.
-std::string outage(const NamedRow& row, const oauth::ProviderRegistry& registry);
+std::string outage(const NamedRow& row, const Registry& registry);
 
 }  // namespace authdb::cli

@@ -476,6 +476,40 @@ TEST_F(AnswerOnFullDiskTest, P4_WhereNothingCanBeWrittenTheCallerIsTold) {
   EXPECT_EQ(open(OpenMode::look).find(uid_)->generation, generation_);
 }
 
+// Fails everything but what fits into the journal as it is: its small entries, and not the record.
+class OnlySmallEntries final : public DiskWatcher {
+ public:
+  explicit OnlySmallEntries(std::string journal) : journal_(std::move(journal)) {}
+  int before(const Call& call) override {
+    constexpr std::size_t kSmall = 40;
+    if (call.op == Op::open && !call.for_writing) return 0;
+    const bool fits =
+        call.path == journal_ && (call.op != Op::write || call.bytes.size() <= kSmall);
+    return fits ? 0 : ENOSPC;
+  }
+
+ private:
+  std::string journal_;
+};
+
+TEST_F(AnswerOnFullDiskTest, P4_ATokenWhoseSuccessorIsNowhereIsOurOwnLostAnswerAndNotRetired) {
+  ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+  OnlySmallEntries full(journal(uid_).string());
+  std::optional<Watching> watching;
+  Reply reply = granting(1);
+  reply.meanwhile = [&] { watching.emplace(dir_.path(), full); };
+  will_only(std::move(reply));
+  ASSERT_THAT(rotate_now()->warning, HasSubstr("NOTHING could be written"));
+  watching.reset();
+  advance(Seconds(901));
+  will_only({400, R"({"error":"refresh_token_reused"})"});
+
+  const auto replayed = rotate_now();
+
+  ASSERT_FALSE(replayed);
+  EXPECT_THAT(replayed.error().hint, HasSubstr("our own lost answer"));
+}
+
 // ---- the intent --------------------------------------------------------------------------------
 
 // Fails the nth call of those that make an intent durable: its record, its mark, the sync, and the

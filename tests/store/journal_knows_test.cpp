@@ -43,6 +43,15 @@ class JournalKnowsTest : public OneStateTest {
     return open(OpenMode::use).apply(all);
   }
 
+  void expect_not_imported(const std::string& token, Retirement reason) {
+    const auto late = import("copy", token);
+    ASSERT_TRUE(late) << late.error().message;
+    EXPECT_TRUE(late->stale_plan);
+    const auto known = open(OpenMode::look).retired(hash(token));
+    ASSERT_TRUE(known && *known);
+    EXPECT_EQ((*known)->reason, reason);
+  }
+
   Uid add_another() {
     Store store = open(OpenMode::use);
     return add_login(store, "b");
@@ -297,13 +306,7 @@ TEST_F(JournalKnowsTest, P2_ATokenThatOnlyAnotherJournalKnowsAsSpentIsNotImporte
   }
   put_back(before);
 
-  const auto late = import("copy", "refresh-b-1");
-
-  ASSERT_TRUE(late) << late.error().message;
-  EXPECT_TRUE(late->stale_plan);
-  const auto known = open(OpenMode::look).retired(hash("refresh-b-1"));
-  ASSERT_TRUE(known && *known);
-  EXPECT_EQ((*known)->reason, Retirement::spent);
+  expect_not_imported("refresh-b-1", Retirement::spent);
 }
 
 TEST_F(JournalKnowsTest, P1_ATokenThatOnlyAnotherJournalKnowsAsRemovedIsNotImported) {
@@ -315,13 +318,7 @@ TEST_F(JournalKnowsTest, P1_ATokenThatOnlyAnotherJournalKnowsAsRemovedIsNotImpor
   }
   put_back(before);
 
-  const auto late = import("copy", "refresh-b-1");
-
-  ASSERT_TRUE(late) << late.error().message;
-  EXPECT_TRUE(late->stale_plan);
-  const auto known = open(OpenMode::look).retired(hash("refresh-b-1"));
-  ASSERT_TRUE(known && *known);
-  EXPECT_EQ((*known)->reason, Retirement::removed);
+  expect_not_imported("refresh-b-1", Retirement::removed);
 }
 
 // ---- removals -----------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ void add_credentials(Context& context, std::vector<Finding>& findings) {
   if (!store) return;  // found already
   const auto rows = store->query("SELECT * FROM freshness ORDER BY provider, label, uid");
   if (!rows) return;
-  auto found = attention(*store, *rows, context.clock(), context.registry());
+  auto found = attention(*store, *rows, context.clock(), providers_of(context));
   std::move(found.begin(), found.end(), std::back_inserter(findings));
 }
 

@@ -127,7 +127,7 @@ Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
     if (auto warning = login_warning(row, context.clock()); !warning.empty()) {
       round.warnings.push_back(std::move(warning));
     }
-    if (auto warning = outage(row, context.registry()); !warning.empty()) {
+    if (auto warning = outage(row, providers_of(context)); !warning.empty()) {
       round.outage = true;
       round.warnings.push_back(std::move(warning));
     }

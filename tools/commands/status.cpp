@@ -66,7 +66,7 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-int verdict(const QueryRows& rows, Instant now, const oauth::ProviderRegistry& registry) {
+int verdict(const QueryRows& rows, Instant now, const Registry& registry) {
   int worst = kOk;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
@@ -91,7 +91,7 @@ void print(Context& context, const Store& store, const QueryRows& rows) {
   }
   freshness_table(rows).draw(context.out, context.colour());
   if (context.globals.quiet) return;
-  const auto findings = attention(store, rows, context.clock(), context.registry());
+  const auto findings = attention(store, rows, context.clock(), providers_of(context));
   if (!findings.empty()) context.out << '\n';
   for (const auto& finding : findings) {
     context.out << toned("!", Tone::caution, context.colour()) << ' ' << finding.message << '\n';
@@ -104,7 +104,7 @@ Result<int> run(Context& context, const Options& options) {
   const auto rows = fetch(context, *store, options);
   if (!rows) return fail(rows.error());
   if (!options.check || !context.globals.quiet) print(context, *store, *rows);
-  return options.check ? verdict(*rows, context.clock(), context.registry()) : kOk;
+  return options.check ? verdict(*rows, context.clock(), providers_of(context)) : kOk;
 }
 
 Run declare(Arguments& arguments) {
