@@ -8,13 +8,6 @@
 namespace authdb {
 namespace {
 
-Parcel parcel_of(Engine& engine, const CredentialState& state, const Uid& uid) {
-  auto parcel = unpack(engine.open(state.grant, uid, kGrantColumn, state.generation));
-  if (parcel) return std::move(*parcel);
-  throw BackendError{{Errc::refused, "the journal of " + uid + " cannot be read",
-                      "Log in again; its credential is not in the database."}};
-}
-
 void insert_tokens(Engine& engine, Txn& txn, std::int64_t id, const Uid& uid,
                    const CredentialState& state, const Parcel& parcel) {
   SealedTokens tokens = engine.seal_grant(uid, parcel.identity, parcel.grant, Origin::rotation,
@@ -47,7 +40,7 @@ void bring_back(Engine& engine, const Journal& journal, const Uid& uid) {
     txn->retire(id, hash, state.family, generation, engine.now(), Retirement::spent);
   }
   if (!state.legacy) txn->put_renewal(id, mirror_of(state));
-  if (state.refused) txn->set_health(id, refused_since(engine.now(), {}));
+  if (state.renewal.refused) txn->set_health(id, refused_since(engine.now(), {}));
   Attempt attempt = engine.new_attempt(AttemptKind::import, {});
   attempt.outcome = Outcome::recovered;
   attempt.refresh_hash = state.hash;
@@ -96,9 +89,8 @@ bool adopt(const Store& store, const Uid& uid) {
     if (!engine.backend->view()->load(uid)) bring_back(engine, journal, uid);
   }
   if (!engine.backend->view()->load(uid)) return false;
-  LockPolicy policy{engine.options.lock_wait};
-  policy.removed_too = true;
-  const auto locked = acquire_lock(store, uid, policy);
+  const auto locked =
+      acquire_lock(store, uid, {.wait = engine.options.lock_wait, .removed_too = true});
   return !before || differs(before->row, locked->held.row);
 }
 
@@ -121,6 +113,15 @@ void adopt_what_knows(const Store& store, const std::set<TokenHash>& hashes) {
     if (!journal) continue;  // damaged: doctor tells
     if (knows_one_of(engine, *journal, uid, hashes)) adopt(store, uid);
   }
+}
+
+bool another_journal_knows(Engine& engine, const Uid& except, const TokenHash& hash) {
+  const std::vector<Uid> uids = Journal::all(engine.files.directory);
+  return std::any_of(uids.begin(), uids.end(), [&](const Uid& uid) {
+    if (uid == except) return false;
+    const auto journal = Journal::look(engine.place(uid));
+    return journal && knows_one_of(engine, *journal, uid, {hash});
+  });
 }
 
 }  // namespace authdb

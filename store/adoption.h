@@ -10,6 +10,8 @@
 
 namespace authdb {
 
+struct Engine;
+
 struct Adoption {
   std::int64_t adopted = 0;  // credentials that moved
   std::vector<Error> left;   // what single journals refused
@@ -22,5 +24,9 @@ Adoption adopt_journals(Store& store);
 // The same for those journals that have one of these refresh tokens, current, spent or removed.
 // Throws.
 void adopt_what_knows(const Store& store, const std::set<TokenHash>& hashes);
+
+// True if the journal of another credential than `except` has that refresh token in one of these
+// ways. Reads all of them, and takes no lock.
+bool another_journal_knows(Engine& engine, const Uid& except, const TokenHash& hash);
 
 }  // namespace authdb

@@ -182,8 +182,6 @@ class Txn : public View {
   // The copy of what the journal says of the renewal, for those who only look.
   virtual void put_renewal(std::int64_t credential, const Renewal& renewal) = 0;
   // The bearer that a resource server refused, and how many it did in a row; empty: none.
-  virtual void set_rejected(std::int64_t credential, const std::string& fingerprint,
-                            int rejections) = 0;
   // Adds a ledger row, and now and then drops those that are old or too many.
   virtual void record(std::int64_t credential, const Attempt& attempt) = 0;
 
@@ -220,7 +218,6 @@ class Backend {
                                            Milliseconds wait) = 0;
   // Writes a copy to a new file.
   virtual void back_up(const std::filesystem::path& file) = 0;
-  virtual const std::string& store_id() const = 0;
 };
 
 }  // namespace authdb

@@ -30,20 +30,12 @@ void require_keys(View& backup, const StoreOptions& options) {
   }
 }
 
-// The locks under which tokens move, by uid: two that meet wait in the same order. None for an API
-// key, nor for a credential that this database does not have: nobody can rotate it.
-struct Moving {
-  std::unique_ptr<Locked> locked;
-  CredentialState next;
-};
-using Locks = std::map<Uid, Moving>;
-
-Locks take_locks(const Store& store, const std::vector<Uid>& uids) {
+// None for an API key, nor for a credential that this database does not have: nobody can rotate it.
+MovingSet take_locks(const Store& store, const std::vector<Uid>& uids) {
   Engine& engine = store.engine();
-  LockPolicy policy{engine.options.lock_wait};
-  policy.removed_too = true;
+  const LockPolicy policy{.wait = engine.options.lock_wait, .removed_too = true};
   value_or_throw(room_for_descriptors(uids.size()));
-  Locks locks;
+  MovingSet locks;
   for (const Uid& uid : uids) {
     const auto stored = engine.backend->view()->load(uid);
     Moving& moving = locks[uid];
@@ -53,31 +45,9 @@ Locks take_locks(const Store& store, const std::vector<Uid>& uids) {
   return locks;
 }
 
-bool all_locked(const std::vector<Uid>& uids, const Locks& locks) {
+bool all_locked(const std::vector<Uid>& uids, const MovingSet& locks) {
   return std::all_of(uids.begin(), uids.end(),
                      [&](const Uid& uid) { return locks.find(uid) != locks.end(); });
-}
-
-void prepare(Txn& txn, const std::vector<Uid>& moved, Locks& locks) {
-  for (const Uid& uid : moved) {
-    Moving& moving = locks.at(uid);
-    if (!moving.locked) continue;
-    const Credential row = txn.load(uid)->row;
-    moving.next = prepare_moved(*moving.locked, row);
-    txn.put_renewal(row.id, mirror_of(moving.next));
-  }
-}
-
-// Committed already: nothing that fails here may make it look undone.
-void tell_journals(const Store& store, Locks& locks) {
-  for (auto& [uid, moving] : locks) {
-    if (!moving.locked || moving.next.revision == 0) continue;
-    const auto told = Engine::guarded([&, &moving = moving] {
-      moving.locked->reload();
-      tell_journal(*moving.locked, std::move(moving.next), /*durable=*/false);
-    });
-    if (!told) store.engine().log(LogLevel::warning, told.error().message);
-  }
 }
 
 // The first merge finds out whose tokens would move and is rolled back; the last one has their
@@ -86,7 +56,7 @@ Merged merge(const Store& store, View& backup, const fs::path& file) {
   Engine& engine = store.engine();
   std::vector<Uid> moving;
   for (int i = 0; i < kTries; ++i) {
-    Locks locks = take_locks(store, moving);
+    MovingSet locks = take_locks(store, moving);
     Merged merged;
     {
       const auto txn = engine.backend->begin_merge(file, engine.options.lock_wait);
@@ -94,12 +64,14 @@ Merged merge(const Store& store, View& backup, const fs::path& file) {
       require_keys(backup, engine.options);  // no prune can come between now
       merged = txn->merge_backup(engine.now());
       if (all_locked(merged.moved, locks)) {
-        prepare(*txn, merged.moved, locks);
+        for (const Uid& uid : merged.moved) {
+          if (locks.at(uid).locked) prepare(locks.at(uid), *txn);
+        }
         txn->commit();
       }
     }
     if (all_locked(merged.moved, locks)) {
-      tell_journals(store, locks);
+      tell_journals(locks);
       return merged;
     }
     moving = merged.moved;

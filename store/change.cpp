@@ -11,23 +11,28 @@
 #include "store/locked.h"
 #include "store/parcel.h"
 #include "store/rotation.h"
+#include "store/scrub.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
 
 namespace authdb {
 namespace {
 
+// Facts that stand in clear beside a grant. One that tells its tokens is none.
+Identity without_tokens_of(const Grant& grant, Identity identity) {
+  for (const auto fact :
+       {&Identity::account, &Identity::scope, &Identity::token_type, &Identity::base_url,
+        &Identity::portal_base_url, &Identity::inference_base_url}) {
+    if (tells_secret(identity.*fact, {&grant.access_token, &grant.refresh_token})) {
+      (identity.*fact).clear();
+    }
+  }
+  return identity;
+}
+
 bool moves_tokens(const CredentialChange& change) {
   return change.grant || change.agent_key || change.hold || change.restore;
 }
-
-// The existing credentials whose tokens move, locked and recovered, in uid order: two changes that
-// meet always wait for each other in the same order.
-struct LockedChange {
-  std::unique_ptr<Locked> locked;  // null for an API key, which has no journal
-  CredentialState next;            // what the journal is told once the database has it
-};
-using Locks = std::map<Uid, LockedChange>;
 
 // What stands in the row and its journal makes way for a new grant, also where an answer that waits
 // there cannot be settled.
@@ -39,19 +44,20 @@ std::unique_ptr<Locked> lock_one(const Store& store, const CredentialChange& cha
         {Errc::not_found, "there is no credential " + change.uid + " in this store", ""}};
   }
   if (stored->row.identity.auth_type == AuthType::api_key) return nullptr;
-  LockPolicy policy{engine.options.lock_wait};
-  policy.removed_too = true;
-  policy.unsettled_too = policy.damaged_too = change.new_family;
-  return acquire_lock(store, change.uid, policy);
+  return acquire_lock(store, change.uid,
+                      {.wait = engine.options.lock_wait,
+                       .removed_too = true,
+                       .unsettled_too = change.new_family,
+                       .damaged_too = change.new_family});
 }
 
-Locks take_locks(const Store& store, const Change& change) {
+MovingSet take_locks(const Store& store, const Change& change) {
   std::map<Uid, const CredentialChange*> wanted;  // in uid order
   for (const auto& one : change.credentials) {
     if (!one.uid.empty() && moves_tokens(one)) wanted.emplace(one.uid, &one);
   }
   value_or_throw(room_for_descriptors(wanted.size()));
-  Locks locks;
+  MovingSet locks;
   for (const auto& [uid, one] : wanted) locks[uid].locked = lock_one(store, *one);
   return locks;
 }
@@ -82,7 +88,7 @@ void learn_of(const Store& store, const Change& change) {
 // Applies one CredentialChange inside the transaction.
 class Applier {
  public:
-  Applier(Engine& engine, Txn& txn, Locks& locks)
+  Applier(Engine& engine, Txn& txn, MovingSet& locks)
       : engine_(engine), txn_(txn), locks_(locks), now_(engine.now()) {}
 
   // For when it is committed.
@@ -124,16 +130,17 @@ class Applier {
     const Uid uid = draw_uid();
     Sealed extra;
     if (change.extra) extra = engine_.seal(*change.extra, uid, kExtraColumn, 0);
-    const auto id = txn_.insert(uid, *change.identity, extra, now_);
+    const Identity identity = without_tokens_of(*change.grant, *change.identity);
+    const auto id = txn_.insert(uid, identity, extra, now_);
     pardon(change);
     SealedTokens tokens =
-        engine_.seal_grant(uid, *change.identity, *change.grant, change.origin, 1, 1, nullptr);
+        engine_.seal_grant(uid, identity, *change.grant, change.origin, 1, 1, nullptr);
     tokens.hold = change.hold.value_or(Hold::none);
     txn_.insert_tokens(id, tokens);
     ledger(change, id, tokens);
     attach(change, uid, id, tokens.family, tokens.generation);
     if (change.kind == AttemptKind::login && change.identity->auth_type == AuthType::oauth) {
-      beginnings_.push_back({uid, *change.identity, change.grant->clone()});
+      beginnings_.push_back({uid, identity, change.grant->clone()});
     }
     return uid;
   }
@@ -141,8 +148,9 @@ class Applier {
   void update(const CredentialChange& change, Held held) {
     const auto id = held.row.id;
     if (change.identity) {
-      txn_.set_identity(id, *change.identity);
-      held.row.identity = *change.identity;
+      held.row.identity =
+          change.grant ? without_tokens_of(*change.grant, *change.identity) : *change.identity;
+      txn_.set_identity(id, held.row.identity);
     }
     if (change.extra) txn_.set_extra(id, engine_.seal(*change.extra, change.uid, kExtraColumn, 0));
     if (change.restore && held.row.removed_at) restore(change, held);
@@ -150,28 +158,25 @@ class Applier {
     if (change.grant) displace(change, held);
     if (!change.grant && change.hold) txn_.set_hold(id, *change.hold);
     attach(change, change.uid, id, held.row.family, held.row.generation);
-    prepare(change);
+    tell(change);
   }
 
-  // What the journal will say, and the row's copy of it.
-  void prepare(const CredentialChange& change) {
+  // What the journal will say of it.
+  void tell(const CredentialChange& change) {
     const auto lock = locks_.find(change.uid);
     if (lock == locks_.end() || !lock->second.locked) return;
     Locked& locked = *lock->second.locked;
-    const Credential row = txn_.load(change.uid)->row;
     if (locked.unsettled && change.grant) {
       Attempt attempt = attempt_of(locked, Outcome::superseded);
       attempt.error_code = "unsettled";
       attempt.finished_at = now_;
-      txn_.record(row.id, attempt);
+      txn_.record(locked.held.row.id, attempt);
     }
-    CredentialState& next = lock->second.next;
-    next = prepare_moved(locked, row);
-    if (change.grant) {  // from elsewhere: it is whose it says, or nobody knows
-      locked.account = change.grant->account;
-      locked.subject = change.grant->subject;
-    }
-    txn_.put_renewal(row.id, mirror_of(next));
+    prepare(lock->second, txn_);
+    if (!change.grant) return;
+    // From elsewhere: it is whose it says, or nobody knows.
+    locked.account = change.grant->account;
+    locked.subject = change.grant->subject;
   }
 
   // What was removed comes back with the token it had.
@@ -256,7 +261,7 @@ class Applier {
 
   Engine& engine_;
   Txn& txn_;
-  Locks& locks_;
+  MovingSet& locks_;
   Instant now_;
   std::vector<Beginning> beginnings_;
 };
@@ -271,20 +276,6 @@ void apply_states(Engine& engine, Txn& txn, const Change& change) {
   for (const ImportReceipt& receipt : change.receipts) {
     txn.add_receipt(receipt, engine.seal(receipt.unknown, receipt.sha256, kReceiptColumn, 0),
                     engine.now());
-  }
-}
-
-// The journals of the credentials that moved learn of it, so that a database put back later is
-// noticed. The change is committed: nothing that fails here may make it look undone.
-void tell_journals(Locks& locks) {
-  for (auto& [uid, lock] : locks) {
-    if (!lock.locked || lock.next.revision == 0) continue;
-    Locked& locked = *lock.locked;
-    const auto told = Engine::guarded([&, &lock = lock] {
-      locked.reload();
-      tell_journal(locked, std::move(lock.next), /*durable=*/false);
-    });
-    if (!told) locked.engine.log(LogLevel::warning, told.error().message);
   }
 }
 
@@ -309,7 +300,7 @@ void write_beginnings(Engine& engine, std::vector<Beginning> beginnings) {
 Result<Applied> Store::apply(const Change& change, const std::function<void(std::size_t)>& told) {
   return Engine::guarded([&] {
     learn_of(*this, change);
-    Locks locks = take_locks(*this, change);
+    MovingSet locks = take_locks(*this, change);
     Applied applied;
     std::vector<Beginning> beginnings;
     {

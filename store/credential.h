@@ -146,6 +146,12 @@ struct Renewal {
   std::optional<Instant> rest_until;
   int refusals = 0;  // since the last grant: 4xx answers whose meaning nobody knows
   std::optional<Instant> refused_since;
+  bool refused = false;  // the server has refused the current refresh token for good
+  bool waiting = false;  // an answer is in the journal that the row could not take yet
+  // Fingerprint of a bearer that a resource server refused: the current one, or the one that the
+  // current one replaced. How many were refused in a row.
+  std::string rejected;
+  int rejections = 0;
 };
 
 // One credential as one looks at it: everything but the secrets.
@@ -176,10 +182,6 @@ struct Credential {
 
   Health health;
   Renewal renewal;
-  // Fingerprint of a bearer that a resource server refused: the current one, or the one that the
-  // current one replaced. How many were refused in a row.
-  std::string rejected;
-  int rejections = 0;
 };
 
 // A credential with its seals opened.

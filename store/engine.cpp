@@ -232,6 +232,4 @@ StoredCredential Engine::load_sealed(View& view, const Uid& uid) {
   return std::move(*stored);
 }
 
-Held Engine::load(View& view, const Uid& uid) { return unseal(load_sealed(view, uid)); }
-
 }  // namespace authdb

@@ -85,8 +85,7 @@ struct Engine {
     follow_keys(*txn);
     return txn;
   }
-  // The credential, with its seals open; not_found if it is not there or removed.
-  Held load(View& view, const Uid& uid);
+  // not_found if it is not there or removed.
   StoredCredential load_sealed(View& view, const Uid& uid);
 
   ~Engine();

@@ -161,12 +161,13 @@ Error explain_unspent(const Locked& locked, const Judgement& judgement,
 }
 
 Error explain_uncertain(const Locked& locked, std::optional<Instant> next_replay) {
-  Error error{
-      Errc::try_later,
-      "it is uncertain whether the refresh token of " + name_of(locked.held.row) +
-          " is still good: " +
-          (was_lost(locked) ? lost_answer(locked) : "its journal was lost, damaged or put back"),
-      ""};
+  Error error{Errc::try_later,
+              "it is uncertain whether the refresh token of " + name_of(locked.held.row) +
+                  " is still good: " +
+                  (was_lost(locked) ? lost_answer(locked)
+                                    : "no journal vouches for it (none was written yet, or it was "
+                                      "lost, damaged or put back)"),
+              ""};
   error.hint = next_replay ? "It is sent again from " + format_iso(*next_replay) + " on."
                            : "It is not sent while its bearer still lives.";
   error.hint +=

@@ -353,12 +353,4 @@ Result<void> Journal::sync() {
   return sync_directory(place_.path().parent_path());
 }
 
-std::vector<unsigned char> Journal::encode(const CredentialState& state) {
-  return record_of(state);
-}
-
-std::optional<CredentialState> Journal::decode(std::span<const unsigned char> bytes) {
-  return state_in(bytes);
-}
-
 }  // namespace authdb

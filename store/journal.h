@@ -103,10 +103,6 @@ class Journal {
   // All that was written here so far survives a power cut.
   Result<void> sync();
 
-  // One state as bytes, and back; nullopt if they are not whole. For the rescue file.
-  static std::vector<unsigned char> encode(const CredentialState& state);
-  static std::optional<CredentialState> decode(std::span<const unsigned char> bytes);
-
  private:
   explicit Journal(FileLock lock) : lock_(std::move(lock)) {}
   explicit Journal(Fd looking) : looking_(std::move(looking)) {}

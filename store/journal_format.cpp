@@ -28,6 +28,9 @@ void put_renewal(DiskRecord& disk, const Renewal& renewal) {
   disk.rest_until = to_disk(renewal.rest_until);
   disk.refusals = renewal.refusals;
   disk.refused_since = to_disk(renewal.refused_since);
+  disk.refused = renewal.refused ? 1 : 0;
+  put_text(disk.rejected, renewal.rejected);
+  disk.rejections = renewal.rejections;
 }
 
 Renewal get_renewal(const DiskRecord& disk) {
@@ -41,6 +44,10 @@ Renewal get_renewal(const DiskRecord& disk) {
   renewal.rest_until = from_disk(disk.rest_until);
   renewal.refusals = disk.refusals;
   renewal.refused_since = from_disk(disk.refused_since);
+  renewal.refused = disk.refused != 0;
+  if (disk.format == kRecordFormat2) return renewal;
+  renewal.rejected = get_text(disk.rejected);
+  renewal.rejections = disk.rejections;
   return renewal;
 }
 
@@ -81,7 +88,6 @@ DiskRecord head_of_record(const CredentialState& state) {
   // That it was sent is what the mark says.
   disk.phase = static_cast<std::uint8_t>(state.phase == Phase::sent ? Phase::intent : state.phase);
   disk.hold = static_cast<std::uint8_t>(state.hold);
-  disk.refused = state.refused ? 1 : 0;
   put_renewal(disk, state.renewal);
   put_attempt(disk, state.attempt);
   disk.grant_size = state.grant.size();
@@ -96,7 +102,8 @@ Checksum record_checksum(const DiskRecord& disk, std::span<const unsigned char> 
 
 // False also where the sizes in it make no sense.
 bool is_plausible(const DiskRecord& disk) {
-  return disk.format == kRecordFormat && disk.revision > 0 && disk.grant_size <= kLongestRecord &&
+  const bool known = disk.format == kRecordFormat || disk.format == kRecordFormat2;
+  return known && disk.revision > 0 && disk.grant_size <= kLongestRecord &&
          disk.stored_answer_size <= kLongestRecord &&
          disk.phase <= static_cast<std::uint8_t>(Phase::answered) &&
          disk.hold <= static_cast<std::uint8_t>(Hold::handed_over);
@@ -115,7 +122,6 @@ CredentialState state_of_record(const DiskRecord& disk, std::span<const unsigned
   state.removed_at = from_disk(disk.removed_at);
   state.phase = static_cast<Phase>(disk.phase);
   state.hold = static_cast<Hold>(disk.hold);
-  state.refused = disk.refused != 0;
   state.renewal = get_renewal(disk);
   state.attempt = get_attempt(disk);
   state.answer_size = disk.answer_size;

@@ -70,7 +70,10 @@ static_assert(sizeof(DiskSpent) == 40);
 // One record: this, then the grant's bytes and the answer's. Times are Unix milliseconds, kNever
 // where there is none.
 inline constexpr std::int64_t kNever = INT64_MIN;
-inline constexpr std::uint64_t kRecordFormat = 0xa0d8'0000'0000'0002;
+inline constexpr std::uint64_t kRecordFormat = 0xa0d8'0000'0000'0003;
+// The same without the last two fields before the checksum: their place was the end of a longer
+// `attempt_rescue`.
+inline constexpr std::uint64_t kRecordFormat2 = 0xa0d8'0000'0000'0002;
 
 struct DiskRecord {
   std::uint64_t format = 0;  // kRecordFormat, which no number of a record of format 1 reaches
@@ -103,7 +106,9 @@ struct DiskRecord {
   std::array<char, 36> attempt_boot_id{};
   std::array<char, 32> attempt_process{};
   std::array<char, 64> attempt_profile{};
-  std::array<char, 140> attempt_rescue{};
+  std::array<char, 112> attempt_rescue{};
+  std::array<char, 24> rejected{};
+  std::int32_t rejections = 0;
   Checksum checksum{};  // of all before it, and what follows
 };
 static_assert(sizeof(DiskRecord) == 504);

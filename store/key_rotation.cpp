@@ -66,10 +66,9 @@ class Resealing {
     for (const Uid& uid : Journal::all(engine_.files.directory)) {
       attempt([&] {
         if (engine_.backend->view()->load(uid)) {
-          LockPolicy policy{engine_.options.lock_wait};
-          policy.removed_too = true;
-          policy.unsettled_too = true;
-          const auto locked = acquire_lock(store_, uid, policy);
+          const auto locked = acquire_lock(
+              store_, uid,
+              {.wait = engine_.options.lock_wait, .removed_too = true, .unsettled_too = true});
           reseal(locked->journal, locked->state, uid);
         } else {
           Journal journal = lock_journal(engine_, uid);

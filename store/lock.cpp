@@ -49,6 +49,12 @@ bool same_tokens(const CredentialState& state, const Credential& row) {
          state.hash == row.refresh_hash;
 }
 
+// A row may be dead for reasons that the journal knows nothing of.
+bool same_verdict(const CredentialState& state, const Credential& row) {
+  const bool is_dead = row.health.status == Status::dead;
+  return state.renewal.refused ? is_dead : !is_dead || !row.renewal.refused;
+}
+
 void retire_spent(Locked& locked, Txn& txn, const TokenHash& hash, std::int64_t generation) {
   if (locked.state.hash && hash == *locked.state.hash) return;
   if (txn.owner_of(hash)) return;  // current here or elsewhere
@@ -61,7 +67,12 @@ void move_row(Locked& locked, Txn& txn, const Grant& grant) {
   const Credential& row = locked.held.row;
   const CredentialState& state = locked.state;
   if (row.removed_at) txn.take_back(row.id, state.hash);
-  if (state.hash) txn.pardon(*state.hash);
+  if (state.hash) {
+    txn.pardon(*state.hash);
+    // An answer gave it to another credential while this database did not know whose it is.
+    const auto owner = txn.owner_of(*state.hash);
+    if (owner && *owner != row.id) txn.clear_refresh_hash(*owner);
+  }
   SealedTokens tokens = locked.engine.seal_grant(row.uid, row.identity, grant, Origin::rotation,
                                                  state.family, state.generation, nullptr);
   tokens.hold = state.hold;
@@ -80,19 +91,6 @@ void move_row(Locked& locked, Txn& txn, const Grant& grant) {
   }
 }
 
-Grant journalled_grant(Locked& locked) {
-  const CredentialState& state = locked.state;
-  auto parcel =
-      state.grant.empty()
-          ? std::nullopt
-          : unpack(locked.engine.open(state.grant, locked.uid(), kGrantColumn, state.generation));
-  if (parcel) return std::move(parcel->grant);
-  throw BackendError{{Errc::refused,
-                      "the journal of " + name_of(locked.held.row) +
-                          " is newer than the database and cannot be read",
-                      "Its token is not sent. Log this credential in again."}};
-}
-
 void put_removal(Locked& locked, Txn& txn) {
   const Credential row = txn.load(locked.uid())->row;
   if (row.removed_at.has_value() == locked.state.removed_at.has_value()) return;
@@ -109,9 +107,10 @@ void put_removal(Locked& locked, Txn& txn) {
 // said no is in the journal too; what it said was in the row that was lost.
 void put_verdict(Locked& locked, Txn& txn, bool moves) {
   const Health& before = locked.held.row.health;
-  const bool refused = locked.state.refused;
+  const bool refused = locked.state.renewal.refused;
   const bool is_dead = before.status == Status::dead;
-  if (refused == is_dead || (is_dead && !moves)) return;
+  const bool lifted = moves || locked.held.row.renewal.refused;
+  if (refused == is_dead || (is_dead && !lifted)) return;
   const Instant now = locked.engine.now();
   Health health;
   health.status_at = now;
@@ -129,7 +128,7 @@ void bring_row_up(Locked& locked) {
   // What is removed in an older database may have been wiped there.
   const bool wiped = !has_tokens(locked.held) && !state.grant.empty();
   const bool moves = state.generation > before.generation || wiped;
-  const Grant grant = moves ? journalled_grant(locked) : Grant();
+  const Grant grant = moves ? parcel_of(locked.engine, state, locked.uid()).grant : Grant();
   {
     const auto txn = locked.begin_write();
     if (moves) {
@@ -167,16 +166,29 @@ void follow_journal(Locked& locked) {
   const Credential& row = locked.held.row;
   const bool same = same_tokens(locked.state, row) && locked.state.hold == row.hold &&
                     locked.state.removed_at.has_value() == row.removed_at.has_value() &&
-                    (!locked.state.refused || row.health.status == Status::dead);
+                    same_verdict(locked.state, row);
   if (!same) return bring_row_up(locked);
   const bool behind = mirror_of(locked.state).revision != row.renewal.revision;
-  if (behind && locked.state.phase == Phase::idle) return refresh_mirror(locked);
+  if (behind && locked.state.phase == Phase::idle) {
+    (void)refresh_mirror(locked);
+    return;
+  }
   locked.held.row.renewal = mirror_of(locked.state);
 }
 
+// What the row has no copy of is taken from the journal, if it is of the same pair.
 void follow_row(Locked& locked) {
+  const CredentialState& journal = locked.journal.state();
   locked.state = state_of(locked.held.row);
   locked.state.grant = grant_of(locked);
+  const bool same_pair = journal.revision > 0 && journal.family == locked.state.family &&
+                         journal.generation == locked.state.generation;
+  if (!same_pair) return;
+  locked.state.answer = journal.answer;
+  locked.state.answer_size = journal.answer_size;
+  if (!locked.held.row.renewal.waiting || journal.phase != Phase::answered) return;
+  locked.state.phase = Phase::answered;
+  locked.state.attempt = journal.attempt;
 }
 
 // Whether the token was sent is not known any more: taken for sent. The journal is told first: one
@@ -313,17 +325,19 @@ Renewal mirror_of(const CredentialState& state) {
   // The numbers of an older format are no revisions: a row that had one would call its journal put
   // back.
   renewal.revision = state.legacy ? 0 : state.revision;
+  renewal.waiting = state.phase == Phase::answered;
   return renewal;
 }
 
-void refresh_mirror(Locked& locked) {
-  const auto done = Engine::guarded([&] {
+Result<void> refresh_mirror(Locked& locked) {
+  auto done = Engine::guarded([&] {
     const auto txn = locked.begin_write();
     txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
     txn->commit();
   });
   if (!done) locked.engine.log(LogLevel::debug, done.error().message);
   locked.held.row.renewal = mirror_of(locked.state);
+  return done;
 }
 
 void Locked::reload() {
@@ -350,12 +364,22 @@ Attempt attempt_of(const Locked& locked, Outcome outcome) {
   return attempt;
 }
 
+Parcel parcel_of(Engine& engine, const CredentialState& state, const Uid& uid) {
+  auto parcel = state.grant.empty()
+                    ? std::nullopt
+                    : unpack(engine.open(state.grant, uid, kGrantColumn, state.generation));
+  if (parcel) return std::move(*parcel);
+  throw BackendError{{Errc::refused, "what the journal of " + uid + " has sealed cannot be read",
+                      "Its token is not sent. Log this credential in again."}};
+}
+
 Answer answer_of(Locked& locked) {
   const CredentialState& state = locked.state;
   Answer answer;
   answer.http_status = state.attempt.http_status;
   answer.complete = state.attempt.complete;
   answer.started_at = state.attempt.started_at;
+  answer.sent = locked.held.refresh_token.clone();
   answer.body = locked.engine.open(state.answer, locked.uid(), kAnswerColumn, state.generation);
   return answer;
 }
@@ -473,9 +497,28 @@ CredentialState prepare_moved(const Locked& locked, const Credential& row) {
            : prepare_state(
                  locked,
                  event::Moved{row.family, row.generation, row.refresh_hash, row.hold, {}, false});
+  if (!same) follow_rejection(next.renewal, locked.held.row, row.access_fingerprint);
   next.hash = row.refresh_hash;
   next.removed_at = row.removed_at;
   return next;
+}
+
+void prepare(Moving& moving, Txn& txn) {
+  const Credential row = txn.load(moving.locked->uid())->row;
+  moving.next = prepare_moved(*moving.locked, row);
+  txn.put_renewal(row.id, mirror_of(moving.next));
+}
+
+void tell_journals(MovingSet& all) {
+  for (auto& [uid, moving] : all) {
+    if (!moving.locked || moving.next.revision == 0) continue;
+    Locked& locked = *moving.locked;
+    const auto told = Engine::guarded([&, &next = moving.next] {
+      locked.reload();
+      tell_journal(locked, std::move(next), /*durable=*/false);
+    });
+    if (!told) locked.engine.log(LogLevel::warning, told.error().message);
+  }
 }
 
 void tell_journal(Locked& locked, CredentialState next, bool durable) {
@@ -505,10 +548,14 @@ void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool d
 
 void record_state(Locked& locked, CredentialState next, const Rows& rows) {
   const auto written = Engine::guarded([&] { write_rows(locked, next, rows); });
-  if (!written) locked.engine.log(LogLevel::warning, written.error().message);
+  if (!written) {
+    locked.engine.log(LogLevel::warning, "what was learnt of " + name_of(locked.held.row) +
+                                             " is in its journal alone, until its next refresh: " +
+                                             written.error().message);
+  }
   locked.held.row.hold = next.hold;
   locked.held.row.refresh_hash = next.hash;
-  tell_journal(locked, std::move(next), /*durable=*/false);
+  tell_journal(locked, std::move(next), /*durable=*/true);
 }
 
 }  // namespace authdb

@@ -4,10 +4,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
 
 #include "store/attempt.h"
 #include "store/engine.h"
 #include "store/journal.h"
+#include "store/parcel.h"
 #include "store/rotation.h"
 #include "store/state.h"
 #include "store/store.h"
@@ -63,12 +66,26 @@ void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool d
 CredentialState prepare_state(const Locked& locked, Event what);
 // The same where another pair stands in the row now.
 CredentialState prepare_moved(const Locked& locked, const Credential& row);
+
+// Those of several credentials whose tokens move in one transaction, in uid order: two that meet
+// always wait for each other in the same order.
+struct Moving {
+  std::unique_ptr<Locked> locked;  // null for what has no journal, such as an API key
+  CredentialState next;            // what the journal is told once the database has it
+};
+using MovingSet = std::map<Uid, Moving>;
+// What the journal will say of a row as it stands now, and the row's copy of it.
+void prepare(Moving& moving, Txn& txn);
+// The change is committed: the journals learn of it, so that a database put back later is noticed.
+// Nothing that fails here may make it look undone.
+void tell_journals(MovingSet& all);
+
 Renewal mirror_of(const CredentialState& state);
 // `health` of a credential that is dead; and where only the journal knows that it was refused.
 Health dead_since(Instant at, const std::string& reason, const std::string& message, Health health);
 Health refused_since(Instant at, Health health);
-// The row gets that copy. What only the copy does not know yet is no reason to fail.
-void refresh_mirror(Locked& locked);
+// The row gets that copy. What only the copy does not know yet is no reason to fail, as a rule.
+Result<void> refresh_mirror(Locked& locked);
 // For what must not be lost though the database cannot be written: the journal, and the database if
 // it can be had. The row is then a revision behind, until the next holder brings it up.
 void record_state(Locked& locked, CredentialState next, const Rows& rows);
@@ -97,10 +114,9 @@ void learn_owner(Locked& locked);
 // True if the grant says that it is another account's than what is known of the credential's owner.
 bool is_for_another_account(Locked& locked, const Grant& grant);
 
-// What is remembered of rejected bearers once `fresh` has taken the place of the access token or of
-// the agent key: it replaced one that was refused, is that very one again, or ends the row of them.
-void follow_rejection(const Credential& before, const std::string& fresh, Txn& txn);
-
+// What is sealed in a journal's record: whose it is, and the current pair. Throws `refused` if
+// there is none, or it cannot be read.
+Parcel parcel_of(Engine& engine, const CredentialState& state, const Uid& uid);
 // The answer that the state holds.
 Answer answer_of(Locked& locked);
 // The ledger row of the attempt that the state tells of.

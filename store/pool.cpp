@@ -59,6 +59,13 @@ std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strat
   return order;
 }
 
+void drop_rejected(Held& held) {
+  const std::string& rejected = held.row.renewal.rejected;
+  if (rejected.empty()) return;
+  if (held.row.access_fingerprint == rejected) held.access_token = {};
+  if (held.row.agent_key_fingerprint == rejected) held.agent_key = {};
+}
+
 bool owns_bearer(const Credential& row, std::string_view bearer) {
   return !bearer.empty() &&
          (row.access_fingerprint == bearer || row.agent_key_fingerprint == bearer);

@@ -33,6 +33,9 @@ std::vector<const PoolEntry*> in_order(const std::vector<PoolEntry>& pool, Strat
 
 // True if the credential's bearer now is the one with this fingerprint.
 bool owns_bearer(const Credential& row, std::string_view bearer);
+// Takes out the bearer that a resource server refused, for those who hand a credential on in a
+// file.
+void drop_rejected(Held& held);
 
 // Whose bearer was rejected goes first, so that it is replaced whatever the strategy.
 void owner_first(std::vector<const PoolEntry*>& order, std::string_view rejected);

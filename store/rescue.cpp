@@ -8,6 +8,7 @@
 
 #include "store/engine.h"
 #include "store/files.h"
+#include "store/journal_format.h"
 #include "store/uid.h"
 
 namespace authdb {
@@ -70,11 +71,12 @@ std::optional<CredentialState> read_rescue_file(const fs::path& path) {
   if (!check_private(path)) return std::nullopt;
   const Secret bytes = value_or_throw(read_file(path, kLargestRescue));
   const auto text = bytes.reveal();
-  return Journal::decode({reinterpret_cast<const unsigned char*>(text.data()), text.size()});
+  return journal_format::state_in(
+      {reinterpret_cast<const unsigned char*>(text.data()), text.size()});
 }
 
 Result<void> replace_rescue_file(const fs::path& path, const CredentialState& state) {
-  return replace_durable(path, as_secret(Journal::encode(state)));
+  return replace_durable(path, as_secret(journal_format::record_of(state)));
 }
 
 bool write_rescue_file(const JournalPlace& place, const CredentialState& answered) {
@@ -82,7 +84,7 @@ bool write_rescue_file(const JournalPlace& place, const CredentialState& answere
   if (directory.empty() || !make_private_directories(directory)) return false;
   const fs::path path = directory / name_of(place);
   ::unlink(path.c_str());  // an older one is of an older token
-  const auto made = create_durable(path, as_secret(Journal::encode(answered)));
+  const auto made = create_durable(path, as_secret(journal_format::record_of(answered)));
   return made && *made;
 }
 

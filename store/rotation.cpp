@@ -95,7 +95,7 @@ std::optional<Error> never_to_be_sent(const Locked& locked) {
 std::optional<Error> not_to_be_sent(const Locked& locked, const RotateRequest& request) {
   if (request.force) return std::nullopt;
   const Instant now = locked.engine.now();
-  if (locked.held.row.health.status == Status::dead || locked.state.refused) {
+  if (locked.held.row.health.status == Status::dead || locked.state.renewal.refused) {
     return explain_dead(locked);
   }
   if (rejected_again(locked.held.row, now)) return explain_rejected_again(locked);
@@ -117,17 +117,20 @@ std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateReques
 
 // The row learns that there is a journal before the first intent is in it, so that its loss would
 // be noticed.
-void begin_journal(Locked& locked) {
-  if (locked.held.row.renewal.revision >= kFirstRevision) return;
+Result<void> begin_journal(Locked& locked) {
+  if (locked.held.row.renewal.revision >= kFirstRevision) return {};
   CredentialState first = locked.state;
   first.legacy = false;
   first.revision = std::max(kFirstRevision, locked.journal.newest_revision() + 1);
-  tell_journal(locked, std::move(first), /*durable=*/false);
-  if (locked.journal.state().revision == locked.state.revision) refresh_mirror(locked);
+  tell_journal(locked, std::move(first), /*durable=*/true);
+  if (locked.journal.state().revision != locked.state.revision) return {};  // nor will the intent
+  auto told = refresh_mirror(locked);
+  if (!told) locked.held.row.renewal.revision = 0;
+  return told;
 }
 
 Result<void> write_intent(Sending& s) {
-  begin_journal(s.locked);
+  if (auto begun = begin_journal(s.locked); !begun) return begun;
   AttemptNote note;
   note.pid = s.attempt.pid;
   note.boot_id = s.attempt.boot_id;
@@ -158,16 +161,13 @@ Answer post(Sending& s) {
   } catch (const std::exception& error) {  // how far it came is what the mark says
     answer.failure = "the request was given up: " + scrub(error.what(), {&token});
   }
+  answer.sent = token.clone();
   if (answer.started_at == Instant{}) answer.started_at = s.attempt.started_at;
   if (answer.http_status != 0) s.attempt.http_status = answer.http_status;
   return answer;
 }
 
 // ---- step 6 ------------------------------------------------------------------------------------
-
-bool is_success(const Answer& answer) {
-  return answer.http_status >= 200 && answer.http_status < 300;
-}
 
 // From here the state has the answer, and the journal too if it could be written.
 void write_answered(Sending& s, const Answer& answer) {
@@ -192,7 +192,7 @@ Judgement judge(Sending& s, const Answer& answer) {
   try {
     return s.endpoint.judge(answer);
   } catch (...) {
-    if (is_success(answer) && !s.journalled) {
+    if (answer.is_success() && !s.journalled) {
       write_rescue_file(s.locked.engine.place(s.locked.uid()), s.locked.state);
     }
     throw;
@@ -234,7 +234,7 @@ std::string unsettled_warning(Sending& s, const Error& why) {
 // Why a bearer that has just come is of no use to anybody.
 std::optional<Error> of_no_use(const Sending& s, const Credential& row) {
   const std::string& fresh = row.access_fingerprint;
-  if (!fresh.empty() && (fresh == s.request.rejected || fresh == row.rejected)) {
+  if (!fresh.empty() && (fresh == s.request.rejected || fresh == row.renewal.rejected)) {
     return explain_rejected_again(s.locked);
   }
   const Instant now = s.locked.engine.now();
@@ -337,21 +337,23 @@ std::unique_ptr<TokenEndpoint> endpoint_of(const Locked& locked) {
 
 bool access_token_lives(const Credential& row, const std::string& rejected, Instant now) {
   return !row.access_fingerprint.empty() && row.access_fingerprint != rejected &&
-         row.access_fingerprint != row.rejected && (!row.expires_at || *row.expires_at > now);
+         row.access_fingerprint != row.renewal.rejected &&
+         (!row.expires_at || *row.expires_at > now);
 }
 
 bool agent_key_lives(const Credential& row, const std::string& rejected, Instant now) {
   const std::string& key = row.agent_key_fingerprint;
-  const bool refused = !key.empty() && (key == rejected || key == row.rejected);
+  const bool refused = !key.empty() && (key == rejected || key == row.renewal.rejected);
   return row.has_agent_key && !refused && row.agent_key_expires_at &&
          *row.agent_key_expires_at > now;
 }
 
 bool rejected_again(const Credential& row, Instant now) {
   constexpr std::chrono::minutes kJustReplaced{5};
-  if (row.rejections < 2 || row.rejected.empty()) return false;
-  const bool is_key = row.rejected == row.agent_key_fingerprint;
-  if (!is_key && row.rejected != row.access_fingerprint) return false;
+  const std::string& rejected = row.renewal.rejected;
+  if (row.renewal.rejections < 2 || rejected.empty()) return false;
+  const bool is_key = rejected == row.agent_key_fingerprint;
+  if (!is_key && rejected != row.access_fingerprint) return false;
   const auto since = is_key ? row.agent_key_obtained_at : row.obtained_at;
   return since && now >= *since && now - *since < kJustReplaced;
 }
@@ -386,7 +388,7 @@ Result<Rotated> LockedCredential::rotate(const RotateRequest& request) {
     const bool left = locked.state.phase == Phase::sent;
 
     // 6. A 2xx answer is on disk before anybody looks at what it brought.
-    if (left && is_success(answer)) write_answered(s, answer);
+    if (left && answer.is_success()) write_answered(s, answer);
     Judgement judgement = judge(s, answer);
     if (!left) {
       judgement.ruling = Ruling::unspent;
@@ -473,14 +475,20 @@ Result<void> LockedCredential::keep_agent_key(const AgentKey& key, Attempt attem
     attempt.family = locked.held.row.family;
     attempt.from_generation = locked.held.row.generation;
     attempt.finished_at = locked.engine.now();
-    {
+    const auto rows = [&](Txn& txn) {
+      txn.put_agent_key(locked.held.row.id, sealed);
+      txn.record(locked.held.row.id, attempt);
+    };
+    if (locked.state.renewal.rejected.empty()) {  // nothing that the journal has changes
       const auto txn = locked.begin_write();
-      txn->put_agent_key(locked.held.row.id, sealed);
-      follow_rejection(locked.held.row, sealed.fingerprint, *txn);
-      txn->record(locked.held.row.id, attempt);
+      rows(*txn);
       txn->commit();
+      return locked.reload();
     }
-    locked.reload();
+    CredentialState next = locked.state;
+    follow_rejection(next.renewal, locked.held.row, sealed.fingerprint);
+    commit_state(
+        locked, std::move(next), [&](Txn& txn, CredentialState&) { rows(txn); }, /*durable=*/true);
   });
 }
 
@@ -500,36 +508,47 @@ void LockedCredential::record(Attempt attempt) {
   });
 }
 
-void LockedCredential::mark_dead(const Judgement& judgement) {
-  Locked& locked = *locked_;
-  const Instant now = locked.engine.now();
-  const auto dead = [&](const Health& health) {
-    return dead_since(now, judgement.code, judgement.message, health);
-  };
+namespace {
+
+// The verdict on a session, in the journal and in the row; of a removed credential, too. `health`
+// makes the new one of what stands there: a report may have come since it was read.
+template <typename F>
+void put_session(Locked& locked, event::Ended verdict, F&& health) {
   (void)Engine::guarded([&] {
-    record_state(locked, decide(locked.state, event::Ended{}, now),
+    record_state(locked, decide(locked.state, verdict, locked.engine.now()),
                  [&](Txn& txn, CredentialState&) {
-                   const Credential row = txn.load(locked.uid())->row;  // a removed one too
-                   txn.set_health(row.id, dead(row.health));
+                   const Credential row = txn.load(locked.uid())->row;
+                   txn.set_health(row.id, health(row.health));
                  });
-    locked.held.row.health = dead(locked.held.row.health);
+    locked.held.row.health = health(locked.held.row.health);
+  });
+}
+
+}  // namespace
+
+void LockedCredential::mark_dead(const Judgement& judgement) {
+  const Instant now = locked_->engine.now();
+  put_session(*locked_, event::Ended{}, [&](const Health& health) {
+    return dead_since(now, judgement.code, judgement.message, health);
+  });
+}
+
+void LockedCredential::mark_alive(const Health& before) {
+  put_session(*locked_, event::Ended{false}, [&](const Health& health) {
+    Health alive = before;
+    alive.request_count = health.request_count;
+    alive.last_used_at = health.last_used_at;
+    return alive;
   });
 }
 
 void LockedCredential::note_rejected(const std::string& fingerprint) {
   Locked& locked = *locked_;
-  Credential& row = locked.held.row;
-  if (row.rejected == fingerprint) return;
-  // What is remembered is the one that this one replaced, if anything.
-  const int rejections = row.rejected.empty() ? 1 : row.rejections + 1;
-  const auto noted = Engine::guarded([&] {
-    const auto txn = locked.begin_write();
-    txn->set_rejected(row.id, fingerprint, rejections);
-    txn->commit();
+  if (locked.state.renewal.rejected == fingerprint) return;
+  (void)Engine::guarded([&] {
+    record_state(locked, decide(locked.state, event::Rejected{fingerprint}, locked.engine.now()),
+                 [](Txn&, CredentialState&) {});
   });
-  row.rejected = fingerprint;
-  row.rejections = rejections;
-  if (!noted) locked.engine.log(LogLevel::warning, noted.error().message);
 }
 
 Result<void> LockedCredential::set_hold(const std::vector<LockedCredential*>& locked, Hold hold) {

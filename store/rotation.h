@@ -122,6 +122,8 @@ class LockedCredential {
   std::shared_ptr<void> shield() const;
   // Marks the credential dead: no bearer of it will ever work again without a login.
   void mark_dead(const Judgement& judgement);
+  // Takes that back: the session did not end. `before` is what its health was.
+  void mark_alive(const Health& before);
   // Remembers that a resource server refused the credential's current bearer: until it is replaced
   // it is handed to nobody, and `status` says so.
   void note_rejected(const std::string& fingerprint);

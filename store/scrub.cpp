@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
+#include <utility>
 
 namespace authdb {
 namespace {
@@ -62,7 +65,7 @@ bool is_no_words(std::string_view run) {
   return false;
 }
 
-bool looks_like_token(std::string_view run) { return begins_as_token(run) || is_no_words(run); }
+bool may_be_token(std::string_view run) { return begins_as_token(run) || is_no_words(run); }
 
 // Words after which a secret follows, whatever it looks like.
 bool announces_secret(std::string_view word) {
@@ -90,11 +93,101 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+// ---- known secrets, in whatever clothes --------------------------------------------------------
+
+// One character of a text, as it is meant: an HTML or percent escape stands for one.
+struct Meant {
+  char c = '\0';
+  std::size_t at = 0;  // where it begins
+  std::size_t end = 0;
+};
+
+std::optional<Meant> html_escape(std::string_view text, std::size_t at) {
+  constexpr std::size_t kLongest = 10;
+  const std::size_t end = text.substr(0, at + kLongest).find(';', at);
+  if (end == std::string_view::npos) return std::nullopt;
+  const std::string_view name = text.substr(at + 1, end - at - 1);
+  static constexpr std::array<std::pair<std::string_view, char>, 5> kNames{
+      {{"amp", '&'}, {"lt", '<'}, {"gt", '>'}, {"quot", '"'}, {"apos", '\''}}};
+  for (const auto& [known, c] : kNames) {
+    if (name == known) return Meant{c, at, end + 1};
+  }
+  const auto is_letter = [](char c) { return is_lower(c) || is_upper(c); };
+  if (!name.empty() && std::all_of(name.begin(), name.end(), is_letter)) {
+    return Meant{' ', at, end + 1};  // `&nbsp;`, `&shy;`
+  }
+  if (!name.starts_with('#')) return std::nullopt;
+  const bool hex = name.size() > 1 && (name[1] == 'x' || name[1] == 'X');
+  const std::string_view digits = name.substr(hex ? 2 : 1);
+  unsigned code = 0;
+  const auto [last, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), code, hex ? 16 : 10);
+  if (error != std::errc() || last != digits.data() + digits.size()) return std::nullopt;
+  const char c = code < 0x7f ? static_cast<char>(code) : ' ';
+  return Meant{c, at, end + 1};
+}
+
+std::optional<Meant> percent_escape(std::string_view text, std::size_t at) {
+  unsigned code = 0;
+  if (at + 3 > text.size()) return std::nullopt;
+  const char* digits = text.data() + at + 1;
+  const auto [last, error] = std::from_chars(digits, digits + 2, code, 16);
+  if (error != std::errc() || last != digits + 2 || code > 0x7f) return std::nullopt;
+  return Meant{static_cast<char>(code), at, at + 3};
+}
+
+// `<wbr>`, `<br/>`: nothing.
+std::optional<Meant> tag(std::string_view text, std::size_t at) {
+  constexpr std::size_t kLongest = 8;
+  const std::size_t end = text.substr(0, at + kLongest).find('>', at);
+  if (end == std::string_view::npos) return std::nullopt;
+  return Meant{' ', at, end + 1};
+}
+
+// Without the blanks that a text may be folded with, and with its escapes read or left as they are.
+std::vector<Meant> meaning_of(std::string_view text, bool read_escapes) {
+  std::vector<Meant> out;
+  for (std::size_t at = 0; at < text.size();) {
+    std::optional<Meant> escaped;
+    if (read_escapes && text[at] == '&') escaped = html_escape(text, at);
+    if (read_escapes && text[at] == '<') escaped = tag(text, at);
+    if (read_escapes && text[at] == '%') escaped = percent_escape(text, at);
+    const Meant one = escaped.value_or(Meant{text[at], at, at + 1});
+    at = one.end;
+    const auto byte = static_cast<unsigned char>(one.c);
+    if (byte == '\\' || byte <= ' ' || byte >= 0x7f) continue;  // secrets are ASCII
+    out.push_back(one);
+  }
+  return out;
+}
+
+struct Span {
+  std::size_t at = 0;
+  std::size_t end = 0;
+};
+
+std::optional<Span> find_secret(std::string_view text, std::string_view secret, std::size_t from) {
+  if (secret.size() < kShortestSecret) return std::nullopt;
+  if (const auto at = text.find(secret, from); at != std::string_view::npos) {
+    return Span{at, at + secret.size()};
+  }
+  for (const bool read_escapes : {false, true}) {
+    const std::vector<Meant> meant = meaning_of(text.substr(from), read_escapes);
+    const std::vector<Meant> wanted = meaning_of(secret, false);
+    const auto same = [](const Meant& one, const Meant& other) { return one.c == other.c; };
+    const auto it = std::search(meant.begin(), meant.end(), wanted.begin(), wanted.end(), same);
+    if (wanted.size() < kShortestSecret || it == meant.end()) continue;
+    const auto last = it + static_cast<std::ptrdiff_t>(wanted.size()) - 1;
+    return Span{from + it->at, from + last->end};
+  }
+  return std::nullopt;
+}
+
 void cut_out(std::string& text, std::string_view secret) {
-  if (secret.size() < kShortestSecret) return;
-  for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at)) {
-    text.replace(at, secret.size(), kRedacted);
-    at += kRedacted.size();
+  std::size_t from = 0;
+  while (const auto found = find_secret(text, secret, from)) {
+    text.replace(found->at, found->end - found->at, kRedacted);
+    from = found->at + kRedacted.size();
   }
 }
 
@@ -115,7 +208,7 @@ std::string without_tokens(std::string_view text) {
     if (const auto sign = run.find('=');
         sign != std::string_view::npos && announces_secret(run.substr(0, sign))) {
       out += std::string(run.substr(0, sign + 1)) + std::string(kRedacted);
-    } else if (looks_like_token(run) ||
+    } else if (may_be_token(run) ||
                (announces_secret(before) && (assigned || lower(before) == "bearer") &&
                 run.size() >= kShortestSecret)) {
       out += kRedacted;
@@ -147,6 +240,36 @@ std::string scrub(std::string_view text, const std::vector<const Secret*>& known
   out = without_tokens(printable(out));
   shorten(out, longest);
   return out;
+}
+
+bool tells_secret(std::string_view text, const std::vector<const Secret*>& known) {
+  return std::any_of(known.begin(), known.end(), [&](const Secret* secret) {
+    return find_secret(text, secret->reveal(), 0).has_value();
+  });
+}
+
+// Narrower than what scrub() takes for one: labels and profiles have digits, too.
+bool looks_like_token(std::string_view word) {
+  if (word.size() < kTokenLength || !std::all_of(word.begin(), word.end(), is_token_char)) {
+    return false;
+  }
+  if (begins_as_token(word)) return true;
+  std::size_t length = 0;
+  bool digit = false;
+  bool letter = false;
+  for (const char c : word) {
+    const bool is_letter = is_upper(c) || is_lower(c);
+    if (!is_letter && !is_digit(c)) {
+      length = 0;
+      digit = letter = false;
+      continue;
+    }
+    ++length;
+    digit = digit || is_digit(c);
+    letter = letter || is_letter;
+    if (length >= kTokenLength && digit && letter) return true;
+  }
+  return false;
 }
 
 }  // namespace authdb

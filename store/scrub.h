@@ -19,4 +19,11 @@ inline constexpr std::size_t kShownText = 200;
 std::string scrub(std::string_view text, const std::vector<const Secret*>& known = {},
                   std::size_t longest = kShownText);
 
+// True if one of the secrets stands in it, as scrub() would find it: text that is to be stored or
+// shown whole is left out then.
+bool tells_secret(std::string_view text, const std::vector<const Secret*>& known);
+
+// True if a person who typed it has probably typed a token.
+bool looks_like_token(std::string_view word);
+
 }  // namespace authdb

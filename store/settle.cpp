@@ -2,10 +2,12 @@
 // answer that another process had journalled in the same way.
 #include <algorithm>
 
+#include "store/adoption.h"
 #include "store/claims.h"
 #include "store/explain.h"
 #include "store/locked.h"
 #include "store/parcel.h"
+#include "store/scrub.h"
 
 namespace authdb {
 namespace {
@@ -51,12 +53,17 @@ bool stands_elsewhere(const Locked& locked, Txn& txn, const TokenHash& hash) {
 }
 
 // What the answer said about the credential, where it said anything new.
-void adopt_identity(Txn& txn, const Uid& uid, const Grant& grant) {
-  const Credential row = txn.load(uid)->row;
+void adopt_identity(Txn& txn, const Held& before, const Grant& grant) {
+  const Credential row = txn.load(before.row.uid)->row;
   Identity identity = row.identity;
   bool changed = false;
   const auto adopt = [&](std::string& stored, const std::string& said) {
     if (said.empty() || said == stored) return;
+    // A name that is a token would stand here in clear.
+    if (tells_secret(said, {&before.access_token, &before.refresh_token, &grant.access_token,
+                            &grant.refresh_token})) {
+      return;
+    }
     stored = said;
     changed = true;
   };
@@ -77,9 +84,13 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
                         before.family, before.generation + 1, &locked.held);
   const bool without_bearer = grant.access_token.empty();
   bool elsewhere = false;
+  // An answer that waited may be older than a database that was put back.
+  const bool known_to_a_journal = attempt.outcome == Outcome::recovered && fresh.refresh_hash &&
+                                  another_journal_knows(engine, locked.uid(), *fresh.refresh_hash);
   remember_owner(locked, grant);
   const auto rows = [&](Txn& txn, CredentialState& next) {
-    elsewhere = fresh.refresh_hash && stands_elsewhere(locked, txn, *fresh.refresh_hash);
+    elsewhere = fresh.refresh_hash &&
+                (known_to_a_journal || stands_elsewhere(locked, txn, *fresh.refresh_hash));
     if (elsewhere) {
       fresh.refresh_token.clear();
       fresh.refresh_hash.reset();
@@ -95,8 +106,7 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
       txn.retire(id, *before.hash, before.family, before.generation, engine.now(),
                  Retirement::spent);
     }
-    adopt_identity(txn, locked.uid(), grant);
-    if (!without_bearer) follow_rejection(locked.held.row, fresh.access_fingerprint, txn);
+    adopt_identity(txn, locked.held, grant);
     attempt.to_generation = fresh.generation;
     attempt.bearer = fresh.access_fingerprint;
     attempt.finished_at = engine.now();
@@ -104,7 +114,11 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
   };
   event::Moved moved{before.family, fresh.generation, fresh.refresh_hash, Hold::none, {},
                      without_bearer};
-  commit_state(locked, decide(before, std::move(moved), engine.now()), rows);
+  CredentialState next = decide(before, std::move(moved), engine.now());
+  if (!without_bearer) {
+    follow_rejection(next.renewal, locked.held.row, fresh.access_fingerprint);
+  }
+  commit_state(locked, std::move(next), rows);
   return elsewhere ? End::elsewhere : End::moved;
 }
 
@@ -210,28 +224,15 @@ void learn_owner(Locked& locked) {
   // One that cannot be opened says nothing.
   const auto said = Engine::guarded([&] {
     if (!says_so) return;
-    const auto parcel =
-        unpack(locked.engine.open(state.grant, locked.uid(), kGrantColumn, state.generation));
-    if (!parcel) return;
-    locked.account = parcel->grant.account;
-    locked.subject = parcel->grant.subject;
+    const Parcel parcel = parcel_of(locked.engine, state, locked.uid());
+    locked.account = parcel.grant.account;
+    locked.subject = parcel.grant.subject;
   });
   if (!said) locked.engine.log(LogLevel::debug, said.error().message);
   if (row_is_older) return;
   if (const auto claims = read_claims(locked.held.access_token.reveal())) {
     if (locked.account.empty()) locked.account = claims->account;
     if (locked.subject.access.empty()) locked.subject.access = claims->subject;
-  }
-}
-
-void follow_rejection(const Credential& before, const std::string& fresh, Txn& txn) {
-  if (before.rejected.empty()) return;
-  const bool is_current = before.rejected == before.access_fingerprint ||
-                          before.rejected == before.agent_key_fingerprint;
-  if (fresh == before.rejected) {
-    txn.set_rejected(before.id, fresh, before.rejections + 1);
-  } else if (!is_current) {
-    txn.set_rejected(before.id, {}, 0);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "store/rotation.h"
 
@@ -76,12 +77,12 @@ class Transition {
   // A definite answer: whether the token was lost is no question any more.
   void operator()(event::Refused&) {
     state_.phase = Phase::idle;
-    state_.refused = true;
+    state_.renewal.refused = true;
     count_failure(state_.renewal, now_);
     if (state_.hold == Hold::uncertain) state_.hold = Hold::none;
   }
 
-  void operator()(event::Ended&) { state_.refused = true; }
+  void operator()(event::Ended& event) { state_.renewal.refused = event.ended; }
 
   void operator()(event::Forgotten&) { state_.phase = Phase::idle; }
 
@@ -98,13 +99,14 @@ class Transition {
     state_.generation = event.generation;
     state_.hash = event.hash;
     state_.hold = event.hold;
-    state_.refused = false;
     state_.grant = std::move(event.grant);
     state_.answer.clear();
-    const int failures = state_.renewal.failures;
-    state_.renewal = {};
+    const Renewal before = std::exchange(state_.renewal, {});
     if (!event.without_bearer) return;
+    const int failures = before.failures;
     state_.renewal.failures = failures;
+    state_.renewal.rejected = before.rejected;
+    state_.renewal.rejections = before.rejections;
     count_failure(state_.renewal, now_);
     // The new token may be sent at once, but not for ever.
     if (failures > 0) rest(state_.attempt.started_at, rest_after(failures));
@@ -119,14 +121,24 @@ class Transition {
 
   void operator()(event::Removed& event) {
     state_.removed_at = event.at;
-    if (event.at) state_.hash.reset();
+    state_.hash.reset();
     // An answer that waits stays: whoever takes the removal back has it settled first.
     if (state_.phase == Phase::answered) return;
     state_.phase = Phase::idle;
     state_.answer.clear();
   }
 
+  void operator()(event::Rejected& event) {
+    Renewal& renewal = state_.renewal;
+    if (renewal.rejected == event.fingerprint) return;
+    // What is remembered is the one that this one replaced, if anything.
+    renewal.rejections = renewal.rejected.empty() ? 1 : renewal.rejections + 1;
+    renewal.rejected = std::move(event.fingerprint);
+  }
+
   void operator()(event::Rested&) {
+    state_.renewal.rejected.clear();
+    state_.renewal.rejections = 0;
     state_.renewal.rest_since.reset();
     state_.renewal.rest_until.reset();
     state_.renewal.refusals = 0;
@@ -167,6 +179,18 @@ CredentialState state_of(const Credential& row) {
   state.removed_at = row.removed_at;
   state.renewal = row.renewal;
   return state;
+}
+
+void follow_rejection(Renewal& next, const Credential& before, const std::string& fresh) {
+  const std::string& rejected = before.renewal.rejected;
+  const bool is_current =
+      rejected == before.access_fingerprint || rejected == before.agent_key_fingerprint;
+  next.rejected.clear();
+  next.rejections = 0;
+  if (rejected.empty() || (!is_current && fresh != rejected)) return;
+  next.rejected = rejected;
+  const bool again = is_current && fresh == rejected;
+  next.rejections = before.renewal.rejections + (again ? 1 : 0);
 }
 
 CredentialState decide(CredentialState state, Event what, Instant now) {

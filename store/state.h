@@ -53,9 +53,8 @@ struct CredentialState {
   std::optional<TokenHash> hash;  // of the current refresh token
   Hold hold = Hold::none;
   std::optional<Instant> removed_at;
-  bool refused = false;  // the server has refused the current refresh token for good
   Phase phase = Phase::idle;
-  Renewal renewal;  // its `revision` is not used
+  Renewal renewal;  // its `revision` and `waiting` are of the row's copy alone
   AttemptNote attempt;
   std::uint32_t answer_size = 0;  // of the last answer: so much room the next one is given
   Sealed grant;                   // whose it is, and the current pair
@@ -78,6 +77,10 @@ Side newer_side(const CredentialState& journal, const Credential& row);
 
 // The state that a row alone amounts to.
 CredentialState state_of(const Credential& row);
+
+// What is remembered of rejected bearers once `fresh` has taken the place of the access token or of
+// the agent key: it replaced one that was refused, is that very one again, or ends the row of them.
+void follow_rejection(Renewal& next, const Credential& before, const std::string& fresh);
 
 // ---- what happens to it ------------------------------------------------------------------------
 
@@ -104,7 +107,9 @@ struct Unspent {
 // The server has said no for good.
 struct Refused {};
 // The session is over, as somebody learned elsewhere than from the token endpoint.
-struct Ended {};
+struct Ended {
+  bool ended = true;  // false: that was said too early
+};
 // The attempt came to nothing, and it is nobody's fault: its process died before it began.
 struct Forgotten {};
 // An answer for somebody else's account: kept, never served.
@@ -124,16 +129,21 @@ struct OnHold {
 // The journal's own knowledge is gone: whether the token was sent cannot be known.
 struct Doubted {};
 struct Removed {
-  std::optional<Instant> at;  // nullopt: taken back
+  Instant at{};
 };
-struct Rested {};  // `reset`: the endpoint may be asked at once
+// A resource server has refused a bearer.
+struct Rejected {
+  std::string fingerprint;
+};
+// `reset`: the endpoint may be asked at once, and no bearer counts as rejected.
+struct Rested {};
 
 }  // namespace event
 
 using Event =
     std::variant<event::Began, event::Answered, event::Lost, event::Unspent, event::Refused,
                  event::Ended, event::Forgotten, event::Misdirected, event::Moved, event::OnHold,
-                 event::Doubted, event::Removed, event::Rested>;
+                 event::Doubted, event::Removed, event::Rejected, event::Rested>;
 
 // The state after the event. Total: every event has a meaning in every state. Its revision is given
 // to it when it is written.

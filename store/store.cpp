@@ -257,6 +257,10 @@ Result<Held> Store::unseal(const Uid& uid) const {
   return Engine::guarded(read);
 }
 
+Result<void> Store::check_keys() const {
+  return Engine::guarded([&] { (void)engine_->keys(); });
+}
+
 Result<Secret> Store::unseal_extra(const Uid& uid) const {
   return Engine::guarded([&] {
     const auto view = engine_->backend->view();
@@ -283,9 +287,8 @@ Result<void> Store::remove(const Uid& uid) {
                  [&](Txn& txn) { mark_removed(txn, engine_->load_sealed(txn, uid).row, now()); });
   }
   // Under the lock, so that no rotation is under way that would bring the token back.
-  LockPolicy policy{engine_->options.lock_wait};
-  policy.unsettled_too = policy.damaged_too = true;
-  auto locked = LockedCredential::acquire(*this, uid, policy);
+  auto locked = LockedCredential::acquire(
+      *this, uid, {.wait = engine_->options.lock_wait, .unsettled_too = true, .damaged_too = true});
   if (!locked) return fail(locked.error());
   return remove(*locked);
 }
@@ -334,7 +337,6 @@ Result<void> Store::report(const Uid& uid, const Report& report) {
 Result<void> Store::reset(const Uid& uid) {
   const auto clear = [&](Txn& txn, bool ended) {
     const Credential row = engine_->load_sealed(txn, uid).row;
-    txn.set_rejected(row.id, {}, 0);
     if (ended) return;
     Health health;
     health.status_at = now();
@@ -346,14 +348,16 @@ Result<void> Store::reset(const Uid& uid) {
   if (!found) return fail(found.error());
   const bool told = found->identity.auth_type == AuthType::oauth &&
                     (found->renewal.rest_until || found->renewal.refusals > 0 ||
-                     found->health.status == Status::dead);
+                     !found->renewal.rejected.empty() || found->health.status == Status::dead);
   if (!told) return write(*engine_, [&](Txn& txn) { clear(txn, false); });
   // What the token endpoint said is the journal's to forget; that it said no for good is not
   // forgotten.
   return Engine::guarded([&] {
     const auto locked = acquire_lock(*this, uid, {engine_->options.lock_wait});
-    commit_state(*locked, decide(locked->state, event::Rested{}, now()),
-                 [&](Txn& txn, CredentialState& next) { clear(txn, next.refused); });
+    commit_state(
+        *locked, decide(locked->state, event::Rested{}, now()),
+        [&](Txn& txn, CredentialState& next) { clear(txn, next.renewal.refused); },
+        /*durable=*/true);
   });
 }
 

@@ -148,6 +148,8 @@ class Store {
 
   // Opens the seals. refused without the right key.
   Result<Held> unseal(const Uid& uid) const;
+  // Ok if this process could unseal: the key file is there, private, and has this store's key.
+  Result<void> check_keys() const;
   Result<Secret> unseal_extra(const Uid& uid) const;
 
   // Changing ------------------------------------------------------------------------------------

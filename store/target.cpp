@@ -52,6 +52,14 @@ bool has_fingerprint(const Credential& row, std::string_view target) {
          (row.refresh_hash && fingerprint(*row.refresh_hash) == target);
 }
 
+// A server may hand one bearer to two credentials. The one that can replace it stands for both.
+const PoolEntry* who_can_renew(const std::vector<const PoolEntry*>& found) {
+  const auto it = std::find_if(found.begin(), found.end(), [](const PoolEntry* entry) {
+    return entry->credential.refresh_hash.has_value();
+  });
+  return it == found.end() ? found.front() : *it;
+}
+
 Error ambiguous(std::string_view target, const std::vector<const PoolEntry*>& found) {
   std::string candidates;
   for (const PoolEntry* entry : found) {
@@ -99,6 +107,7 @@ Result<const PoolEntry*> pick_target(const std::vector<PoolEntry>& pool, std::st
       all_that(pool, [&](const Credential& row) { return lowered(row.identity.label) == wanted; })};
   for (const auto& found : rounds) {
     if (target.empty() || found.empty()) continue;
+    if (found.size() > 1 && is_fingerprint(target)) return who_can_renew(found);
     if (found.size() > 1) return fail(ambiguous(target, found));
     return found.front();
   }

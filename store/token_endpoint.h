@@ -22,8 +22,11 @@ struct Answer {
   bool complete = false;               // the body arrived to its end, and that is its end for sure
   std::optional<Seconds> retry_after;  // Retry-After, either form
   std::string failure;                 // scrubbed transport error; empty if there was none
+  Secret sent;  // the refresh token that it answers: whoever quotes the answer leaves it out
   Instant started_at{};                // when the request began: lifetimes count from here
   std::optional<Instant> server_time;  // its Date header: only ever compared, to warn
+
+  bool is_success() const { return http_status >= 200 && http_status < 300; }
 };
 
 // What an answer means for the refresh token that was sent.

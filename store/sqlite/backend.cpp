@@ -274,7 +274,6 @@ class SqliteBackend final : public Backend {
       throw BackendError{written.error()};
     }
   }
-  const std::string& store_id() const override { return pool_.files().store_id; }
 
  private:
   void look_at_content(const StoreFiles& files) {

@@ -21,10 +21,14 @@ constexpr std::array kStandIns{
             "CREATE TEMP TABLE renewal (credential INTEGER PRIMARY KEY, revision, "
             "losses DEFAULT 0, lost_at, lost_pid, lost_process, last_lost_at, failures DEFAULT 0, "
             "failing_since, rest_since, rest_until, refusals DEFAULT 0, refused_since, rejected, "
-            "rejections DEFAULT 0)"},
+            "rejections DEFAULT 0, refused DEFAULT 0, waiting DEFAULT 0)"},
     StandIn{4, "CREATE TEMP VIEW attempt AS SELECT *, NULL AS bearer FROM main.attempt"},
+    // Not where that of step 4 stands already.
+    StandIn{5,
+            "CREATE TEMP VIEW IF NOT EXISTS renewal AS SELECT *, 0 AS refused, 0 AS waiting "
+            "FROM main.renewal"},
 };
-static_assert(kSchemaMinor == 4, "does the new step add something that is read?");
+static_assert(kSchemaMinor == 5, "does the new step add something that is read?");
 
 }  // namespace
 

@@ -293,14 +293,18 @@ void SqliteTxn::put_renewal(std::int64_t credential, const Renewal& renewal) {
   };
   change(connection_,
          "INSERT INTO renewal (credential, revision, losses, lost_at, lost_pid, lost_process, "
-         "last_lost_at, failures, failing_since, rest_since, rest_until, refusals, refused_since) "
-         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (credential) DO UPDATE SET "
+         "last_lost_at, failures, failing_since, rest_since, rest_until, refusals, refused_since, "
+         "rejected, rejections, refused, waiting) "
+         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+         "ON CONFLICT (credential) DO UPDATE SET "
          "revision = excluded.revision, losses = excluded.losses, lost_at = excluded.lost_at, "
          "lost_pid = excluded.lost_pid, lost_process = excluded.lost_process, "
          "last_lost_at = excluded.last_lost_at, failures = excluded.failures, "
          "failing_since = excluded.failing_since, rest_since = excluded.rest_since, "
          "rest_until = excluded.rest_until, refusals = excluded.refusals, "
-         "refused_since = excluded.refused_since",
+         "refused_since = excluded.refused_since, rejected = excluded.rejected, "
+         "rejections = excluded.rejections, refused = excluded.refused, "
+         "waiting = excluded.waiting",
          [&](Binder& b) {
            b.integer(credential)
                .integer(renewal.revision)
@@ -314,17 +318,12 @@ void SqliteTxn::put_renewal(std::int64_t credential, const Renewal& renewal) {
                .at(renewal.rest_since)
                .at(renewal.rest_until)
                .integer(renewal.refusals)
-               .at(renewal.refused_since);
+               .at(renewal.refused_since)
+               .text_or_null(renewal.rejected)
+               .integer(renewal.rejections)
+               .integer(renewal.refused ? 1 : 0)
+               .integer(renewal.waiting ? 1 : 0);
          });
-}
-
-void SqliteTxn::set_rejected(std::int64_t credential, const std::string& fingerprint,
-                             int rejections) {
-  change(connection_,
-         "INSERT INTO renewal (credential, revision, rejected, rejections) VALUES (?, 0, ?, ?) "
-         "ON CONFLICT (credential) DO UPDATE SET rejected = excluded.rejected, "
-         "rejections = excluded.rejections",
-         [&](Binder& b) { b.integer(credential).text_or_null(fingerprint).integer(rejections); });
 }
 
 void SqliteTxn::record(std::int64_t credential, const Attempt& attempt) {

@@ -48,8 +48,6 @@ class SqliteTxn final : public Reads<Txn> {
   void set_health(std::int64_t credential, const Health& health) override;
   void count_use(std::int64_t credential, Instant at) override;
   void put_renewal(std::int64_t credential, const Renewal& renewal) override;
-  void set_rejected(std::int64_t credential, const std::string& fingerprint,
-                    int rejections) override;
   void record(std::int64_t credential, const Attempt& attempt) override;
   void add_profile(const std::string& name, Instant at) override;
   void remove_profile(const std::string& name) override;

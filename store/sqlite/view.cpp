@@ -24,8 +24,8 @@ namespace {
   "h.error_message, h.cooldown_until, coalesce(h.request_count, 0), h.last_used_at, "         \
   "coalesce(r.revision, 0), coalesce(r.losses, 0), coalesce(r.lost_at, 0), r.lost_pid, "      \
   "r.lost_process, coalesce(r.last_lost_at, 0), r.failures, r.failing_since, r.rest_since, "  \
-  "r.rest_until, r.refusals, r.refused_since, r.rejected, "                                   \
-  "coalesce(r.rejections, 0) "
+  "r.rest_until, r.refusals, r.refused_since, coalesce(r.refused, 0), "                       \
+  "coalesce(r.waiting, 0), r.rejected, coalesce(r.rejections, 0) "
 #define AUTHDB_CREDENTIAL_FROM                                                              \
   "FROM credential c JOIN token_set t ON t.credential = c.id "                              \
   "LEFT JOIN agent_key k ON k.credential = c.id LEFT JOIN health h ON h.credential = c.id " \
@@ -76,6 +76,10 @@ Renewal read_renewal(RowReader& row) {
   renewal.rest_until = row.at();
   renewal.refusals = static_cast<int>(row.integer());
   renewal.refused_since = row.at();
+  renewal.refused = row.flag();
+  renewal.waiting = row.flag();
+  renewal.rejected = row.text();
+  renewal.rejections = static_cast<int>(row.integer());
   return renewal;
 }
 
@@ -108,8 +112,6 @@ Credential read_credential(RowReader& row) {
   credential.agent_key_expires_at = row.at();
   credential.health = read_health(row);
   credential.renewal = read_renewal(row);
-  credential.rejected = row.text();
-  credential.rejections = static_cast<int>(row.integer());
   return credential;
 }
 

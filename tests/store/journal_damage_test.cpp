@@ -90,7 +90,7 @@ class JournalDamageTest : public StoreTest, public ::testing::WithParamInterface
     const CredentialState& state = read->state();
     const Side side = newer_side(state, row_);
     if (state.revision == newest_.revision) {
-      EXPECT_EQ(Journal::encode(state), Journal::encode(newest_)) << what;
+      EXPECT_EQ(journal_format::record_of(state), journal_format::record_of(newest_)) << what;
       EXPECT_TRUE(state.phase == newest_.phase || state.phase == Phase::sent) << what;
     } else {
       EXPECT_LT(state.revision, newest_.revision) << what;

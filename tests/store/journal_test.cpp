@@ -32,6 +32,9 @@ Renewal some_renewal() {
   renewal.rest_until = kNoon + Seconds(5);
   renewal.refusals = 6;
   renewal.refused_since = kNoon + Seconds(6);
+  renewal.refused = true;
+  renewal.rejected = "sha256:0123456789abcdef";  // all that the field takes
+  renewal.rejections = 3;
   return renewal;
 }
 
@@ -57,7 +60,6 @@ CredentialState full_state(Phase phase = Phase::answered) {
   state.hash.emplace().fill(0xab);
   state.hold = Hold::uncertain;
   state.removed_at = kNoon;
-  state.refused = true;
   state.phase = phase;
   state.renewal = some_renewal();
   state.attempt = some_attempt();
@@ -83,6 +85,9 @@ void expect_same(const Renewal& read, const Renewal& written) {
   EXPECT_EQ(read.rest_until, written.rest_until);
   EXPECT_EQ(read.refusals, written.refusals);
   EXPECT_EQ(read.refused_since, written.refused_since);
+  EXPECT_EQ(read.refused, written.refused);
+  EXPECT_EQ(read.rejected, written.rejected);
+  EXPECT_EQ(read.rejections, written.rejections);
 }
 
 void expect_same(const AttemptNote& read, const AttemptNote& written) {
@@ -104,7 +109,6 @@ void expect_same(const CredentialState& read, const CredentialState& written) {
   EXPECT_EQ(read.hash, written.hash);
   EXPECT_EQ(read.hold, written.hold);
   EXPECT_EQ(read.removed_at, written.removed_at);
-  EXPECT_EQ(read.refused, written.refused);
   EXPECT_EQ(read.phase, written.phase);
   EXPECT_EQ(read.answer_size, written.answer_size);
   EXPECT_EQ(read.grant, written.grant);
@@ -512,23 +516,23 @@ TEST_F(JournalTest, ASoundJournalIsNotSetAside) {
 // ---- one state as bytes ------------------------------------------------------------------------
 
 TEST_F(JournalTest, AStateIsEncodedAndDecodedWhole) {
-  const auto back = Journal::decode(Journal::encode(full_state()));
+  const auto back = journal_format::state_in(journal_format::record_of(full_state()));
 
   ASSERT_TRUE(back);
   expect_same(*back, full_state());
 }
 
 TEST_F(JournalTest, WhatIsNotAWholeEncodedStateIsDecodedAsNothing) {
-  const auto whole = Journal::encode(full_state());
+  const auto whole = journal_format::record_of(full_state());
   for (std::size_t at = 0; at < whole.size(); ++at) {
     auto damaged = whole;
     damaged[at] ^= 1;
-    EXPECT_FALSE(Journal::decode(damaged)) << at;
-    EXPECT_FALSE(Journal::decode(std::span(whole).first(at))) << at;
+    EXPECT_FALSE(journal_format::state_in(damaged)) << at;
+    EXPECT_FALSE(journal_format::state_in(std::span(whole).first(at))) << at;
   }
   auto longer = whole;
   longer.push_back(0);
-  EXPECT_FALSE(Journal::decode(longer));
+  EXPECT_FALSE(journal_format::state_in(longer));
 }
 
 }  // namespace

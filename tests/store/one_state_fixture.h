@@ -23,6 +23,16 @@ class OneStateTest : public StoreTest {
     script_->sent.clear();
   }
 
+  Uid add_second_login() {
+    Store store = open(OpenMode::use);
+    return add_login(store, "b");
+  }
+  void rotate_second_login(const Uid& uid) {
+    Store store = open(OpenMode::use);
+    will(grants("refresh-b-2", "access-b-2"));
+    ASSERT_TRUE(rotate(store, uid, {.force = true}));
+  }
+
   // auth.db as it stands, its log folded in.
   std::string copy_of_database() {
     {

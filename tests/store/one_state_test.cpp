@@ -354,5 +354,130 @@ TEST_F(OneStateTest, P8_ARefreshThatReturnsTheRejectedBearerDoesNotServeIt) {
   EXPECT_EQ(text(store.unseal(uid_)->refresh_token), "refresh-a-3");
 }
 
+TEST_F(OneStateTest, P8_ARejectionThatTheDatabaseCouldNotTakeIsRemembered) {
+  {
+    Store store = open_impatient();
+    const FileLock outsider = lock_database();
+    lock(store)->note_rejected(fingerprint(Secret::copy_of("access-a-2")));
+  }
+  will({.before_send = true});
+
+  EXPECT_FALSE(refresh({.force = true}));
+  EXPECT_EQ(row().renewal.rejected, fingerprint(Secret::copy_of("access-a-2")));
+  EXPECT_FALSE(refresh({})) << "it still lives, and was rejected";
+}
+
+TEST_F(OneStateTest, P8_ARejectionIsRememberedWhereAnOlderDatabaseIsPutBack) {
+  const std::string before = copy_of_database();
+  {
+    Store store = open(OpenMode::use);
+    lock(store)->note_rejected(fingerprint(Secret::copy_of("access-a-2")));
+  }
+  put_back(before);
+  will({.before_send = true});
+
+  EXPECT_FALSE(refresh({.force = true}));
+  EXPECT_FALSE(refresh({}));
+}
+
+TEST_F(OneStateTest, P1_AnAnswerThatWaitedIsNotGivenATokenThatOnlyAnotherJournalHas) {
+  const Uid other = add_second_login();
+  const std::string older = copy_of_database();
+  rotate_second_login(other);
+  leave_an_answer(grants("refresh-b-2", "access-a-3"));
+  put_back(older);
+  script_->sent.clear();
+
+  (void)refresh();
+  Store again = open(OpenMode::use);
+  const auto rotated = rotate(again, other, {.force = true});
+
+  ASSERT_TRUE(rotated) << rotated.error().message;
+  EXPECT_EQ(text(again.unseal(other)->refresh_token), "refresh-b-2");
+  EXPECT_THAT(sent(), IsEmpty()) << "it is taken from its journal, and is good";
+  EXPECT_FALSE(again.find(uid_)->refresh_hash);
+}
+
+TEST_F(OneStateTest, P5_ATokenThatAnAnswerGaveToAnotherIsItsJournalsAgain) {
+  const Uid other = add_second_login();
+  const std::string older = copy_of_database();
+  rotate_second_login(other);
+  put_back(older);
+  will(grants("refresh-b-2", "access-a-3"));
+  ASSERT_TRUE(refresh()) << "this database does not know whose it is";
+  script_->sent.clear();
+  will(grants("refresh-b-3", "access-b-3"));
+
+  Store again = open(OpenMode::use);
+  EXPECT_TRUE(lock(again)) << "no lock is refused";
+  const auto locked = LockedCredential::acquire(again, other, {Milliseconds(0)});
+
+  EXPECT_TRUE(locked) << locked.error().message;
+}
+
+// ---- what stands in clear -----------------------------------------------------------------------
+
+TEST_F(OneStateTest, P7_AnAccountThatIsATokenIsNotStoredInClear) {
+  Reply reply = grants("", "access-a-3");
+  reply.body.insert(1, R"("sub":"refresh-a-2",)");
+  leave_an_answer(reply);
+
+  ASSERT_TRUE(refresh());
+
+  EXPECT_EQ(row().identity.account, "");
+}
+
+TEST_F(OneStateTest, P1_TheFirstIntentIsNotWrittenWhereTheRowCannotTellThatThereIsAJournal) {
+  Store store = open_impatient();
+  const Uid fresh = add_login(store, "fresh");
+  fs::remove(journal(fresh));  // as after an import, which begins none
+  will(grants("refresh-fresh-2", "access-fresh-2"));
+  const FileLock outsider = lock_database();
+
+  EXPECT_FALSE(rotate(store, fresh, {.force = true}));
+
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
+// ---- death between the commit and the journal ---------------------------------------------------
+
+TEST_F(OneStateTest, P4_ANoForGoodThatTheJournalWasNotToldOfOutlivesTheDatabaseAllTheSame) {
+  const std::string older = copy_of_database();
+  std::string in_flight;
+  Reply no{400, R"({"error":"invalid_grant"})"};
+  no.meanwhile = [&] { in_flight = file_bytes(journal(uid_)); };
+  will(no);
+  ASSERT_FALSE(refresh());
+  std::ofstream(journal(uid_), std::ios::binary | std::ios::trunc) << in_flight;
+  {
+    Store store = open(OpenMode::use);
+    ASSERT_TRUE(lock(store)) << "whoever is next follows the row, and tells the journal";
+  }
+  put_back(older);
+  script_->sent.clear();
+  will(grants("refresh-a-3", "access-a-3"));
+  advance(Seconds(900));
+
+  EXPECT_FALSE(refresh({}));
+
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
+TEST_F(OneStateTest, P4_AnAnswerThatWaitsOutlivesARemovalThatTheJournalWasNotToldOf) {
+  leave_an_answer(grants("refresh-a-3", "access-a-3"));
+  const std::string waiting = file_bytes(journal(uid_));
+  {
+    Store store = *Store::open(without_providers(), OpenMode::use);
+    ASSERT_TRUE(store.remove(uid_));
+  }
+  std::ofstream(journal(uid_), std::ios::binary | std::ios::trunc) << waiting;
+
+  ASSERT_TRUE(undo()) << "whoever is next follows the row, and keeps what waits";
+  EXPECT_TRUE(refresh());
+
+  EXPECT_EQ(text(open(OpenMode::look).unseal(uid_)->refresh_token), "refresh-a-3");
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace authdb::test

@@ -108,7 +108,7 @@ TEST(Pool, WithoutALiveBearerARestingCredentialIsPassedOver) {
   std::vector<PoolEntry> pool(3, resting("r"));
   pool[0].credential.expires_at = kNow;
   pool[1].credential.access_fingerprint.clear();
-  pool[2].credential.rejected = pool[2].credential.access_fingerprint;
+  pool[2].credential.renewal.rejected = pool[2].credential.access_fingerprint;
 
   EXPECT_EQ(order(pool, Strategy::fill_first), "");
   EXPECT_EQ(why_not(pool[0], kNow), "cooling");

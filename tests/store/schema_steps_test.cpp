@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "store/backup.h"
+#include "store/journal.h"
 #include "store_fixture.h"
 
 namespace authdb::test {
@@ -14,7 +15,7 @@ using testing::IsEmpty;
 
 namespace fs = std::filesystem;
 
-constexpr int kNewest = 4;
+constexpr int kNewest = 5;
 
 class SchemaStepsTest : public StoreTest {
  protected:
@@ -117,7 +118,10 @@ TEST_P(OlderStoreTest, WhoLooksSeesWhatIsWrittenOnceSomebodyHasBroughtItUp) {
 
 TEST_P(OlderStoreTest, WhereItCannotBeBroughtUpTokensAreReadAndTheNextWriteTriesAgain) {
   lay_out(GetParam());
-  sql("CREATE TABLE renewal (in_the_way)");
+  const bool has_table = GetParam() >= 4;
+  const std::string way = has_table ? "ALTER TABLE renewal ADD COLUMN refused INT"
+                                    : "CREATE TABLE renewal (in_the_way)";
+  sql(way);
 
   Store store = open(OpenMode::use);
 
@@ -125,7 +129,7 @@ TEST_P(OlderStoreTest, WhereItCannotBeBroughtUpTokensAreReadAndTheNextWriteTries
   ASSERT_TRUE(login) << login.error().message;
   EXPECT_EQ(text(store.unseal(login->front().uid)->refresh_token), "refresh-frozen-1");
   EXPECT_FALSE(store.add_profile("later"));
-  sql("DROP TABLE renewal");
+  sql(has_table ? "ALTER TABLE renewal DROP COLUMN refused" : "DROP TABLE renewal");
   EXPECT_TRUE(store.add_profile("later"));
   EXPECT_EQ(minor(store), std::to_string(kNewest));
 }
@@ -171,6 +175,23 @@ TEST_P(OlderStoreTest, ManyThatOpenItAtOnceBringItUpOnce) {
     ::waitpid(child, &status, 0);
     EXPECT_EQ(status, 0);
   }
+}
+
+TEST_F(SchemaStepsTest, TheRecordOfAJournalOfThenIsRead) {
+  lay_out(4);
+  Store store = open(OpenMode::use);
+  const Credential row = store.list({"nous", "", false})->front();
+  const std::string id = file_bytes(database().string() + ".d/store").substr(0, 26);
+
+  const auto journal = Journal::look({database().string() + ".d", id, row.uid});
+
+  ASSERT_TRUE(journal) << journal.error().message;
+  EXPECT_EQ(journal->state().revision, kFirstRevision);
+  EXPECT_EQ(journal->state().hash, row.refresh_hash);
+  EXPECT_EQ(journal->state().renewal.rejected, "");
+  will(grants("refresh-a-2", "access-a-2"));
+  const auto rotated = rotate(store, row.uid, {.force = true});
+  EXPECT_TRUE(rotated) << rotated.error().message;
 }
 
 TEST_F(SchemaStepsTest, AStoreOfALaterMinorVersionIsUsedAsItIs) {

@@ -51,6 +51,29 @@ TEST(Scrub, CutsOutTheTokensThatWereSentWhateverTheyLookLike) {
             "no such token [redacted], sorry");
 }
 
+TEST(Scrub, CutsOutTheTokensThatWereSentInWhateverClothes) {
+  const Secret token = Secret::copy_of("two words+a/sign");
+  for (const char* clothes :
+       {"two words&#43;a/sign", "two words&#x2B;a&#47;sign", "two%20words%2Ba%2fsign",
+        "two word\r\n s+a/sign", "twowords+a\\/sign"}) {
+    EXPECT_EQ(scrub(std::string("bad: ") + clothes + ", bad", {&token}), "bad: [redacted], bad");
+    EXPECT_TRUE(tells_secret(clothes, {&token})) << clothes;
+  }
+  EXPECT_EQ(scrub("AT&amp;T says 100%", {&token}), "AT&amp;T says 100%");
+  EXPECT_FALSE(tells_secret("openid two words", {&token}));
+}
+
+TEST(LooksLikeToken, IsSaidOfTokensAndNotOfNames) {
+  for (const char* token : {"sk-ant-oat01-abcdef", "eyJhbGciOiJub25lIn0.e30.c2ln",
+                            "nrt_SIM_0123456789abcdef", "x9AbCdEfGh0123456789"}) {
+    EXPECT_TRUE(looks_like_token(token)) << token;
+  }
+  for (const char* name : {"work@example.org", "production-gateway-eu-west-1", "k3x7q2m5v4ta",
+                           "sha256:0123456789abcdef", "rt_work", "my-login", ""}) {
+    EXPECT_FALSE(looks_like_token(name)) << name;
+  }
+}
+
 TEST(Scrub, MakesOneShortLineWithoutControlCharacters) {
   EXPECT_EQ(scrub("a\x1b[31mb\r\n\tc\xc2\x9b"
                   "d\x7f"),

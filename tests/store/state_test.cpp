@@ -132,7 +132,7 @@ TEST(DecideTest, P4_ANoForGoodEndsTheDoubtAndNoOtherHold) {
     EXPECT_EQ(after.phase, Phase::idle);
     EXPECT_EQ(after.hold, before.hold == Hold::uncertain ? Hold::none : before.hold);
     EXPECT_EQ(after.renewal.failures, 2);
-    EXPECT_TRUE(after.refused);
+    EXPECT_TRUE(after.renewal.refused);
     EXPECT_FALSE(after.renewal.rest_until) << "the server answered: there is nothing to wait for";
   });
 }
@@ -142,16 +142,37 @@ TEST(DecideTest, P4_ANoForGoodLastsUntilAnotherGrant) {
   for (const Event& what :
        std::vector<Event>{event::Began{}, event::Answered{}, event::Lost{}, event::Unspent{},
                           event::Ended{}, event::Forgotten{}, event::OnHold{}, event::Doubted{},
-                          event::Removed{kNow}, event::Removed{}, event::Rested{}}) {
-    EXPECT_TRUE(decide(refused, what, kNow).refused) << what.index();
+                          event::Removed{kNow}, event::Rejected{"x"}, event::Rested{}}) {
+    EXPECT_TRUE(decide(refused, what, kNow).renewal.refused) << what.index();
   }
-  EXPECT_FALSE(decide(refused, event::Moved{}, kNow).refused);
+  EXPECT_FALSE(decide(refused, event::Moved{}, kNow).renewal.refused);
+}
+
+TEST(DecideTest, ASessionThatDidNotEndAfterAllIsAsBefore) {
+  const CredentialState before = state_in(Phase::idle, Hold::none);
+  const CredentialState ended = decide(before, event::Ended{}, kNow);
+  EXPECT_FALSE(decide(ended, event::Ended{false}, kNow).renewal.refused);
+}
+
+TEST(DecideTest, P8_RejectedBearersAreCountedOnceEachAndNothingElseChanges) {
+  for_every_state(event::Rejected{"one"}, [](const auto& before, const auto& after) {
+    expect_same_grant(before, after);
+    EXPECT_EQ(after.phase, before.phase);
+    EXPECT_EQ(after.hold, before.hold);
+    EXPECT_EQ(after.answer, before.answer);
+    EXPECT_EQ(after.renewal.failures, before.renewal.failures);
+    EXPECT_EQ(after.renewal.rejected, "one");
+    EXPECT_EQ(after.renewal.rejections, 1);
+    EXPECT_EQ(decide(after, event::Rejected{"one"}, kNow).renewal.rejections, 1);
+    EXPECT_EQ(decide(after, event::Rejected{"two"}, kNow).renewal.rejections, 2);
+    EXPECT_EQ(decide(after, event::Rested{}, kNow).renewal.rejections, 0);
+  });
 }
 
 TEST(DecideTest, P4_ASessionThatIsKnownToHaveEndedIsRefusedAndNothingElseChanges) {
   for_every_state(event::Ended{}, [](const auto& before, const auto& after) {
     expect_same_grant(before, after);
-    EXPECT_TRUE(after.refused);
+    EXPECT_TRUE(after.renewal.refused);
     EXPECT_EQ(after.phase, before.phase);
     EXPECT_EQ(after.hold, before.hold);
     EXPECT_EQ(after.answer, before.answer);
@@ -227,14 +248,6 @@ TEST(DecideTest, P2_ARemovalTakesTheTokenAndLiftsNoHoldAndAnAnswerThatWaitsStays
   });
 }
 
-TEST(DecideTest, ARemovalThatIsTakenBackLeavesTheGrantAsItIs) {
-  for_every_state(event::Removed{std::nullopt}, [](const auto& before, const auto& after) {
-    expect_same_grant(before, after);
-    EXPECT_FALSE(after.removed_at);
-    EXPECT_EQ(after.hold, before.hold);
-  });
-}
-
 TEST(DecideTest, AResetEndsTheRestAndTheRefusalsAndNothingElse) {
   for_every_state(event::Rested{}, [](const auto& before, const auto& after) {
     expect_same_grant(before, after);
@@ -249,11 +262,11 @@ TEST(DecideTest, AResetEndsTheRestAndTheRefusalsAndNothingElse) {
 }
 
 TEST(DecideTest, EveryEventMakesAStateOfAnOlderFormatAStateOfOurs) {
-  const std::vector<Event> all = {event::Began{},     event::Answered{},    event::Lost{},
-                                  event::Unspent{},   event::Refused{},     event::Ended{},
-                                  event::Forgotten{}, event::Misdirected{}, event::Moved{},
-                                  event::OnHold{},    event::Doubted{},     event::Removed{},
-                                  event::Rested{}};
+  const std::vector<Event> all = {event::Began{},       event::Answered{},    event::Lost{},
+                                  event::Unspent{},     event::Refused{},     event::Ended{},
+                                  event::Forgotten{},   event::Misdirected{}, event::Moved{},
+                                  event::OnHold{},      event::Doubted{},     event::Removed{},
+                                  event::Rejected{"x"}, event::Rested{}};
   ASSERT_EQ(all.size(), std::variant_size_v<Event>);
   CredentialState old = state_in(Phase::idle, Hold::none);
   old.legacy = true;
@@ -480,7 +493,7 @@ TEST(StateOfTest, ARowAloneAmountsToAnIdleStateOfItsOwnRevision) {
   EXPECT_EQ(state.renewal.failures, 4);
   EXPECT_EQ(newer_side(state, row), Side::same);
   row.health.status = Status::dead;
-  EXPECT_FALSE(state_of(row).refused) << "a verdict may be a report's, which can be reset";
+  EXPECT_FALSE(state_of(row).renewal.refused) << "a verdict may be a report's, which can be reset";
 }
 
 }  // namespace

@@ -62,6 +62,17 @@ TEST(Target, AmbiguityIsAUsageErrorNamingTheCandidates) {
   EXPECT_THAT(found.error().message, HasSubstr("#2 aaaaaaaaaaay"));
 }
 
+TEST(Target, OfTwoWithOneBearerTheOneThatCanReplaceItIsMeant) {
+  auto all = pool();
+  const std::string bearer = fingerprint(token_hash(std::string_view("bearer")));
+  all[0].credential.access_fingerprint = all[1].credential.access_fingerprint = bearer;
+  all[0].credential.refresh_hash.reset();
+
+  const auto found = pick_target(all, bearer);
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ((*found)->position, 2);
+}
+
 TEST(Target, NothingMatchesAnEmptyOrImpossibleName) {
   for (const char* target : {"", "#", "#0", "-1", "4", "#99999999999999999999", "sha256:", "1 "}) {
     EXPECT_EQ(picked(target), 0) << target;
