@@ -48,12 +48,22 @@ class Inflater {
     stream_.avail_in = static_cast<uInt>(bytes.size());
     stream_.next_out = reinterpret_cast<Bytef*>(room.data());
     stream_.avail_out = static_cast<uInt>(room.size());
-    const bool ended = inflate(&stream_, Z_FINISH) == Z_STREAM_END;
+    bool ended = inflate(&stream_, Z_FINISH) == Z_STREAM_END;
+    while (ended && next_member_follows()) {
+      inflateReset(&stream_);
+      ended = inflate(&stream_, Z_FINISH) == Z_STREAM_END;
+    }
     if (!ended && stream_.avail_out == 0) return std::nullopt;
     return AnswerText{Secret::copy_of({room.data(), room.size() - stream_.avail_out}), ended, true};
   }
 
  private:
+  // A gzip file may have several members (RFC 1952 section 2.2).
+  bool next_member_follows() const {
+    const std::string_view rest(reinterpret_cast<const char*>(stream_.next_in), stream_.avail_in);
+    return rest.starts_with(kGzipMagic);
+  }
+
   z_stream stream_{};
   bool ready_;
 };

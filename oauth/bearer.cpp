@@ -95,7 +95,12 @@ BearerSource::BearerSource(Store store, BearerParts parts)
 Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
   const Serving serving(store_, parts_, request);
   if (!request.credential.empty()) {
-    const auto row = store_.find(request.credential);
+    auto row = store_.find(request.credential);
+    if (row && row->health.status == Status::dead && !request.rejected.empty()) {
+      // Whoever has a bearer of it may know more than a database that was put back.
+      serving.remember_rejected(*row);
+      row = store_.find(request.credential);
+    }
     if (!row) return fail(row.error());
     if (row->health.status == Status::dead) {
       return none_selectable({PoolEntry{*row}}, request, parts_, store_.now());
@@ -105,6 +110,15 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
   const auto selection = store_.select(request.profile, request.provider, request.rejected);
   if (!selection) return fail(selection.error());
   if (selection->pool.empty()) return empty_pool(request);
+  for (const PoolEntry& entry : selection->pool) {
+    const bool turned = std::any_of(
+        selection->order.begin(), selection->order.end(),
+        [&](const PoolEntry* one) { return one->credential.uid == entry.credential.uid; });
+    // Nobody replaces it now, and nobody may be handed it when its rest is over.
+    if (!turned && owns_bearer(entry.credential, request.rejected)) {
+      serving.remember_rejected(entry.credential);
+    }
+  }
   if (selection->order.empty()) {
     return none_selectable(selection->pool, request, parts_, store_.now());
   }
@@ -132,7 +146,8 @@ Result<Reported> BearerSource::report(const Uid& credential, const std::string& 
   const auto row = store_.find(credential);
   if (!row) return fail(row.error());
   const bool about_bearer = report.http_status == 401 && !bearer.empty();
-  if (about_bearer && was_replaced(store_, *row, bearer)) return Reported::replaced_before;
+  if (about_bearer && was_replaced(store_, *row, bearer))
+    return Reported{ReportEnd::replaced_before};
   const bool is_oauth = row->identity.auth_type == AuthType::oauth;
   if (about_bearer && is_oauth && row->health.status != Status::dead) {
     BearerRequest request;
@@ -141,10 +156,11 @@ Result<Reported> BearerSource::report(const Uid& credential, const std::string& 
     request.credential = credential;
     request.rejected = bearer;
     request.want_base_url = false;
-    if (Serving(store_, parts_, request).serve(*row)) return Reported::renewed;
+    auto served = Serving(store_, parts_, request).serve(*row);
+    if (served) return Reported{ReportEnd::renewed, std::move(served->warnings)};
   }
   if (auto noted = store_.report(credential, report); !noted) return fail(noted.error());
-  return Reported::noted;
+  return Reported{};
 }
 
 Result<Bearer> BearerSource::refresh(const Uid& credential, const std::string& profile,

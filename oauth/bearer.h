@@ -55,10 +55,15 @@ struct BearerParts {
 EndpointFor endpoints(BearerParts parts, Clock clock);
 
 // What a report came to.
-enum class Reported {
+enum class ReportEnd {
   noted,            // Store::report() has it
   renewed,          // a 401, and the bearer has been replaced: nothing else is wrong
   replaced_before,  // a 401 of a bearer that was replaced since: nothing to do
+};
+
+struct Reported {
+  ReportEnd end = ReportEnd::noted;
+  std::vector<std::string> warnings = {};  // of the renewal, for stderr
 };
 
 // Thread-safe; any number of sources may share a store. How calls end early, by a stop request or

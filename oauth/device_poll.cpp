@@ -75,7 +75,7 @@ std::optional<Polled> read_poll_error(const Answer& answer,
 Polled read_device_poll(const Answer& answer, const std::vector<const Secret*>& secrets) {
   using Kind = Polled::Kind;
   if (auto error = read_poll_error(answer, secrets)) return *std::move(error);
-  if (answer.http_status >= 200 && answer.http_status < 300) return {Kind::granted};
+  if (answer.is_success()) return {Kind::granted};
   // Without a code it is not the token endpoint that speaks: an edge, a gateway.
   return {Kind::trouble};
 }
@@ -125,7 +125,7 @@ Result<TokenAnswer> start_device_login(const LoginParts& parts, const HttpReques
   for (int started = 1;; ++started) {
     const Answer answer = parts.http->perform(request, {});
     TokenAnswer fields(answer);
-    const bool ok = answer.http_status >= 200 && answer.http_status < 300;
+    const bool ok = answer.is_success();
     if (ok && fields.is_whole()) return fields;
     if (!worth_another_try(answer) || started == kStarts) {
       return fail(refused_login(answer, "starting the login", {}));

@@ -115,7 +115,12 @@ class Builder final : public nlohmann::json_sax<json> {
     json* parent = open_.back();
     if (parent == nullptr) return nullptr;  // too deep
     if (parent->is_array()) return &parent->emplace_back(std::move(value));
-    return &((*parent)[key_] = std::move(value));
+    json& member = (*parent)[key_];
+    // Said twice: nothing does not displace something, and objects become one.
+    const bool kept = says_something(member) &&
+                      (!says_something(value) || (member.is_object() && value.is_object()));
+    if (!kept) member = std::move(value);
+    return &member;
   }
   bool put(json value) {
     place(std::move(value));
@@ -145,6 +150,12 @@ class Builder final : public nlohmann::json_sax<json> {
 };
 
 }  // namespace
+
+bool says_something(const json& value) {
+  if (!value.is_string()) return !value.is_null();
+  const auto& text = value.get_ref<const std::string&>();
+  return text.find_first_not_of(" \t\r\n") != std::string::npos;
+}
 
 JsonFields read_json_fields(std::string_view text) {
   std::string parsable = as_parsable(text);

@@ -15,8 +15,12 @@ struct JsonFields {
 // What stands for a byte that a string must not have: U+FFFD.
 inline constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
+// False of null and of blanks.
+bool says_something(const nlohmann::json& value);
+
 // Members that lie deeper than four levels are left out. Bytes that JSON does not allow inside of a
-// string are replaced, and the object then counts as broken.
+// string are replaced, and the object then counts as broken. Of a member that is there twice the
+// last one counts that says something.
 JsonFields read_json_fields(std::string_view text);
 
 }  // namespace authdb::oauth

@@ -122,7 +122,8 @@ void KeepFresh::rotate_unless_resting(Renewal& renewal) const {
   }
   const Credential& current = lock->held().row;
   const bool moved = lock->recovered() || current.generation > renewal.row.generation;
-  if (!moved && current.health.status == Status::dead) renewal.error = ended(current);
+  // Whatever moved: it may be a journal that says it to a database that was put back.
+  if (current.health.status == Status::dead) renewal.error = ended(current);
   if (!moved && renewal.error.message.empty()) let_rest(renewal, current, store_.now());
   if (!renewal.error.message.empty()) return;
 

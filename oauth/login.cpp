@@ -32,10 +32,6 @@ constexpr std::array<Flow, kLogins.size()> kFlows{{
     {"pasted_code", pasted_code_login, "manual:hermes_pkce"},
 }};
 
-bool is_success(const Answer& answer) {
-  return answer.http_status >= 200 && answer.http_status < 300;
-}
-
 // Whose session it is, as the answer says.
 void read_account(const TokenAnswer& answer, NewSession& session) {
   session.subject = session.grant.subject.first();
@@ -135,7 +131,7 @@ Error refused_login(const Answer& answer, const std::string& what,
   std::string text = what + " was answered with status " + std::to_string(answer.http_status);
   if (!body.code.empty()) text += ", " + scrub(body.code, secrets, 64);
   if (!body.description.empty()) text += ": " + scrub(body.description, secrets);
-  const bool refused = body.json && !(is_success(answer) && body.code.empty());
+  const bool refused = body.json && !(answer.is_success() && body.code.empty());
   const bool later = worth_another_try(answer) || !refused;
   return {later ? Errc::try_later : Errc::login_needed, text, "Nothing has changed here."};
 }

@@ -20,10 +20,16 @@ Token token_of(const Held& held) {
   return {held.access_token, "access_token"};
 }
 
+// A no, and a 503 (RFC 7009 section 2.2.1), have changed nothing. What is behind a time-out of the
+// server, another error of it or a redirection is not known.
 Outcome outcome_of(const Answer& answer, bool sent) {
+  constexpr int kTimeout = 408;
+  constexpr int kUnavailable = 503;
+  const int status = answer.http_status;
   if (!sent) return Outcome::not_sent;
-  if (answer.http_status == 0) return Outcome::uncertain;
-  return answer.http_status < 300 ? Outcome::committed : Outcome::rejected;
+  if (answer.is_success()) return Outcome::committed;
+  const bool no = status >= 400 && status < 500 && status != kTimeout;
+  return no || status == kUnavailable ? Outcome::rejected : Outcome::uncertain;
 }
 
 std::string said(const Answer& answer, const Secret& token) {
@@ -35,11 +41,11 @@ std::string said(const Answer& answer, const Secret& token) {
   return text;
 }
 
-// So that nobody tries it, should it be taken back: no server accepts it any more.
-void mark_revoked(LockedCredential& lock) {
+// So that nobody tries it, should it be taken back.
+void mark_revoked(LockedCredential& lock, const std::string& message) {
   Judgement judgement;
   judgement.code = "revoked";
-  judgement.message = "it was revoked at the provider when it was removed";
+  judgement.message = message;
   lock.mark_dead(judgement);
 }
 
@@ -50,13 +56,21 @@ LoggedOut exchange(LockedCredential& lock, const BearerParts& parts, const HttpR
   // Its row has no current token any more.
   const Secret& refresh_token = lock.held().refresh_token;
   if (!refresh_token.empty()) attempt.refresh_hash = token_hash(refresh_token);
+  const Health before = lock.held().row.health;
+  const bool was_over = lock.held().row.renewal.refused || before.status == Status::dead;
   bool sent = false;
-  const Answer answer = parts.http->perform(request, [&] { return sent = true; });
+  // Before the first byte leaves: what becomes of it may never be known here.
+  const auto about_to_send = [&] {
+    mark_revoked(lock, "its revocation was sent to the provider when it was removed");
+    return sent = true;
+  };
+  const Answer answer = parts.http->perform(request, about_to_send);
   attempt.outcome = outcome_of(answer, sent);
   if (answer.http_status != 0) attempt.http_status = answer.http_status;
   const bool revoked = attempt.outcome == Outcome::committed;
   lock.record(attempt);
-  if (revoked) mark_revoked(lock);
+  if (revoked) mark_revoked(lock, "it was revoked at the provider when it was removed");
+  if (attempt.outcome == Outcome::rejected && !was_over) lock.mark_alive(before);
   return revoked ? LoggedOut{Remote::revoked, {}} : LoggedOut{Remote::failed, said(answer, token)};
 }
 
@@ -89,9 +103,9 @@ Result<LoggedOut> log_out(Store& store, const BearerParts& parts, const Uid& uid
     if (auto removed = store.remove(uid); !removed) return fail(removed.error());
     return LoggedOut{};
   }
-  LockPolicy policy{store.lock_wait()};
-  policy.unsettled_too = policy.damaged_too = true;  // what waits there is of no use any more
-  auto lock = LockedCredential::acquire(store, uid, policy);
+  // What waits there is of no use any more.
+  auto lock = LockedCredential::acquire(
+      store, uid, {.wait = store.lock_wait(), .unsettled_too = true, .damaged_too = true});
   if (!lock) return fail(lock.error());
   const bool spent = !lock->held().refresh_token.empty() && !lock->held().row.refresh_hash;
   if (auto removed = store.remove(*lock); !removed) return fail(removed.error());

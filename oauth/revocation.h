@@ -27,8 +27,9 @@ struct LoggedOut {
 
 // Under the credential's lock: recovers, so that it is the newest token that is revoked; removes
 // the credential, for good if this process dies now; then asks the server to end the session. What
-// the server answers is in the ledger, and a revoked credential is dead: if it is taken back,
-// nobody tries it. A server that fails undoes nothing.
+// the server answers is in the ledger. From the request's first byte on the credential is dead, so
+// that nobody tries it if it is taken back; a server that says it has not done it makes it as it
+// was.
 //
 // Errors: those of Store::remove(); then nothing was changed.
 Result<LoggedOut> log_out(Store& store, const BearerParts& parts, const Uid& uid,

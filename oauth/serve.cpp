@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "oauth/endpoints.h"
+#include "store/pool.h"
 
 namespace authdb::oauth {
 namespace {
@@ -95,8 +96,9 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
   const bool unheard_of = !request_.rejected.empty() &&
                           request_.rejected != row.access_fingerprint &&
                           !store_.owner_of_bearer(request_.rejected).value_or(std::nullopt);
-  if (!unheard_of && access_token_serves(row, want, now()))
-    return cached(row, BearerKind::access_token, {});
+  if (!unheard_of && access_token_serves(row, want, now())) {
+    if (auto bearer = cached(row, BearerKind::access_token, {})) return bearer;
+  }
   if (!row.refresh_hash) return without_refresh_token(row);
   if (const auto provider = known_provider(row.identity); !provider) {
     remember_rejected(row);
@@ -115,11 +117,14 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
 }
 
 Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequest& want) const {
-  auto lock = LockedCredential::acquire(store_, row.uid, {store_.lock_wait(), request_.stop});
+  auto lock = LockedCredential::acquire(
+      store_, row.uid, {.wait = store_.lock_wait(), .stop = request_.stop, .unsettled_too = true});
   if (!lock) return fail(lock.error());
   const Credential& current = lock->held().row;
   if (current.access_fingerprint == request_.rejected) {
     if (const auto first = note_rejection(*lock); !first) return fail(first.error());
+  } else if (!store_.owner_of_bearer(request_.rejected).value_or(std::nullopt)) {
+    note_unheard_of(*lock);
   }
   return lock->rotate(want);
 }
@@ -127,7 +132,9 @@ Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequ
 // ---- Agent keys --------------------------------------------------------------------------------
 
 Result<Bearer> Serving::agent_key(const Credential& row) const {
-  if (agent_key_serves(row, request_, now())) return cached(row, BearerKind::agent_key, {});
+  if (agent_key_serves(row, request_, now())) {
+    if (auto bearer = cached(row, BearerKind::agent_key, {})) return bearer;
+  }
   if (!row.refresh_hash) return without_refresh_token(row);
   const auto provider = known_provider(row.identity);
   if (!provider) {
@@ -183,7 +190,7 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
     MintAnswer answer = ask_for_key(lock, held, provider);
     if (answer.key) {
       const std::string fresh = fingerprint(answer.key->secret);
-      const bool refused = fresh == request_.rejected || fresh == lock.held().row.rejected;
+      const bool refused = fresh == request_.rejected || fresh == lock.held().row.renewal.rejected;
       if (refused) return fail(rejected_anew(lock));
       if (!not_known_to_be_over(answer.key->expires_at, now())) {
         return fail(Errc::try_later,
@@ -295,18 +302,22 @@ Result<void> Serving::note_rejection(LockedCredential& lock) const {
 // waits to be settled.
 void Serving::remember_rejected(const Credential& row) const {
   const std::string& rejected = request_.rejected;
-  if (row.identity.auth_type != AuthType::oauth || rejected.empty()) return;
-  const bool is_its = row.access_fingerprint == rejected || row.agent_key_fingerprint == rejected;
-  const bool remembers = !row.rejected.empty() && (row.rejected == row.access_fingerprint ||
-                                                   row.rejected == row.agent_key_fingerprint);
-  if (!is_its && remembers) return;
-  auto lock = LockedCredential::acquire(store_, row.uid,
-                                        {.wait = store_.lock_wait(),
-                                         .stop = request_.stop,
-                                         .removed_too = false,
-                                         .unsettled_too = true,
-                                         .damaged_too = false});
-  if (lock) lock->note_rejected(rejected);
+  const bool noted = row.renewal.rejected == rejected;
+  if (row.identity.auth_type != AuthType::oauth || rejected.empty() || noted) return;
+  auto lock = LockedCredential::acquire(
+      store_, row.uid, {.wait = store_.lock_wait(), .stop = request_.stop, .unsettled_too = true});
+  if (!lock) return;
+  if (owns_bearer(lock->held().row, rejected)) {
+    lock->note_rejected(rejected);
+  } else {
+    note_unheard_of(*lock);
+  }
+}
+
+// It may be the bearer of an answer that waits, and be known once that is settled.
+void Serving::note_unheard_of(LockedCredential& lock) const {
+  const Credential& row = lock.held().row;
+  if (!owns_bearer(row, row.renewal.rejected)) lock.note_rejected(request_.rejected);
 }
 
 // Nothing can replace it. An access token is of no use from now on; an API key rests for everybody,
@@ -321,7 +332,7 @@ Result<Bearer> Serving::reject(const Credential& row, const std::string& why) co
 }
 
 Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
-  for (const std::string& rejected : {request_.rejected, row.rejected}) {
+  for (const std::string& rejected : {request_.rejected, row.renewal.rejected}) {
     if (rejected.empty()) continue;
     if (row.agent_key_fingerprint == rejected || row.access_fingerprint == rejected) {
       return reject(row, "it has no refresh token to get another");
@@ -398,7 +409,8 @@ Result<const Provider*> Serving::known_provider(const Identity& identity) const 
   return provider;
 }
 
-// What the store holds now, without asking anybody.
+// What the store holds now, without asking anybody. Fails if that is of no use any more: another
+// may stand there since `row` was read.
 Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::string warning) const {
   auto held = store_.unseal(row.uid);
   if (!held) return fail(held.error());
@@ -412,7 +424,7 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
   }
   const std::string& fresh =
       is_key ? held->row.agent_key_fingerprint : held->row.access_fingerprint;
-  if (!fresh.empty() && (fresh == request_.rejected || fresh == held->row.rejected)) {
+  if (!fresh.empty() && (fresh == request_.rejected || fresh == held->row.renewal.rejected)) {
     return fail(Errc::try_later,
                 "the bearer of " + name_of(row) + " was rejected, and is not replaced yet" +
                     (warning.empty() ? "" : ": " + warning),

@@ -20,6 +20,8 @@ class Serving {
   Result<Bearer> serve(const Credential& row) const;
   Result<Bearer> refresh(const Credential& row, bool replay) const;
   Result<Bearer> mint(const Credential& row) const;
+  // That the rejected bearer is of this credential and of no use, where nobody can replace it now.
+  void remember_rejected(const Credential& row) const;
 
  private:
   // Read anew each time: a lock may have been waited for.
@@ -35,7 +37,7 @@ class Serving {
   MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
   Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
                               const MintAnswer& answer) const;
-  void remember_rejected(const Credential& row) const;
+  void note_unheard_of(LockedCredential& lock) const;
   Error rejected_anew(const LockedCredential& lock) const;
   Result<void> note_rejection(LockedCredential& lock) const;
   Result<Bearer> reject(const Credential& row, const std::string& why) const;

@@ -70,7 +70,8 @@ JsonFields read_form_fields(std::string_view text, bool complete) {
       continue;
     }
     expected = expected || is_expected(*name);
-    out.object[*name] = *value;
+    json& field = out.object[*name];
+    if (!says_something(field) || says_something(*value)) field = *value;
     wipe_text(*value);
   }
   if (expected) return out;
@@ -85,7 +86,7 @@ void lift_data(json& fields) {
   fields.erase(found);
   for (auto& [key, value] : data.items()) {
     json& own = fields[key];
-    if (own.is_null()) own.swap(value);
+    if (!says_something(own)) own.swap(value);
   }
   wipe_strings(data);
 }

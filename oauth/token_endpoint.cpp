@@ -38,10 +38,6 @@ const std::string& token_body_of(const Provider& provider, const std::string& so
 
 std::string http_code(int status) { return "http_" + std::to_string(status); }
 
-bool is_success(const Answer& answer) {
-  return answer.http_status >= 200 && answer.http_status < 300;
-}
-
 // What a person is told of a 2xx that holds neither a grant nor an error, without its content.
 std::string describe_success(const Answer& answer, const TokenAnswer& fields, bool unreadable) {
   const std::string text =
@@ -66,9 +62,9 @@ Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function
   const Instant started_at = parts_.clock();
   Answer answer;
   if (const auto request = this->request(refresh_token)) {
-    sent_ = refresh_token.clone();
     answer = parts_.http->perform(*request, sent);
-    answer.failure = scrub(answer.failure, {&sent_});
+    answer.failure = scrub(answer.failure, {&refresh_token});
+    answer.sent = refresh_token.clone();
   } else {
     answer.failure = request.error().message;
   }
@@ -93,34 +89,36 @@ Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
   return request;
 }
 
-Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& answer, Instant started_at,
+Grant OAuthTokenEndpoint::grant_of(const Answer& answer, const TokenAnswer& fields,
                                    std::string& warning) const {
   const Provider& provider = *parts_.provider;
   Grant grant;
-  grant.access_token = answer.secret("access_token");
-  grant.refresh_token = answer.secret("refresh_token");
-  grant.obtained_at = started_at;
-  grant.scope = answer.text("scope");
-  grant.token_type = answer.text("token_type");
-  const std::string inference(answer.text("inference_base_url"));
+  grant.access_token = fields.secret("access_token");
+  grant.refresh_token = fields.secret("refresh_token");
+  grant.obtained_at = answer.started_at;
+  const auto plain = [&](std::string_view key) {
+    const std::string_view text = fields.text(key);
+    return tells_secret(text, {&answer.sent, &grant.access_token, &grant.refresh_token}) ? ""
+                                                                                         : text;
+  };
+  grant.scope = plain("scope");
+  grant.token_type = plain("token_type");
+  const std::string inference(plain("inference_base_url"));
   if (!inference.empty() && check_allowed(provider, inference, parts_.environment)) {
     grant.inference_base_url = inference;
   }
-  GrantOwner owner = owner_of(answer);
+  GrantOwner owner = owner_of(fields);
   grant.account = std::move(owner.account);
   grant.subject = std::move(owner.subject);
   const std::string& scope = grant.scope.empty() ? parts_.identity.scope : grant.scope;
   grant.bearer_kind = bearer_kind_of(provider, scope, grant.access_token);
   if (!grant.access_token.empty()) {
-    Expiry expiry = expiry_of(answer, grant.access_token.reveal(), started_at, provider.floor);
+    Expiry expiry =
+        expiry_of(fields, grant.access_token.reveal(), answer.started_at, provider.floor);
     grant.expires_at = expiry.at;
     warning = std::move(expiry.warning);
   }
   return grant;
-}
-
-std::string OAuthTokenEndpoint::shown(std::string_view text, std::size_t longest) const {
-  return scrub(text, {&sent_}, longest);
 }
 
 // What a person is told of an error.
@@ -128,11 +126,11 @@ std::string OAuthTokenEndpoint::describe(const Answer& answer, const ErrorBody& 
                                          bool reuse) const {
   std::string text = "the server answered with status " + std::to_string(answer.http_status);
   if (!body.json || body.code.empty()) {
-    const std::string page = page_text(answer, {&sent_});
+    const std::string page = page_text(answer, {&answer.sent});
     return text + (page.empty() ? "" : ": " + page);
   }
-  text += ", " + shown(body.code, kShownCode);
-  if (!body.description.empty()) text += ": " + shown(body.description, kShownText);
+  text += ", " + scrub(body.code, {&answer.sent}, kShownCode);
+  if (!body.description.empty()) text += ": " + scrub(body.description, {&answer.sent});
   if (body.code == "invalid_client" || body.code == "unauthorized_client") {
     text += " (look at client_id, client_auth and client_secret_env of `authdb providers " +
             parts_.provider->id + "`)";
@@ -145,7 +143,7 @@ std::string OAuthTokenEndpoint::describe(const Answer& answer, const ErrorBody& 
 // cut or broken one a new refresh token is what counts: without it nobody knows which one is live.
 bool OAuthTokenEndpoint::read_grant(const Answer& answer, const TokenAnswer& fields,
                                     Judgement& out) const {
-  Grant grant = grant_of(fields, answer.started_at, out.message);
+  Grant grant = grant_of(answer, fields, out.message);
   const bool whole = fields.is_whole() && !fields.is_unusable("refresh_token");
   if (grant.refresh_token.empty() && (grant.access_token.empty() || !whole)) return false;
   grant.lifetime_cut_off =
@@ -157,7 +155,7 @@ bool OAuthTokenEndpoint::read_grant(const Answer& answer, const TokenAnswer& fie
 
 void OAuthTokenEndpoint::read_refusal(const Answer& answer, const TokenAnswer& fields,
                                       Judgement& out) const {
-  const bool ok = is_success(answer);
+  const bool ok = answer.is_success();
   ErrorBody body = ok && !fields.is_whole() ? ErrorBody{} : read_error(fields);
   const bool stated = !body.code.empty();
   if (ok && body.json && !stated) body.code = fields.text("status");  // MiniMax's way to say no
@@ -167,7 +165,8 @@ void OAuthTokenEndpoint::read_refusal(const Answer& answer, const TokenAnswer& f
   out.failure = verdict.failure;
   out.reuse = verdict.reuse;
   out.unknown = verdict.unknown;
-  out.code = body.code.empty() ? http_code(answer.http_status) : shown(body.code, kShownCode);
+  out.code = body.code.empty() ? http_code(answer.http_status)
+                               : scrub(body.code, {&answer.sent}, kShownCode);
   if (!ok || !body.code.empty()) {
     out.message = describe(answer, body, verdict.reuse);
     return;
@@ -188,7 +187,7 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
     return out;
   }
   const TokenAnswer fields(answer);
-  if (!is_success(answer) || !read_grant(answer, fields, out)) {
+  if (!answer.is_success() || !read_grant(answer, fields, out)) {
     read_refusal(answer, fields, out);
   } else if (out.ruling == Ruling::uncertain) {
     out.failure = FailureClass::transient;

@@ -37,14 +37,12 @@ class OAuthTokenEndpoint final : public TokenEndpoint {
 
  private:
   Result<HttpRequest> request(const Secret& refresh_token);
-  Grant grant_of(const TokenAnswer& answer, Instant started_at, std::string& warning) const;
+  Grant grant_of(const Answer& answer, const TokenAnswer& fields, std::string& warning) const;
   bool read_grant(const Answer& answer, const TokenAnswer& fields, Judgement& out) const;
   void read_refusal(const Answer& answer, const TokenAnswer& fields, Judgement& out) const;
   std::string describe(const Answer& answer, const ErrorBody& body, bool reuse) const;
-  std::string shown(std::string_view text, std::size_t longest) const;
 
   TokenEndpointParts parts_;
-  Secret sent_;  // what a server may quote in its answer, to keep it out of messages
 };
 
 }  // namespace authdb::oauth

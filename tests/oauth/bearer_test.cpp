@@ -1,6 +1,7 @@
 #include "oauth/bearer.h"
 
 #include "bearer_fixture.h"
+#include "store/file_lock.h"
 #include "store/rotation.h"
 
 namespace authdb::oauth {
@@ -587,8 +588,8 @@ TEST_F(BearerTest, P8_ARejectedBearerThatNobodyCanReplaceIsServedToNobody) {
 TEST_F(BearerTest, P8_ABearerThatIsReportedAndThatNobodyCanReplaceIsServedToNobody) {
   for (const Seed& seed : unrenewable()) {
     const Uid uid = add(seed);
-    ASSERT_EQ(*source().report(uid, fp(bearer_of(seed)), {401, {}, "", "", seed.profile}),
-              Reported::noted);
+    ASSERT_EQ(source().report(uid, fp(bearer_of(seed)), {401, {}, "", "", seed.profile})->end,
+              ReportEnd::noted);
 
     EXPECT_FALSE(source().bearer(request_for(seed))) << seed.profile;
     pass(std::chrono::minutes{6});
@@ -785,7 +786,7 @@ TEST_F(BearerTest, ReportedRejectionReplacesTheBearerAndNothingRests) {
   const auto end = source().report(uid, fp("seed-key"), {401, {}, "", "", "default"});
 
   ASSERT_TRUE(end) << end.error().message;
-  EXPECT_EQ(*end, Reported::renewed);
+  EXPECT_EQ(end->end, ReportEnd::renewed);
   EXPECT_EQ(text(bearer()), "MINTED-2");
   EXPECT_EQ(open().find(uid)->health.status, Status::ok);
 }
@@ -803,7 +804,7 @@ TEST_F(BearerTest, ReportedRejectionThatNoRefreshMendsMovesOnToTheNext) {
 
   const auto end = source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"});
 
-  EXPECT_EQ(*end, Reported::noted);
+  EXPECT_EQ(end->end, ReportEnd::noted);
   EXPECT_EQ(bearer()->label, "good");
   EXPECT_EQ(open().find(uid)->health.cooldown_until, kStart + Seconds{300});
 }
@@ -813,7 +814,7 @@ TEST_F(BearerTest, ReportedRejectionOfAReplacedBearerTouchesNothing) {
 
   const auto end = source().report(uid, fp("an-older-key"), {401, {}, "", "", "default"});
 
-  EXPECT_EQ(*end, Reported::replaced_before);
+  EXPECT_EQ(end->end, ReportEnd::replaced_before);
   EXPECT_EQ(text(bearer()), "seed-key");
 }
 
@@ -834,7 +835,7 @@ TEST_F(BearerTest, ReportedRejectionOfAnApiKeyThatWasReplacedTouchesNothing) {
 
   const auto end = source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"});
 
-  EXPECT_EQ(*end, Reported::replaced_before);
+  EXPECT_EQ(end->end, ReportEnd::replaced_before);
   EXPECT_EQ(text(bearer()), "the-next-key");
 }
 
@@ -845,8 +846,69 @@ TEST_F(BearerTest, ReportedRejectionOfAnApiKeyRests) {
   seed.refresh.clear();
   const Uid uid = add(seed);
 
-  EXPECT_EQ(*source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"}), Reported::noted);
+  EXPECT_EQ(source().report(uid, fp("seed-oauth"), {401, {}, "", "", "default"})->end,
+            ReportEnd::noted);
   EXPECT_EQ(bearer().error().code, Errc::try_later);
+}
+
+TEST_F(BearerTest, P8_ARejectionIsRememberedOfACredentialThatIsNotSelected) {
+  for (const bool another : {false, true}) {
+    Seed seed = jwt_seed();
+    seed.profile = another ? "two" : "one";
+    seed.access += seed.profile;
+    seed.refresh += seed.profile;
+    const Uid uid = add(seed);
+    Seed other = seed;
+    other.label = "other";
+    other.access += "-other";
+    other.refresh += "-other";
+    if (another) add(other);
+    ASSERT_TRUE(open().report(uid, {429, at_millis(now_) + Seconds{60}, "", "", seed.profile}));
+    BearerRequest request;
+    request.provider = provider_;
+    request.profile = seed.profile;
+    request.rejected = fp(seed.access);
+    (void)source().bearer(request);
+    pass(Seconds{61});
+
+    request.rejected.clear();
+    request.credential = uid;
+    const auto got = source().bearer(request);
+    EXPECT_NE(text(got), seed.access);
+    EXPECT_EQ(open().find(uid)->renewal.rejected, fp(seed.access));
+  }
+}
+
+TEST_F(BearerTest, P8_ABearerWhoseAnswerWaitsIsNotServedOnceItIsRejected) {
+  Seed seed = jwt_seed();
+  seed.provider = provider_ = "codex";
+  const Uid uid = add(seed);
+  const StoreOptions impatient = [&] {
+    StoreOptions made = options();
+    made.lock_wait = Milliseconds(20);
+    return made;
+  }();
+  const auto gate = (directory_ / "store" / "auth.db.d" / "gate").string();
+  pass(Seconds{86400});
+  answer_refresh("1");
+  {
+    const auto store = Store::open(impatient, OpenMode::use);
+    // The first refresh of a credential needs the database, later ones do not.
+    ASSERT_TRUE(BearerSource(*store, parts()).refresh(uid, "default", false));
+    pass(Seconds{86400});
+    answer_refresh("2");
+    const auto outsider = FileLock::acquire(gate, Milliseconds(0));
+    ASSERT_TRUE(outsider && *outsider);
+    BearerRequest request;
+    request.provider = provider_;
+    ASSERT_EQ(text(BearerSource(*store, parts()).bearer(request)), "REFRESHED-OAUTH-2");
+    request.rejected = fp("REFRESHED-OAUTH-2");
+    EXPECT_FALSE(BearerSource(*store, parts()).bearer(request));
+  }
+
+  answer(503, "busy");
+  EXPECT_NE(text(bearer()), "REFRESHED-OAUTH-2");
+  EXPECT_EQ(open().find(uid)->renewal.rejected, fp("REFRESHED-OAUTH-2"));
 }
 
 TEST_F(BearerTest, AllCoolingSaysUntilWhen) {

@@ -104,6 +104,26 @@ TEST_F(KeepFreshTest, TheTurnThatIsAnnouncedIsTheTurnThatIsTaken) {
   EXPECT_THAT(labels(keeper().pass().value()), ElementsAre("due"));
 }
 
+TEST_F(KeepFreshTest, P4_ATokenThatWasRefusedIsNotTakenUpAgainWhereAnOlderDatabaseIsPutBack) {
+  namespace fs = std::filesystem;
+  const Uid uid = add_due("due", Seconds{299});
+  const fs::path database = directory_ / "store" / "auth.db";
+  fs::copy_file(database, directory_ / "older.db");
+  answer_refresh("1", R"(,"expires_in":600)");
+  ASSERT_TRUE(keeper().pass());
+  pass(Seconds{600});
+  answer(400, R"({"error":"invalid_grant"})");
+  ASSERT_TRUE(keeper().pass());
+  for (const char* end : {"-wal", "-shm"}) fs::remove(database.string() + end);
+  fs::copy_file(directory_ / "older.db", database, fs::copy_options::overwrite_existing);
+  const auto before = http_script_->seen.size();
+
+  ASSERT_TRUE(keeper().pass());
+
+  EXPECT_EQ(http_script_->seen.size(), before);
+  EXPECT_EQ(open().find(uid)->health.status, Status::dead);
+}
+
 TEST_F(KeepFreshTest, ATokenOfOursIsNotTakenUpBeforeHalfItsLife) {
   add_due("short", Seconds{10});
   answer_refresh("1", R"(,"expires_in":200)");

@@ -1,9 +1,13 @@
 // Logging out of a real server: the simulator, as an issuer that a user's own file names.
 #include "oauth/revocation.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <fstream>
 
 #include "bearer_fixture.h"
+#include "store/file_lock.h"
 #include "tools/portal/portal.h"
 
 namespace authdb::oauth {
@@ -173,6 +177,83 @@ TEST_F(RevocationTest, LostAnswerIsUncertain) {
 
   EXPECT_EQ(log_out().remote, Remote::failed);
   EXPECT_EQ(ledger(), "uncertain -");
+
+  take_back();
+  EXPECT_EQ(open().find(uid_)->health.status, Status::dead) << "it may be over";
+  pass(Seconds{900});
+  portal_.set_now_ms(now_);
+  EXPECT_EQ(bearer().error().code, Errc::login_needed);
+}
+
+// Is gone as soon as its request may begin.
+class DyingHttp final : public HttpTransport {
+ public:
+  Answer perform(const HttpRequest& request, const std::function<bool()>& sent) override {
+    if (request.method == "POST" && sent()) ::_exit(0);
+    return curl_->perform(request, sent);
+  }
+
+ private:
+  std::shared_ptr<HttpTransport> curl_ = curl_transport();
+};
+
+TEST_F(RevocationTest, P8_WhoDiesWhileItIsSentLeavesACredentialThatIsDeadIfItIsTakenBack) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    http_ = std::make_shared<DyingHttp>();
+    log_out();
+    ::_exit(1);
+  }
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  ASSERT_EQ(status, 0);
+
+  take_back();
+
+  EXPECT_EQ(open().find(uid_)->health.status, Status::dead);
+}
+
+TEST_F(RevocationTest, P5_ANoThatTheDatabaseCouldNotTakeLeavesTheLoginAlive) {
+  http_ = http_script_;
+  describe(R"("token_endpoint":"http://127.0.0.1:1/token",)"
+           R"("revocation_endpoint":"http://127.0.0.1:1/revoke")");
+  class Locking final : public HttpTransport {
+   public:
+    explicit Locking(std::string gate) : gate_(std::move(gate)) {}
+    Answer perform(const HttpRequest&, const std::function<bool()>& sent) override {
+      if (!sent()) return {};
+      outsider_ = std::move(**FileLock::acquire(gate_, Milliseconds(0)));
+      return answered(503, "not now");
+    }
+
+   private:
+    std::string gate_;
+    std::optional<FileLock> outsider_;
+  };
+  http_ = std::make_shared<Locking>((directory_ / "store" / "auth.db.d" / "gate").string());
+  {
+    StoreOptions impatient = options();
+    impatient.lock_wait = Milliseconds(20);
+    auto store = *Store::open(impatient, OpenMode::use);
+    ASSERT_EQ(oauth::log_out(store, parts(), uid_, "default", false)->remote, Remote::failed);
+  }
+  http_ = http_script_;
+
+  take_back();
+
+  EXPECT_EQ(open().find(uid_)->health.status, Status::ok);
+}
+
+TEST_F(RevocationTest, AServersErrorLeavesItOpenWhatItHasDone) {
+  portal::Fault fault;
+  fault.endpoint = portal::Endpoint::kRevoke;
+  fault.status = 502;
+  portal_.add_fault(fault);
+
+  EXPECT_EQ(log_out().remote, Remote::failed);
+  EXPECT_EQ(ledger(), "uncertain 502");
+  take_back();
+  EXPECT_EQ(open().find(uid_)->health.status, Status::dead);
 }
 
 TEST_F(RevocationTest, ProviderThatOffersNoneIsNotAsked) {

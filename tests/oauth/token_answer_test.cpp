@@ -60,6 +60,22 @@ TEST(TokenAnswer, ABrokenDocumentIsNotMendedIntoOneWithoutARefreshToken) {
   }
 }
 
+TEST(TokenAnswer, P4_NothingDisplacesATokenThatIsSaidElsewhereInTheAnswer) {
+  for (const char* body :
+       {R"({"refresh_token":"rt-2","refresh_token":null})",
+        R"({"refresh_token":"rt-2","refresh_token":" "})",
+        R"({"refresh_token":"","data":{"refresh_token":"rt-2"}})",
+        R"({"refresh_token":" ","data":{"refresh_token":"rt-2"}})",
+        R"({"data":{"refresh_token":"rt-2"},"data":{}})",
+        R"({"data":{"refresh_token":"rt-2"},"data":null})",
+        R"({"data":{},"data":{"refresh_token":"rt-2"}})",
+        "refresh_token=rt-2&refresh_token=", "refresh_token=&refresh_token=rt-2"}) {
+    const TokenAnswer answer(body);
+    EXPECT_EQ(answer.text("refresh_token"), "rt-2") << body;
+    EXPECT_TRUE(answer.is_whole()) << body;
+  }
+}
+
 TEST(TokenAnswer, WhatStandsBehindTheObjectDoesNotMatter) {
   for (const char* behind : {" trailing", "\n{\"a\":2}", "}", "\"", "<!-- 1 ms -->"}) {
     const TokenAnswer answer(R"({"a":"x"})" + std::string(behind));

@@ -375,6 +375,20 @@ TEST_F(Endpoint, ServerThatQuotesTheTokenDoesNotLeakIt) {
   EXPECT_LT(got.message.size(), 400U);
 }
 
+TEST_F(Endpoint, P7_ATokenThatIsPutWhereItIsStoredInClearIsLeftOut) {
+  for (const char* token : {"rt-old-one", "rt-new-one", "at-new-one"}) {
+    const std::string odd = std::string("x ") + token;
+    Answer answer =
+        answered(200, R"({"access_token":"at-new-one","refresh_token":"rt-new-one","scope":")" +
+                          odd + R"(","token_type":")" + odd + R"("})");
+    answer.sent = Secret::copy_of("rt-old-one");
+    const auto judgement = endpoint("nous").judge(answer);
+    ASSERT_TRUE(judgement.grant);
+    EXPECT_EQ(judgement.grant->scope, "");
+    EXPECT_EQ(judgement.grant->token_type, "");
+  }
+}
+
 TEST_F(Endpoint, TransportThatQuotesTheTokenDoesNotLeakItEither) {
   Answer failed;
   failed.failure = "cannot send seed-refresh";

@@ -82,6 +82,17 @@ const Wrapping kWrappings[] = {
      [](std::string_view text) { return R"({"code":0,"data":)" + std::string(text) + "}"; }},
 };
 
+TEST_F(WrappedAnswer, P4_AllMembersOfAGzipAnswerAreRead) {
+  const std::string form = kGrantForm;
+  for (std::size_t at = 1; at < form.size(); at += 7) {
+    expect_grant(compressed(form.substr(0, at)) + compressed(form.substr(at)), std::to_string(at));
+  }
+  const std::string second = compressed(form.substr(20));
+  const Judgement cut =
+      judged(200, compressed("access_token=at-2&x=") + second.substr(0, second.size() / 2));
+  EXPECT_EQ(cut.ruling, Ruling::uncertain) << "what is missing may be a refresh token";
+}
+
 TEST_F(WrappedAnswer, AGrantIsReadInWhateverItIsWrapped) {
   for (const Wrapping& wrapping : kWrappings) expect_grant(wrapping.wrap(kGrant), wrapping.name);
 }
