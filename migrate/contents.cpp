@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "migrate/json_text.h"
+#include "store/pool.h"
 #include "store/rotation.h"
 
 namespace authdb::migrate {
@@ -22,6 +23,7 @@ Result<Held> read_held(const Store& store, const Uid& uid, const ExportRequest& 
 Result<Shown> read_shown(const Store& store, const Credential& row, const ExportRequest& request) {
   auto held = read_held(store, row.uid, request, row.identity.auth_type);
   if (!held) return fail(std::move(held.error()));
+  drop_rejected(*held);
   const auto extra = store.unseal_extra(row.uid);
   if (!extra) return fail(extra.error());
   Shown shown{std::move(*held), open_text(*extra), {}};

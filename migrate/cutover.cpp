@@ -10,6 +10,7 @@
 #include "migrate/source_file.h"
 #include "migrate/tool_lock.h"
 #include "store/files.h"
+#include "store/pool.h"
 #include "store/words.h"
 
 namespace authdb::migrate {
@@ -125,8 +126,9 @@ class Cutting {
       if (has_refresh_token) leave_alone(slot, "hold=" + std::string(word(row.hold)));
       return {};
     }
-    const auto held = store_.unseal(row.uid);
+    auto held = store_.unseal(row.uid);
     if (!held) return fail(held.error());
+    drop_rejected(*held);
     if (held->access_token.empty()) {
       if (has_refresh_token) leave_alone(slot, "there is no access token to put there");
       return {};

@@ -6,6 +6,7 @@
 #include "migrate/source_file.h"
 #include "migrate/tool_lock.h"
 #include "store/files.h"
+#include "store/pool.h"
 
 namespace authdb::migrate {
 namespace {
@@ -51,6 +52,7 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
   auto held = store.unseal(token->credential);
   if (!held && held.error().code == Errc::not_found) return {};
   if (!held) return fail(std::move(held.error()));
+  drop_rejected(*held);
   if (held->access_token.empty()) return {};
   if (slot.access_token() != held->access_token.reveal()) {
     slot.put(*held, false);

@@ -92,8 +92,9 @@ class Settlement {
     const std::string since = day(*settled_.existing->removed_at);
     if (!premises_.any_preferred(family_)) {
       const auto command = prefer_command(premises_.path_of(family_.front()));
-      draft_.skip(settled_,
-                  "removed from this store on " + since + "; " + command + " takes it back");
+      draft_.skip(settled_, "removed from this store on " + since + "; `authdb undo " +
+                                settled_.existing->uid + "` takes it back within a day, and " +
+                                command + " at any time, with every other pair of that file");
       return;
     }
     for (const auto i : family_) draft_.set(i, Fate::merged);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "store/scrub.h"
 #include "store/target.h"
 #include "tools/command.h"
 #include "tools/render/text.h"
@@ -144,6 +145,32 @@ Result<int> run(std::vector<std::string> words, Context& context) {
   return fail(unknown_command(name));
 }
 
+// Somebody gave a token where a name belongs. Other users may have seen it in the process list, and
+// the message must not carry it on into logs.
+Error without_tokens_of(const std::vector<std::string>& words, Error error) {
+  bool cut = false;
+  for (const std::string& word : words) {
+    const auto sign = word.starts_with('-') ? word.find('=') : std::string::npos;
+    const std::string value = sign == std::string::npos
+                                  ? word.substr(std::min(word.find_first_not_of('-'), word.size()))
+                                  : word.substr(sign + 1);
+    if (!looks_like_token(value) || value.find('/') != std::string::npos) continue;
+    for (std::string* text : {&error.message, &error.hint}) {
+      for (auto at = text->find(value); at != std::string::npos; at = text->find(value, at)) {
+        text->replace(at, value.size(), "[redacted]");
+        cut = true;
+      }
+    }
+  }
+  if (cut) {
+    error.hint += (error.hint.empty() ? "" : "\n") +
+                  std::string(
+                      "What was given looks like a token. Other users can see the command "
+                      "line: give tokens on stdin, as `-`, and fingerprints here.");
+  }
+  return error;
+}
+
 }  // namespace
 
 int report(Context& context, const Error& error) {
@@ -158,8 +185,8 @@ int report(Context& context, const Error& error) {
 }
 
 int dispatch(std::vector<std::string> words, Context& context) {
-  const auto status = run(std::move(words), context);
-  if (!status) return report(context, status.error());
+  const auto status = run(words, context);
+  if (!status) return report(context, without_tokens_of(words, status.error()));
   // A token that did not reach its reader was not delivered, whatever became of it here.
   if (!context.out.flush()) {
     return report(context, {Errc::unexpected, "the result could not be written to stdout",

@@ -55,6 +55,24 @@ TEST_F(DispatchTest, AnUnknownCommandNamesTheNearest) {
   EXPECT_THAT(ran.err, AllOf(StartsWith("authdb: "), HasSubstr("\n  "), HasSubstr("token")));
 }
 
+TEST_F(DispatchTest, P7_ATokenThatWasGivenWhereANameBelongsIsNotRepeated) {
+  const std::string token = "sk-ant-oat01-AbCdEfGh0123456789";
+  run({"add", "openrouter", "--label", "first"}, "sk-or-1234567890abcdef");
+  for (const auto& words :
+       std::vector<std::vector<std::string>>{{token},
+                                             {"token", token},
+                                             {"remove", "openrouter", token},
+                                             {"report", "openrouter", token, "--status", "401"},
+                                             {"undo", token},
+                                             {"token", "openrouter", "--profile=" + token},
+                                             {"token", "openrouter", "--" + token}}) {
+    const auto ran = run(words);
+    EXPECT_NE(ran.status, 0) << words.front();
+    EXPECT_THAT(ran.err, Not(HasSubstr(token))) << words.front();
+    EXPECT_THAT(ran.err, HasSubstr("looks like a token")) << words.front();
+  }
+}
+
 TEST_F(DispatchTest, WhatComesLaterIsNotOfferedYet) {
   for (const auto* verb : {"exec", "upgrade", "completion"}) {
     EXPECT_EQ(run({verb}).status, 2) << verb;

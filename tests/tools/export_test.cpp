@@ -1,4 +1,5 @@
 // authdb export as a person runs it.
+#include "store/fingerprint.h"
 #include "tests/tools/harness.h"
 
 namespace authdb::cli {
@@ -32,6 +33,17 @@ TEST_F(ExportCommand, AFileIsPrivateAndNothingGoesToStdout) {
   EXPECT_THAT(ran.out, IsEmpty());
   EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms(0600));
   EXPECT_THAT(read_file(path), HasSubstr("access-token-ALPHA-1"));
+}
+
+TEST_F(ExportCommand, P8_ABearerThatWasRejectedIsNotInIt) {
+  GrantText grant;
+  grant.access = "access-token-BETA-1";
+  grant.refresh = "refresh-token-BETA-1";
+  must({"add", "acme", "--grant"}, grant_json(grant));
+  http_->answer(503, "{}");
+  run({"token", "acme", "--rejected", fingerprint(token_hash(std::string_view(grant.access)))});
+
+  EXPECT_THAT(must({"export"}).out, Not(HasSubstr(grant.access)));
 }
 
 TEST_F(ExportCommand, EachRefusalHasItsExitCode) {

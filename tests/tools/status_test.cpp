@@ -200,6 +200,12 @@ TEST_F(StatusTest, WorksWithoutTheKey) {
   EXPECT_THAT(must({"list"}).out, HasSubstr("work"));
 }
 
+TEST_F(StatusTest, P8_CheckIsSevenWithoutTheKey) {
+  add_grant();
+  std::filesystem::remove(dir_ / "key/seal.key");
+  EXPECT_EQ(run({"status", "--check"}).status, 7);
+}
+
 TEST_F(StatusTest, WarnsOfASourceThatStillHoldsTheRefreshToken) {
   write_file(
       dir_ / "hermes/auth.json",

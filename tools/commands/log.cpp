@@ -17,8 +17,10 @@ constexpr std::string_view kManual =
 oldest first. No token is in it; tokens are named by fingerprint.
 
 An outcome is `committed`, `recovered` (a later process settled an answer that
-its owner had written down), `superseded` (a newer login already stood there),
-`rejected`, `not_sent`, or `uncertain` (sent, and no usable answer came).
+its owner had written down), `superseded` (an answer that is not used: its token
+is current elsewhere, it is another account's, or a login took its place while
+it waited), `rejected`, `not_sent`, or `uncertain` (sent, and no usable answer
+came).
 
 T is a time like 2026-04-14T08:00:00Z, or how long ago: 2h, 30m, 7d.
 

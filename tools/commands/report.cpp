@@ -105,7 +105,7 @@ Result<Report> read_report(Context& context, const Options& options) {
   return report;
 }
 
-void print(Context& context, const PoolEntry& entry, const Report& report, oauth::Reported end,
+void print(Context& context, const PoolEntry& entry, const Report& report, oauth::ReportEnd end,
            const Credential& after) {
   const auto& health = after.health;
   if (context.globals.json) {
@@ -120,8 +120,8 @@ void print(Context& context, const PoolEntry& entry, const Report& report, oauth
   }
   context.out << "Reported " << report.http_status << " for " << described(entry)
               << "; status: " << word(health.status);
-  if (end == oauth::Reported::renewed) context.out << ", with a new bearer";
-  if (end == oauth::Reported::replaced_before) {
+  if (end == oauth::ReportEnd::renewed) context.out << ", with a new bearer";
+  if (end == oauth::ReportEnd::replaced_before) {
     context.out << "; that bearer has been replaced since, so there is nothing to do";
   }
   if (health.cooldown_until && *health.cooldown_until > context.clock()) {
@@ -147,10 +147,11 @@ Result<int> run(Context& context, const Options& options) {
   const auto end = oauth::BearerSource(*store, context.bearer_parts())
                        .report(uid, by_bearer ? options.target : "", *report);
   if (!end) return fail(end.error());
-  if (*end == oauth::Reported::renewed) update_projections(context, *store);
+  for (const std::string& warning : end->warnings) context.warn(warning);
+  if (end->end == oauth::ReportEnd::renewed) update_projections(context, *store);
   const auto after = store->find(uid);
   if (!after) return fail(after.error());
-  print(context, *entry, *report, *end, *after);
+  print(context, *entry, *report, end->end, *after);
   return kOk;
 }
 

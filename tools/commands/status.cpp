@@ -104,7 +104,11 @@ Result<int> run(Context& context, const Options& options) {
   const auto rows = fetch(context, *store, options);
   if (!rows) return fail(rows.error());
   if (!options.check || !context.globals.quiet) print(context, *store, *rows);
-  return options.check ? verdict(*rows, context.clock(), providers_of(context)) : kOk;
+  if (!options.check) return kOk;
+  // Without its key the store has nothing to give, however fresh.
+  if (const auto keys = store->check_keys(); !keys && !rows->rows.empty())
+    return fail(keys.error());
+  return verdict(*rows, context.clock(), providers_of(context));
 }
 
 Run declare(Arguments& arguments) {
