@@ -66,7 +66,10 @@ Outcome report(World& world, Desk& desk, const Step& step, const Prepared& prepa
   if (step.arg == 1) report.reset_at = at_millis(prepared.reset_at);
   const std::string bearer =
       prepared.rejected < 0 ? std::string() : fingerprint(token_hash(prepared.text));
-  return plain(desk.source.report(world.books.login(prepared.who).uid, bearer, report));
+  const auto reported = desk.source.report(world.books.login(prepared.who).uid, bearer, report);
+  Outcome out = plain(reported);
+  if (reported) out.warnings = static_cast<int>(reported->warnings.size());
+  return out;
 }
 
 Outcome log_in(World& world, Desk& desk, const Prepared& prepared) {
@@ -154,14 +157,14 @@ Outcome inspect(World& world, Desk& desk, const Prepared& prepared) {
 }
 
 Outcome look(World& world, Desk& desk, const Step& step) {
-  const std::string as_it_was = world.all_bytes();
+  const std::string as_it_was = world.state_of_files();
   Outcome out = done();
   const auto rows = desk.store.list({});
   (void)desk.store.pool(kProfile, "acme");
   (void)desk.store.query("SELECT * FROM freshness");
   (void)desk.store.query("SELECT * FROM rotation LIMIT 5");
   if (step.arg % 4 == 0) (void)examine(world.options(Milliseconds(5)));
-  out.flag = as_it_was == world.all_bytes();
+  out.flag = as_it_was == world.state_of_files();
   if (!rows) return failed(rows.error());
   return out;
 }
@@ -264,6 +267,7 @@ std::function<void()> do_unjudged(World& world, int desk, const Step& step) {
     const std::lock_guard guard(world.mutex);
     prepared = prepare(world, step);
     how = before(world, step, prepared);
+    if (prepared.rejected >= 0) world.books.suspect(prepared.rejected);
     if (desk != 0) how.clean = how.renewable = false;  // the first one is at work
   }
   if (!prepared.possible) return [] {};
@@ -275,9 +279,13 @@ std::function<void()> do_unjudged(World& world, int desk, const Step& step) {
   Desk& at = world.desk(desk);
   if (step.twist == Twist::fault)
     arm_fault(world.home(), step.at, static_cast<Fault>(step.how % kFaults));
-  const Outcome outcome = act(world, at, step, prepared, doing);
+  Outcome outcome = act(world, at, step, prepared, doing);
   disarm();
   if (step.twist == Twist::outsider) world.outsider_off();
+  if (step.verb == Verb::inspect) {
+    const std::lock_guard guard(world.mutex);
+    outcome.expected = world.books.login(prepared.who).token;
+  }
   return [&world, step, prepared = std::move(prepared), how, outcome, doing] {
     const std::lock_guard guard(world.mutex);
     judge(world, step, prepared, how, outcome, doing);
@@ -344,7 +352,7 @@ void do_step(World& world, const Step& step) {
     waiter()->join();
     waiter().reset();
   }
-  check_rows(world);
+  if (step.verb != Verb::advance) check_rows(world);
 }
 
 }  // namespace authdb::model

@@ -22,6 +22,7 @@ struct Outcome {
   bool flag = false;  // login: an existing credential; look: nothing changed
   // inspect
   std::string refresh;
+  int expected = -1;  // the token that the books had when it was done
   std::int64_t generation = 0;
   int hold = 0;
 };

@@ -119,6 +119,7 @@ void Books::granted(int token, int refresh, int access) {
   TokenNote& note = tokens_[token];
   if (note.login < 0) return;
   Login& it = login(note.login);
+  if (access < 0 && note.losses > 0) it.may_rest = true;  // the second failure in a row
   note.losses = 0;
   it.losses_unknown = false;
   if (access >= 0) {

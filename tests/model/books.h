@@ -131,6 +131,8 @@ class Books {
   int current_bearer(const Login& login, std::int64_t now) const;
   void rejected(int bearer, bool sure);
   // What was told to a database that is gone.
+  // A request that rejects it is under way: others may know already.
+  void suspect(int bearer) { bearers_[bearer].perhaps_rejected = true; }
   void forget_rejections();
 
   void clock_was_set();

@@ -24,7 +24,9 @@ void say(int fd, const json& message) {
 
 // A null: the other side is gone.
 json hear(int fd) {
-  std::vector<std::uint8_t> bytes(200'000);
+  const ssize_t size = ::recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC);
+  if (size <= 0) return nullptr;
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
   const ssize_t got = ::recv(fd, bytes.data(), bytes.size(), 0);
   if (got <= 0) return nullptr;
   bytes.resize(static_cast<std::size_t>(got));

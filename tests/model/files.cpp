@@ -49,6 +49,7 @@ void put_back_db(World& world) {
     login.in_table = known == world.db_copy->versions.end() ? -1 : known->second;
     login.losses_unknown = login.ledger_unknown = true;
     login.rests_until = 0;
+    login.key = -1;  // the journal has none
     if (login.in_table < 0) world.books.forget(who);
     weigh(world, who);
   }
@@ -128,6 +129,7 @@ void lose_db(World& world) {
     Login& login = world.books.login(who);
     const auto known = world.backup_copy->versions.find(login.uid);
     login.in_table = known == world.backup_copy->versions.end() ? -1 : known->second;
+    login.key = -1;
     login.losses_unknown = login.ledger_unknown = true;
     if (login.in_table < 0) world.books.forget(who);
     weigh(world, who);

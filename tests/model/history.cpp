@@ -99,6 +99,7 @@ Ran run(const History& history, const Setting& setting) {
   Ran out;
   copy_template(template_of(setting), setting.home / "now");
   World world(setting.home / "now", verdict);
+  world.trace = setting.trace;
   try {
     seat_first_logins(world);
     for (const Step& step : history) {

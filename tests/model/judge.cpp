@@ -91,8 +91,7 @@ class Judge {
     const int known = books_.login(books_.note(doing_.delivered).login).answer_kib;
     const bool room = static_cast<Fault>(step_.how % kFaults) == Fault::no_growth &&
                       step_.big <= std::max(2, known);
-    // A report has no warnings to give.
-    return (outcome_.ok && outcome_.warnings == 0 && step_.verb != Verb::report) || room;
+    return (outcome_.ok && outcome_.warnings == 0) || room;
   }
 
   void settle_delivery() {
@@ -158,6 +157,9 @@ class Judge {
     if (outcome_.ok) {
       const int who = books_.who_is(outcome_.uids.at(0));
       if (who < 0 || books_.login(who).amnesia) return;
+      // Handed out all the same, where the database could not take it.
+      const bool kept = !struck() && !world_.outsider() && step_.twist != Twist::outsider;
+      if (doing_.mint_requests > 0 && !kept) books_.login(who).key = -1;
       if (step_.twist == Twist::waiter && step_.inner == Verb::login)
         return;  // it may be that one's
       books_.served(who, outcome_.token, outcome_.returned_at,
@@ -174,7 +176,8 @@ class Judge {
     if (step_.arg == 0) note_rejection();
     if (step_.arg == 1 || step_.arg == 2) it().reported = true;
     it().rests_until = 0;
-    const bool heeded = outcome_.ok && !it().dead && !it().perhaps_dead;
+    const bool heeded =
+        outcome_.ok && !it().dead && !it().perhaps_dead && it().in_table == it().version;
     if (step_.arg == 1 && heeded) it().rests_until = prepared_.reset_at;
     if (step_.arg == 3 && outcome_.ok) it().reported = false;
   }
@@ -199,6 +202,9 @@ class Judge {
     books_.login(who).account_known = true;
     books_.seat(who, prepared_.issued.refresh, prepared_.issued.access);
     Login& login = books_.login(who);
+    // Another login meanwhile: who came last is not known.
+    const bool alone = step_.twist != Twist::in_clock && step_.twist != Twist::waiter;
+    if (!alone && step_.inner == Verb::login) books_.forget(who);
     login.reported = false;
     login.in_table = login.version;
     login.in_journal = std::filesystem::exists(world_.journal(login.uid)) ? login.version : -1;
@@ -219,6 +225,7 @@ class Judge {
       it().may_be_wiped = false;
       stands(it());
     } else if (!kind.empty() && refused_although_clean() && !it().amnesia && !it().may_be_wiped &&
+               (kind != "P5.undo-refused" || !it().journal_damaged) &&
                it().in_table == it().version) {
       fail(kind, it().label + said(outcome_));
     }
@@ -229,7 +236,11 @@ class Judge {
     it().losses_unknown = true;  // the hold that was taken away may have been of another kind
   }
 
-  void inspected() { compare(world_, prepared_.who, outcome_, how_, step_.verb, nullptr); }
+  // One that did not have to wait may have been done before the other one's answer came.
+  void inspected() {
+    if (it().token != outcome_.expected) return;
+    compare(world_, prepared_.who, outcome_, how_, step_.verb, nullptr);
+  }
 
   void looked() {
     if (outcome_.ok && !outcome_.flag && how_.clean)
@@ -256,7 +267,8 @@ class Judge {
     if (step_.verb == Verb::backup && !outcome_.ok) world_.backup_copy.reset();
     if (step_.verb == Verb::key_prune) world_.forget_copies();
     if (step_.verb == Verb::restore) look_again(world_, prepared_, true);
-    if (step_.verb == Verb::repair && !outcome_.crashed && !struck()) repaired();
+    if (step_.verb == Verb::repair && !outcome_.crashed && !struck() && !world_.outsider())
+      repaired();
   }
 
   void repaired() {

@@ -1,6 +1,7 @@
 #include "tests/model/wire.h"
 
 #include <algorithm>
+#include <iostream>
 
 #include "tests/model/actions.h"
 #include "tests/model/answer.h"
@@ -166,7 +167,7 @@ class Exchange {
         books_.login(books_.note(token_).login).account_known = true;
     } else if (written.has_refresh && refresh != token_) {
       books_.granted(token_, refresh, written.has_access ? access : -1);
-      if (!written.has_access) books_.came_without_bearer(token_, world_.now());
+      if (!written.has_access) books_.came_without_bearer(token_, doing_.started_at);
     } else {
       lost();
       return std::move(written.answer);
@@ -311,6 +312,10 @@ void while_in_flight(World& world, Acting& doing) {
 }  // namespace
 
 Answer serve(World& world, Acting& doing, bool mint, const std::string& credential) {
+  if (world.trace) {
+    std::cerr << "    " << name_of(doing.step.verb) << (mint ? " mints with " : " sends ")
+              << credential << '\n';
+  }
   if (mint) {
     while_in_flight(world, doing);
     const std::lock_guard guard(world.mutex);

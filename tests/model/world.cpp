@@ -30,13 +30,16 @@ oauth::BearerParts parts_of(World& world) {
           wire_of(world), [](const std::string&) { return std::nullopt; }};
 }
 
-std::string read_all(int fd) {
-  std::string bytes;
-  std::array<char, 65536> buffer{};
+// A hash of each 64 KiB of it.
+std::string hashes_of(int fd) {
+  static std::array<char, 65536> buffer;
+  std::string hashes;
   for (off_t at = 0;;) {
     const ssize_t got = ::pread(fd, buffer.data(), buffer.size(), at);
-    if (got <= 0) return bytes;
-    bytes.append(buffer.data(), static_cast<std::size_t>(got));
+    if (got <= 0) return hashes;
+    const std::string_view bytes(buffer.data(), static_cast<std::size_t>(got));
+    hashes +=
+        std::to_string(got) + " " + std::to_string(std::hash<std::string_view>()(bytes)) + " ";
     at += got;
   }
 }
@@ -131,7 +134,7 @@ fs::path World::journal(const Uid& uid) const {
 
 // A descriptor of ours is closed when nobody uses the store any more: closing one earlier would
 // drop the locks that SQLite has on the file.
-std::string World::all_bytes() {
+std::string World::state_of_files() {
   std::vector<fs::path> files{database(), database().string() + "-wal"};
   std::error_code error;
   for (const auto& entry : fs::recursive_directory_iterator(database().string() + ".d", error)) {
@@ -144,7 +147,7 @@ std::string World::all_bytes() {
     if (::stat(file.c_str(), &seen) != 0) continue;
     auto [it, fresh] = descriptors_.try_emplace(seen.st_ino, -1);
     if (fresh) it->second = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    all += file.string() + "\n" + read_all(it->second);
+    all += file.string() + "\n" + hashes_of(it->second);
   }
   return all;
 }

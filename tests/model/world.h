@@ -83,6 +83,7 @@ class World {
   bool outsider() const { return outsider_ != nullptr; }
   void outsider_on();
   void outsider_off();
+  bool trace = false;  // each request on stderr
   bool provider_gone = false;
 
   // Files ----------------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ class World {
   std::filesystem::path database() const { return home_ / "store" / "auth.db"; }
   std::filesystem::path journal(const Uid& uid) const;
   // Of auth.db, its log and every journal, without disturbing SQLite's locks.
-  std::string all_bytes();
+  std::string state_of_files();
 
   Server server;
   Verdict& verdict;
