@@ -141,6 +141,10 @@ Outcome set_hold(World& world, Desk& desk, const Prepared& prepared, Hold hold) 
   auto locked = LockedCredential::acquire(desk.store, world.books.login(prepared.who).uid,
                                           {.wait = desk.store.lock_wait()});
   if (!locked) return failed(locked.error());
+  // As hand_over(): which pair is live has to be decided first.
+  if (hold == Hold::handed_over && locked->held().row.hold == Hold::conflict) {
+    return failed({Errc::refused, "it is in conflict", ""});
+  }
   return plain(LockedCredential::set_hold({&*locked}, hold));
 }
 

@@ -195,6 +195,12 @@ void Books::minted(int access, int key) {
   bearers_[key].delivered = true;
 }
 
+// One that has just been refreshed and may not mint is a login that has ended.
+void Books::mint_refused(int access) {
+  const auto owner = access < 0 ? owners_.end() : owners_.find(server_.bearer(access).family);
+  if (owner != owners_.end()) login(owner->second).perhaps_dead = true;
+}
+
 void Books::unsure(int token, std::int64_t now) {
   TokenNote& note = tokens_[token];
   if (note.spent && note.login >= 0) login(note.login).or_else = token;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -116,6 +117,7 @@ class Books {
   void stranger(int token);
   void no_successor(int token);  // the new one belongs to somebody else, or is spent
   void minted(int access, int key);
+  void mint_refused(int access);
   // The process that had read the answer may have died before it was kept: take granted() back.
   void unsure(int token, std::int64_t now);
   // The same of a refusal.
@@ -130,9 +132,9 @@ class Books {
   bool any_bearer_lives(const Login& login, std::int64_t now, int rejected = -1) const;
   int current_bearer(const Login& login, std::int64_t now) const;
   void rejected(int bearer, bool sure);
-  // What was told to a database that is gone.
   // A request that rejects it is under way: others may know already.
   void suspect(int bearer) { bearers_[bearer].perhaps_rejected = true; }
+  // What was told to a database that is gone.
   void forget_rejections();
 
   void clock_was_set();
@@ -153,7 +155,7 @@ class Books {
   Server& server_;
   Verdict& verdict_;
   int step_ = 1;
-  std::vector<Login> logins_;
+  std::deque<Login> logins_;  // references stay: what happens inside a step may add one
   std::map<int, TokenNote> tokens_;
   std::map<int, BearerNote> bearers_;
   std::map<int, int> owners_;  // family to login

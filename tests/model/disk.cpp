@@ -163,9 +163,14 @@ int __real_ftruncate(int, off_t);
 int __real_ftruncate64(int, off_t);
 int __real_fsync(int);
 int __real_fdatasync(int);
-int __real_link(const char*, const char*);
+int __real_openat(int, const char*, int, ...);
+int __real_openat64(int, const char*, int, ...);
+int __real_linkat(int, const char*, int, const char*, int);
 int __real_rename(const char*, const char*);
+int __real_renameat(int, const char*, int, const char*);
+int __real_renameat2(int, const char*, int, const char*, unsigned);
 int __real_unlink(const char*);
+int __real_unlinkat(int, const char*, int);
 int __real_mkdir(const char*, mode_t);
 int __real_flock(int, int);
 int __real_sqlite3_busy_timeout(sqlite3*, int);
@@ -174,6 +179,9 @@ int __real_posix_fallocate64(int, off_t, off_t);
 
 static bool creates(const char* path, int flags) {
   return (flags & O_CREAT) != 0 && ::access(path, F_OK) != 0;
+}
+static bool creates_at(int directory, const char* path, int flags) {
+  return (flags & O_CREAT) != 0 && ::faccessat(directory, path, F_OK, 0) != 0;
 }
 
 int __wrap_open(const char* path, int flags, ...) {
@@ -217,8 +225,34 @@ int __wrap_fsync(int fd) {
 int __wrap_fdatasync(int fd) {
   return on_file(fd, {.syncs = true}, [&] { return __real_fdatasync(fd); });
 }
-int __wrap_link(const char* from, const char* to) {
-  return on_path(to, {.grows = true}, [&] { return __real_link(from, to); });
+int __wrap_openat(int directory, const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const int mode = (flags & O_CREAT) != 0 ? va_arg(more, int) : 0;
+  va_end(more);
+  const auto real = [&] { return __real_openat(directory, path, flags, mode); };
+  return creates_at(directory, path, flags) ? on_file(directory, {.grows = true}, real) : real();
+}
+int __wrap_openat64(int directory, const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const int mode = (flags & O_CREAT) != 0 ? va_arg(more, int) : 0;
+  va_end(more);
+  const auto real = [&] { return __real_openat64(directory, path, flags, mode); };
+  return creates_at(directory, path, flags) ? on_file(directory, {.grows = true}, real) : real();
+}
+int __wrap_linkat(int from_at, const char* from, int to_at, const char* to, int flags) {
+  return on_file(to_at, {.grows = true},
+                 [&] { return __real_linkat(from_at, from, to_at, to, flags); });
+}
+int __wrap_renameat(int from_at, const char* from, int to_at, const char* to) {
+  return on_file(to_at, {}, [&] { return __real_renameat(from_at, from, to_at, to); });
+}
+int __wrap_renameat2(int from_at, const char* from, int to_at, const char* to, unsigned flags) {
+  return on_file(to_at, {}, [&] { return __real_renameat2(from_at, from, to_at, to, flags); });
+}
+int __wrap_unlinkat(int at, const char* path, int flags) {
+  return on_file(at, {}, [&] { return __real_unlinkat(at, path, flags); });
 }
 int __wrap_rename(const char* from, const char* to) {
   return on_path(to, {}, [&] { return __real_rename(from, to); });

@@ -102,7 +102,7 @@ class Judge {
     if (outcome_.crashed || struck()) {
       for (int who = 0; who < books_.count(); ++who) unsure(books_.login(who));
       if (doing_.refused >= 0) books_.unsure_of_refusal(doing_.refused);
-      if (doing_.odd) books_.forget(prepared_.who);
+      if (doing_.odd >= 0) books_.forget(books_.note(doing_.odd).login);
     }
     if (doing_.refused >= 0) noted(books_.login(books_.note(doing_.refused).login));
     if (doing_.delivered < 0) return;
@@ -214,7 +214,8 @@ class Judge {
     if (refused_although_clean() && !world_.provider_gone && !any_damage()) {
       fail("P5.import-refused", "a file could not be imported" + said(outcome_));
     }
-    look_again(world_, prepared_);
+    // Inside of a login nobody has told the books of that one yet.
+    if (doing_.outermost) look_again(world_, prepared_);
   }
 
   void change(bool Login::*what, bool value, const std::string& kind) {

@@ -195,7 +195,7 @@ class Exchange {
       books_.bearer_note(issued.access).delivered = true;
     }
     doing_.delivered = -1;
-    doing_.odd = true;
+    doing_.odd = token_;
     return std::move(write_grant(words, plan_).answer);
   }
 
@@ -244,7 +244,10 @@ Answer serve_mint(World& world, Acting& doing, const std::string& access) {
   if (plan.mint == 2) return write_page(503, plan).answer;
   if (plan.mint == 4) return write_error(403, "subscription_required", plan).answer;
   const Issued issued = world.server.mint(access, doing.started_at, kKeyLife);
-  if (!issued.ok) return write_error(401, issued.error, plan).answer;
+  if (!issued.ok) {
+    world.books.mint_refused(world.server.bearer_named(access));
+    return write_error(401, issued.error, plan).answer;
+  }
   if (plan.mint == 3) return nothing("the connection was reset");
   world.books.minted(world.server.bearer_named(access), issued.access);
   Said said;

@@ -40,7 +40,7 @@ struct Acting {
   int delivered = -1;  // the refresh token whose answer brought a grant last
   int refused = -1;    // the refresh token that the server said no to last
   bool lost = false;   // a request of it was lost
-  bool odd = false;    // an answer came whose refresh token must not become current
+  int odd = -1;        // the one whose answer brought a refresh token that must not become current
 };
 Acting*& acting();
 
