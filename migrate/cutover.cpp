@@ -1,7 +1,7 @@
 #include "migrate/cutover.h"
 
+#include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <ctime>
 #include <set>
 
@@ -10,7 +10,7 @@
 #include "migrate/source_file.h"
 #include "migrate/tool_lock.h"
 #include "store/files.h"
-#include "store/pool.h"
+#include "store/user_directories.h"
 #include "store/words.h"
 
 namespace authdb::migrate {
@@ -29,14 +29,26 @@ std::vector<ToolFile> tool_files(const std::vector<Document>& documents) {
   return files;
 }
 
+// Before anything is imported: a file that keeps its refresh token is a second spender.
+Result<void> check_all_replaceable(const std::vector<Document>& documents) {
+  for (const Document& document : documents) {
+    const bool has_grant =
+        std::any_of(document.rows.begin(), document.rows.end(),
+                    [](const Row& row) { return !row.grant.refresh_token.empty(); });
+    if (document.failure || !has_grant) continue;
+    if (auto may = check_replaceable(real_path(document.path)); !may) return may;
+  }
+  return {};
+}
+
 std::vector<Running> users_of(const std::vector<Document>& documents) {
-  const char* home = std::getenv("HOME");
+  const fs::path home = home_directory();
   std::set<fs::path> places;
   for (const Document& document : documents) {
     if (document.failure) continue;
     const fs::path path = real_path(document.path);
     // A home directory is no tool's: there only the file itself tells.
-    const bool at_home = home != nullptr && path.parent_path() == real_path(home);
+    const bool at_home = !home.empty() && path.parent_path() == real_path(home);
     places.insert(at_home ? path : path.parent_path());
   }
   return running_in({places.begin(), places.end()});
@@ -99,6 +111,7 @@ class Cutting {
       auto kept = keep(path_, bytes->text, store_.now());
       if (!kept) return fail(std::move(kept.error()));
       done_.kept = std::move(*kept);
+      done_.was_open = is_open_to_others(path_);
     }
     if (auto written = write(std::move(*tree)); !written) return fail(std::move(written.error()));
     return std::optional(std::move(done_));
@@ -126,9 +139,8 @@ class Cutting {
       if (has_refresh_token) leave_alone(slot, "hold=" + std::string(word(row.hold)));
       return {};
     }
-    auto held = store_.unseal(row.uid);
+    const auto held = store_.unseal(row.uid);
     if (!held) return fail(held.error());
-    drop_rejected(*held);
     if (held->access_token.empty()) {
       if (has_refresh_token) leave_alone(slot, "there is no access token to put there");
       return {};
@@ -207,6 +219,7 @@ Result<CutOver> cut_over(Store& store, const CutOverOptions& options) {
   for (int reading = 0; reading < kReadings; ++reading) {
     documents = read_sources(options.migrate);
     if (!documents) return fail(std::move(documents.error()));
+    if (auto may = check_all_replaceable(*documents); !may) return fail(std::move(may.error()));
     auto plan = apply(store, *documents, options.migrate);
     if (!plan) return fail(std::move(plan.error()));
     done.plan = std::move(*plan);

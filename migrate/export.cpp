@@ -1,23 +1,16 @@
 #include "migrate/export.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 
 #include "migrate/fields.h"
 #include "migrate/json_text.h"
 #include "migrate/writers.h"
-#include "store/files.h"
 
 namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
-namespace fs = std::filesystem;
 
 struct Name {
   Format format;
@@ -44,33 +37,6 @@ void strip_refresh_tokens(json& tree) {
   for (json& child : tree) strip_refresh_tokens(child);
 }
 
-Error refused_target(const fs::path& path, const std::string& why) {
-  return {Errc::refused, path.string() + ": " + why,
-          "Give the name of a file that may be replaced, or of one that does not exist yet."};
-}
-
-// What stands there may be replaced only if it is a file of ours.
-Result<void> check_target(const fs::path& path) {
-  struct stat found {};
-  if (::lstat(path.c_str(), &found) != 0) {
-    return errno == ENOENT ? Result<void>() : fail(file_error("cannot look at", path, errno));
-  }
-  if (S_ISLNK(found.st_mode)) return fail(refused_target(path, "is a symbolic link"));
-  if (!S_ISREG(found.st_mode)) return fail(refused_target(path, "is no regular file"));
-  if (found.st_uid != ::geteuid()) return fail(refused_target(path, "belongs to another user"));
-  return {};
-}
-
-Result<void> fill(const fs::path& path, const Secret& content) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return fail(file_error("cannot create", path, errno));
-  if (const int error = write_all(fd.get(), content.reveal(), 0)) {
-    return fail(file_error("cannot write", path, error));
-  }
-  if (::fsync(fd.get()) != 0) return fail(file_error("cannot sync", path, errno));
-  return {};
-}
-
 }  // namespace
 
 std::optional<Format> format_named(std::string_view name) {
@@ -94,22 +60,6 @@ Result<Secret> export_document(const Store& store, const ExportRequest& request)
   std::string text = tree->dump(2) + "\n";
   wipe_strings(*tree);
   return Secret::take(std::move(text));
-}
-
-Result<void> write_private_file(const fs::path& path, const Secret& content) {
-  if (auto checked = check_target(path); !checked) return checked;
-  const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const fs::path temporary =
-      directory / ("." + path.filename().string() + "." + std::to_string(::getpid()) + ".authdb");
-  auto written = fill(temporary, content);
-  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
-    written = fail(file_error("cannot replace", path, errno));
-  }
-  if (!written) {
-    ::unlink(temporary.c_str());
-    return written;
-  }
-  return sync_directory(directory);
 }
 
 }  // namespace authdb::migrate

@@ -44,8 +44,4 @@ struct ExportRequest {
 // hold. busy: a credential was in use until the deadline.
 Result<Secret> export_document(const Store& store, const ExportRequest& request);
 
-// Writes `path` with mode 0600: complete and durable, or not at all. A file that is there is
-// replaced in one step; a symbolic link or anything but a regular file of this user is refused.
-Result<void> write_private_file(const std::filesystem::path& path, const Secret& content);
-
 }  // namespace authdb::migrate

@@ -156,6 +156,9 @@ Result<HandedOver> give(Store& store, const fs::path& file, const Document& docu
   // migration takes back only what was written since.
   if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
   const fs::path path = real_path(file);
+  if (is_open_to_others(path)) {
+    done->warnings.push_back(path.string() + " could be read by others; now only its owner can");
+  }
   const Secret text = with_live_pairs(std::move(tree), found, *locked);
   const auto uninterrupted = locked->front().shield();
   auto given = hold_and_replace(path, before.sha256, text, *locked);
@@ -174,6 +177,7 @@ Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wa
   const auto tool = lock_tools({{file, document.format}}, wait);
   if (!tool) return fail(tool.error());
 
+  if (auto may = check_replaceable(path); !may) return fail(std::move(may.error()));
   const auto bytes = read_source(path);
   if (!bytes) return fail(bytes.error());
   auto tree = parse_json(bytes->text.reveal(), path.string());

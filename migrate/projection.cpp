@@ -53,7 +53,10 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
   if (!held && held.error().code == Errc::not_found) return {};
   if (!held) return fail(std::move(held.error()));
   drop_rejected(*held);
-  if (held->access_token.empty()) return {};
+  if (held->access_token.empty()) {  // until there is a better one, what stands there stays
+    rewrite.tokens.push_back({token->credential, slot.place(), token->fingerprint});
+    return {};
+  }
   if (slot.access_token() != held->access_token.reveal()) {
     slot.put(*held, false);
     rewrite.changed = true;
@@ -96,6 +99,9 @@ Result<Projected> project_one(Store& store, const Projection& projection, Millis
     after.written_at = store.now();
     if (auto put = store.put_projection(after); !put) return fail(put.error());
     return done;
+  }
+  if (is_open_to_others(projection.path) && done.warning.empty()) {
+    done.warning = projection.path + " could be read by others; now only its owner can";
   }
   const Secret text = file_text(std::move(fresh->tree));
   if (auto written = write_projection(store, after, projection.tokens, text); !written) {
@@ -168,6 +174,13 @@ Result<std::vector<ProjectionDue>> projections_due(const Store& store) {
   for (const auto& [uid, at] : soonest) due.push_back({at, uid});
   std::sort(due.begin(), due.end(), [](const auto& a, const auto& b) { return a.at < b.at; });
   return due;
+}
+
+bool is_open_to_others(const std::filesystem::path& path) {
+  using std::filesystem::perms;
+  std::error_code error;
+  const perms mode = std::filesystem::status(path, error).permissions();
+  return !error && (mode & (perms::group_all | perms::others_all)) != perms::none;
 }
 
 Secret file_text(json&& tree) {

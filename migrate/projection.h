@@ -2,9 +2,10 @@
 // that unmodified tools keep working while only authdb spends. cutover.h makes them; each rotation
 // brings them up to date.
 //
-// A file is only ever replaced as a whole, durably, under its tool's own lock; its mode, owner and
-// links stay, and so does whatever the tool has written beside the tokens. What is written is
-// registered in the store first: killed at any point, a file is the old or the new one and known.
+// A file is only ever replaced as a whole, durably, under its tool's own lock; a symbolic link to
+// it stays, and so does whatever the tool has written beside the tokens. From then on only its
+// owner can read it. What is written is registered in the store first: killed at any point, a file
+// is the old or the new one and known.
 #pragma once
 
 #include <string>
@@ -43,6 +44,9 @@ struct ProjectionDue {
 Result<std::vector<ProjectionDue>> projections_due(const Store& store);
 
 // ---- For cutover.cpp and hand_over.cpp ---------------------------------------------------------
+
+// True if others than its owner can read or write the file. It is private once it was written.
+bool is_open_to_others(const std::filesystem::path& path);
 
 // The whole file from a tree, which is wiped.
 Secret file_text(nlohmann::json&& tree);

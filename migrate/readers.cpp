@@ -10,6 +10,7 @@
 #include "migrate/opencode.h"
 #include "migrate/qwen.h"
 #include "migrate/source_file.h"
+#include "store/fingerprint.h"
 
 namespace authdb::migrate {
 namespace {
@@ -83,6 +84,26 @@ std::span<const Reader> readers() {
   return kReaders;
 }
 
+// Rows with a token that can be none are left where they are, and named.
+void leave_odd_tokens(Document& document) {
+  const auto odd_field = [](const Row& row) -> const char* {
+    const auto is_odd = [](const Secret& token) {
+      return !token.empty() && !is_token_text(token.reveal());
+    };
+    if (is_odd(row.grant.access_token)) return "access token";
+    if (is_odd(row.grant.refresh_token)) return "refresh token";
+    return row.agent_key && is_odd(row.agent_key->secret) ? "agent key" : nullptr;
+  };
+  std::erase_if(document.rows, [&](const Row& row) {
+    const char* const field = odd_field(row);
+    if (field == nullptr) return false;
+    document.bad_rows.push_back(
+        {row.where, std::string("the ") + field,
+         "has a character that no token has (a space, a line end, a control character, no ASCII)"});
+    return true;
+  });
+}
+
 Document read_document(const std::filesystem::path& path, std::string profile) {
   Document document;
   document.path = path;
@@ -103,6 +124,7 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
     if (!reader.recognises(*tree)) continue;
     document.format = reader.format;
     reader.read(std::move(*tree), document);
+    leave_odd_tokens(document);
     auto spent = read_spent(path.string() + ".hermes-spent-rotations.json");
     if (!spent) return failed(std::move(document), std::move(spent.error()));
     document.spent = std::move(*spent);

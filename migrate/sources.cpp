@@ -1,14 +1,12 @@
 #include "migrate/sources.h"
 
-#include <pwd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <set>
 
 #include "migrate/migrate.h"
 #include "migrate/readers.h"
+#include "store/user_directories.h"
 
 namespace authdb::migrate {
 namespace {
@@ -20,12 +18,6 @@ constexpr const char* kDefaultProfile = "default";
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
-}
-
-fs::path home() {
-  if (const std::string value = environment("HOME"); !value.empty()) return value;
-  const passwd* entry = ::getpwuid(::geteuid());
-  return entry && entry->pw_dir ? entry->pw_dir : "/";
 }
 
 // A path as the user meant it, without `.`, `..` and a trailing slash.
@@ -42,7 +34,7 @@ bool is_inside(const fs::path& path, const fs::path& directory) {
 }
 
 fs::path hermes_root() {
-  const fs::path native = home() / ".hermes";
+  const fs::path native = home_directory() / ".hermes";
   const std::string set = environment("HERMES_HOME");
   if (set.empty()) return native;
   const fs::path given = tidy(set);
@@ -128,12 +120,10 @@ std::string profile_of_file(const fs::path& file) {
 std::vector<fs::path> well_known_places() {
   const auto either = [](const char* variable, const fs::path& usual) {
     const std::string set = environment(variable);
-    return set.empty() ? home() / usual : fs::path(set);
+    return set.empty() ? home_directory() / usual : fs::path(set);
   };
-  const std::string set = environment("XDG_DATA_HOME");
-  const fs::path data = set.empty() ? home() / ".local/share" : fs::path(set);
   return {hermes_root(), either("CODEX_HOME", ".codex"), either("CLAUDE_CONFIG_DIR", ".claude"),
-          home() / ".qwen", data / "opencode"};
+          home_directory() / ".qwen", data_directory() / "opencode"};
 }
 
 Result<std::vector<Document>> read_sources(const MigrateOptions& options) {

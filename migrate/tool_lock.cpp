@@ -23,7 +23,11 @@ std::vector<fs::path> beside(const fs::path& path, std::string_view format) {
 
 Result<FileLock> take(const fs::path& path, Milliseconds wait) {
   // FileLock opens what is there. Made as its tool would make it, and never emptied.
-  const Fd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const Fd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (!made && errno == ELOOP) {
+    return fail(Errc::refused, "the lock " + path.string() + " is a symbolic link",
+                "No tool makes one: find out who did, and remove it.");
+  }
   if (!made) return fail(file_error("cannot open the lock", path, errno));
   auto lock = FileLock::acquire(path, wait);
   if (!lock) return fail(std::move(lock.error()));

@@ -6,18 +6,20 @@
 #include "oauth/serve.h"
 #include "oauth/token_endpoint.h"
 #include "store/pool.h"
+#include "store/scrub.h"
 #include "store/timestamp.h"
 
 namespace authdb::oauth {
 namespace {
 
+// refused: its journal may be damaged, which is nothing to the others.
 bool may_try_next(Errc code) {
   return code == Errc::try_later || code == Errc::login_needed || code == Errc::not_found ||
-         code == Errc::busy;
+         code == Errc::busy || code == Errc::refused;
 }
 
 std::string named(const Credential& row) {
-  return "\"" + row.identity.label + "\" (" + row.uid + ")";
+  return "\"" + shortened(row.identity.label, kShownLabel) + "\" (" + row.uid + ")";
 }
 
 tl::unexpected<Error> empty_pool(const BearerRequest& request) {
@@ -57,7 +59,7 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
     return fail(Errc::try_later, std::move(message),
                 "Another tool refreshes it now; authdb migrate takes it back.");
   }
-  if (first == "conflict") {
+  if (first == "conflict" && pool.front().credential.refresh_hash) {
     return fail(Errc::login_needed, std::move(message),
                 "Say which copy is the live one: authdb migrate --prefer PATH");
   }
@@ -74,6 +76,16 @@ bool was_replaced(const Store& store, const Credential& row, const std::string& 
   // Nobody has heard of it: it may be in an answer that waits, which the lock settles.
   const auto lock = LockedCredential::acquire(store, row.uid, {store.lock_wait()});
   return lock && !owns_bearer(lock->held().row, bearer);
+}
+
+// Whose bearer was rejected, if it is one of the pool that is not to be served from now. The order
+// begins with the owner of that bearer if it is in there at all.
+const Credential* owner_not_chosen(const Selection& selection, const std::string& rejected) {
+  if (rejected.empty()) return nullptr;
+  const auto owns = [&](const PoolEntry& entry) { return owns_bearer(entry.credential, rejected); };
+  const auto it = std::find_if(selection.pool.begin(), selection.pool.end(), owns);
+  const bool chosen = !selection.order.empty() && owns(*selection.order.front());
+  return it == selection.pool.end() || chosen ? nullptr : &it->credential;
 }
 
 }  // namespace
@@ -110,14 +122,9 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
   const auto selection = store_.select(request.profile, request.provider, request.rejected);
   if (!selection) return fail(selection.error());
   if (selection->pool.empty()) return empty_pool(request);
-  for (const PoolEntry& entry : selection->pool) {
-    const bool turned = std::any_of(
-        selection->order.begin(), selection->order.end(),
-        [&](const PoolEntry* one) { return one->credential.uid == entry.credential.uid; });
-    // Nobody replaces it now, and nobody may be handed it when its rest is over.
-    if (!turned && owns_bearer(entry.credential, request.rejected)) {
-      serving.remember_rejected(entry.credential);
-    }
+  // Of one that is not chosen nobody replaces it now, and nobody may get it when its rest is over.
+  if (const Credential* owner = owner_not_chosen(*selection, request.rejected)) {
+    serving.remember_rejected(*owner);
   }
   if (selection->order.empty()) {
     return none_selectable(selection->pool, request, parts_, store_.now());

@@ -139,6 +139,7 @@ ErrorBody read_error(const TokenAnswer& answer) {
     body.description = first_text(fields, {"error_description", "message"});
   }
   body.json = answer.is_whole() || !body.code.empty();
+  body.blank = answer.is_blank();
   return body;
 }
 
@@ -155,7 +156,8 @@ Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>
   if (status < 400 || status >= 500 || status == 408) {
     return {Ruling::uncertain, FailureClass::transient, false};
   }
-  if (!body.json) return {Ruling::unspent, FailureClass::transient, false};
+  // A page is somebody else's. Without a word nobody knows whose it is.
+  if (!body.json) return {Ruling::unspent, FailureClass::transient, false, body.blank};
   return classify_refusal(status, body, rules);
 }
 

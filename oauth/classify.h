@@ -19,6 +19,7 @@ struct ErrorBody {
   bool json = false;  // a whole object or form, or at least a whole error code
   std::string code;
   std::string description;
+  bool blank = false;  // all of it arrived, and there is nothing in it
 };
 ErrorBody read_error(const TokenAnswer& answer);
 

@@ -79,6 +79,8 @@ std::string as_parsable(std::string_view text) {
 // NOLINTNEXTLINE(bugprone-exception-escape): a tree that does not fit in memory ends the program
 class Builder final : public nlohmann::json_sax<json> {
  public:
+  explicit Builder(std::string_view sent) : sent_(sent) {}
+
   json root;
   bool closed = false;
   bool clean = true;  // nothing in it was replaced
@@ -116,9 +118,9 @@ class Builder final : public nlohmann::json_sax<json> {
     if (parent == nullptr) return nullptr;  // too deep
     if (parent->is_array()) return &parent->emplace_back(std::move(value));
     json& member = (*parent)[key_];
-    // Said twice: nothing does not displace something, and objects become one.
-    const bool kept = says_something(member) &&
-                      (!says_something(value) || (member.is_object() && value.is_object()));
+    // Said twice: what tells less does not displace what tells more, and objects become one.
+    const bool kept =
+        news_in(member, sent_) > news_in(value, sent_) || (member.is_object() && value.is_object());
     if (!kept) member = std::move(value);
     return &member;
   }
@@ -144,6 +146,7 @@ class Builder final : public nlohmann::json_sax<json> {
     return true;
   }
 
+  std::string_view sent_;
   std::vector<json*> open_;  // from the root; nullptr: left out
   std::string key_;
   json* number_of_ = nullptr;  // the object whose last member is a number that may be cut
@@ -151,15 +154,18 @@ class Builder final : public nlohmann::json_sax<json> {
 
 }  // namespace
 
-bool says_something(const json& value) {
-  if (!value.is_string()) return !value.is_null();
-  const auto& text = value.get_ref<const std::string&>();
-  return text.find_first_not_of(" \t\r\n") != std::string::npos;
+int news_in(const json& value, std::string_view sent) {
+  if (!value.is_string()) return value.is_null() ? 0 : 2;
+  const std::string_view text = value.get_ref<const std::string&>();
+  const auto first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return 0;
+  const auto last = text.find_last_not_of(" \t\r\n");
+  return !sent.empty() && text.substr(first, last - first + 1) == sent ? 1 : 2;
 }
 
-JsonFields read_json_fields(std::string_view text) {
+JsonFields read_json_fields(std::string_view text, std::string_view sent) {
   std::string parsable = as_parsable(text);
-  Builder builder;
+  Builder builder(sent);
   // Not strict: what stands behind the first value is not read.
   json::sax_parse(parsable, &builder, json::input_format_t::json, false);
   wipe(parsable.data(), parsable.size());

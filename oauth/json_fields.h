@@ -15,12 +15,13 @@ struct JsonFields {
 // What stands for a byte that a string must not have: U+FFFD.
 inline constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
-// False of null and of blanks.
-bool says_something(const nlohmann::json& value);
+// What a value tells, where it is said twice: null and blanks nothing (0), the token that was
+// `sent` nothing new (1), everything else more (2).
+int news_in(const nlohmann::json& value, std::string_view sent);
 
 // Members that lie deeper than four levels are left out. Bytes that JSON does not allow inside of a
 // string are replaced, and the object then counts as broken. Of a member that is there twice the
-// last one counts that says something.
-JsonFields read_json_fields(std::string_view text);
+// one counts that tells most, and of equals the last.
+JsonFields read_json_fields(std::string_view text, std::string_view sent = {});
 
 }  // namespace authdb::oauth

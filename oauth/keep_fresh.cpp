@@ -7,6 +7,7 @@
 #include "oauth/serve.h"
 #include "store/fingerprint.h"
 #include "store/rotation.h"
+#include "store/scrub.h"
 #include "store/timestamp.h"
 
 namespace authdb::oauth {
@@ -34,7 +35,8 @@ bool may_be_sent(const Credential& row) {
 }
 
 std::string name_of(const Credential& row) {
-  return row.identity.provider + " \"" + row.identity.label + "\" (" + row.uid + ")";
+  return row.identity.provider + " \"" + shortened(row.identity.label, kShownLabel) + "\" (" +
+         row.uid + ")";
 }
 
 Error ended(const Credential& row) {

@@ -6,6 +6,7 @@
 
 #include "store/claims.h"
 #include "store/rotation.h"
+#include "store/scrub.h"
 
 namespace authdb::oauth {
 namespace {
@@ -184,7 +185,7 @@ Error lost(const Error& error) {
 }
 
 std::string name_of(const Credential& row) {
-  return "\"" + row.identity.label + "\" (" + row.uid + ")";
+  return "\"" + shortened(row.identity.label, kShownLabel) + "\" (" + row.uid + ")";
 }
 
 void say(std::string& warning, const std::string& text) {
@@ -206,6 +207,16 @@ void drop_known_token(const Store& store, const std::vector<Credential>& rows,
   if (!is_known) return;
   token = Secret();
   say(warning, "its refresh token is one that the store knows already, so it cannot be renewed");
+}
+
+// Whose current refresh token it is that the session brings.
+std::optional<Uid> owner_of(const Store& store, const NewSession& session) {
+  const auto rows = store.list({session.identity.provider, {}, false});
+  if (session.grant.refresh_token.empty() || !rows) return std::nullopt;
+  const TokenHash hash = token_hash(session.grant.refresh_token);
+  const auto it = std::find_if(rows->begin(), rows->end(),
+                               [&](const Credential& row) { return row.refresh_hash == hash; });
+  return it == rows->end() ? std::nullopt : std::optional(it->uid);
 }
 
 enum class Place { best, new_credential };
@@ -311,8 +322,13 @@ Result<std::vector<std::string>> check_keepable(Store& store, const std::string&
 
 Result<KeptSession> keep_session(Store& store, const NewSession& session,
                                  const KeepOptions& options) {
+  const auto before = owner_of(store, session);
   Attempted best = keep_trying(store, session, options, Place::best);
   if (best.kept) return *std::move(best.kept);
+  // A commit that failed may have happened.
+  if (const auto owner = owner_of(store, session); owner && owner != before) {
+    return KeptSession{*owner, !best.renewing.empty(), session.warning};
+  }
   Attempted anew = keep_trying(store, session, options, Place::new_credential);
   if (!anew.kept) return fail(lost(anew.error));
   if (!best.renewing.empty()) {

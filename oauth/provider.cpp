@@ -12,6 +12,7 @@
 
 #include "oauth/builtin_providers.h"
 #include "oauth/provider_file.h"
+#include "store/user_directories.h"
 
 namespace authdb::oauth {
 namespace {
@@ -157,12 +158,8 @@ ProviderRegistry ProviderRegistry::load(const fs::path& directory) {
 }
 
 fs::path ProviderRegistry::default_directory() {
-  const auto environment = process_environment();
-  const auto config = environment("XDG_CONFIG_HOME");
-  const fs::path base = config && config->starts_with("/")
-                            ? fs::path(*config)
-                            : fs::path(environment("HOME").value_or("/")) / ".config";
-  return base / "authdb" / "providers.d";
+  const fs::path config = config_directory();
+  return config.empty() ? config : config / "authdb" / "providers.d";
 }
 
 const Provider* ProviderRegistry::find(std::string_view id_or_alias) const {

@@ -4,6 +4,8 @@
 
 #include "oauth/endpoints.h"
 #include "store/pool.h"
+#include "store/rejection.h"
+#include "store/scrub.h"
 
 namespace authdb::oauth {
 namespace {
@@ -56,7 +58,19 @@ std::string login_hint(const BearerParts& parts, const std::string& provider) {
          tool + ", then: authdb migrate";
 }
 
+// What is in the store may be of a time when less was asked of it, and an environment variable is
+// anything.
 Result<Bearer> Serving::serve(const Credential& row) const {
+  auto bearer = serve_by_kind(row);
+  if (!bearer || is_token_text(bearer->token.reveal())) return bearer;
+  return fail(Errc::refused,
+              "the bearer of " + name_of(row) +
+                  " has a character that no token has (a space, a line end, a control character, "
+                  "or no ASCII): it is not handed out",
+              "Put the right one in its place: authdb add, or authdb login.");
+}
+
+Result<Bearer> Serving::serve_by_kind(const Credential& row) const {
   if (row.identity.auth_type == AuthType::api_key) return api_key(row);
   return row.bearer_kind == BearerKind::agent_key ? agent_key(row) : access_token(row);
 }
@@ -93,10 +107,9 @@ Result<Bearer> Serving::api_key(const Credential& row) const {
 Result<Bearer> Serving::access_token(const Credential& row) const {
   const RotateRequest want = rotate_request(request_);
   // One that nobody has heard of may be in an answer that waits in the journal.
-  const bool unheard_of = !request_.rejected.empty() &&
-                          request_.rejected != row.access_fingerprint &&
-                          !store_.owner_of_bearer(request_.rejected).value_or(std::nullopt);
-  if (!unheard_of && access_token_serves(row, want, now())) {
+  const bool may_wait =
+      !request_.rejected.empty() && request_.rejected != row.access_fingerprint && is_unheard_of();
+  if (!may_wait && access_token_serves(row, want, now())) {
     if (auto bearer = cached(row, BearerKind::access_token, {})) return bearer;
   }
   if (!row.refresh_hash) return without_refresh_token(row);
@@ -119,11 +132,11 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
 Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequest& want) const {
   auto lock = LockedCredential::acquire(
       store_, row.uid, {.wait = store_.lock_wait(), .stop = request_.stop, .unsettled_too = true});
-  if (!lock) return fail(lock.error());
+  if (!lock) return fail(not_locked(row, lock.error()));
   const Credential& current = lock->held().row;
   if (current.access_fingerprint == request_.rejected) {
     if (const auto first = note_rejection(*lock); !first) return fail(first.error());
-  } else if (!store_.owner_of_bearer(request_.rejected).value_or(std::nullopt)) {
+  } else if (is_unheard_of()) {
     note_unheard_of(*lock);
   }
   return lock->rotate(want);
@@ -148,7 +161,7 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
       store_, row.uid, {content ? Milliseconds{0} : store_.lock_wait(), request_.stop});
   if (!lock && content && lock.error().code == Errc::busy)
     return cached(row, BearerKind::agent_key, {});
-  if (!lock) return cached_or(row, lock.error());
+  if (!lock) return cached_or(row, not_locked(row, lock.error()));
 
   const Held& held = lock->held();
   if (held.row.bearer_kind == BearerKind::agent_key) {
@@ -296,6 +309,14 @@ Result<void> Serving::note_rejection(LockedCredential& lock) const {
   return {};
 }
 
+// Where the journal is damaged, the row alone can be told that the bearer was rejected.
+Error Serving::not_locked(const Credential& row, Error error) const {
+  if (error.code == Errc::refused && !request_.rejected.empty()) {
+    (void)note_rejected_in_row(store_, row.uid, request_.rejected);
+  }
+  return error;
+}
+
 // ---- Without a refresh token there is only what there is ---------------------------------------
 
 // For a bearer that nobody can renew now. One that nobody has heard of may be in an answer that
@@ -306,12 +327,17 @@ void Serving::remember_rejected(const Credential& row) const {
   if (row.identity.auth_type != AuthType::oauth || rejected.empty() || noted) return;
   auto lock = LockedCredential::acquire(
       store_, row.uid, {.wait = store_.lock_wait(), .stop = request_.stop, .unsettled_too = true});
-  if (!lock) return;
+  if (!lock) return (void)not_locked(row, lock.error());
   if (owns_bearer(lock->held().row, rejected)) {
     lock->note_rejected(rejected);
   } else {
     note_unheard_of(*lock);
   }
+}
+
+// True if no credential is known to have, or to have had, the rejected bearer.
+bool Serving::is_unheard_of() const {
+  return !store_.owner_of_bearer(request_.rejected).value_or(std::nullopt);
 }
 
 // It may be the bearer of an answer that waits, and be known once that is settled.
@@ -477,7 +503,7 @@ Bearer Serving::make(const Credential& row, BearerKind kind, Secret token, Actio
 
 // `nous "personal" (sha256:…, profile default)`
 std::string Serving::name_of(const Credential& row) const {
-  return row.identity.provider + " \"" + row.identity.label + "\" (" +
+  return row.identity.provider + " \"" + shortened(row.identity.label, kShownLabel) + "\" (" +
          (row.access_fingerprint.empty() ? row.uid : row.access_fingerprint) + ", profile " +
          request_.profile + ")";
 }

@@ -24,6 +24,7 @@ class Serving {
   void remember_rejected(const Credential& row) const;
 
  private:
+  Result<Bearer> serve_by_kind(const Credential& row) const;
   // Read anew each time: a lock may have been waited for.
   Instant now() const { return store_.now(); }
   Result<Bearer> api_key(const Credential& row) const;
@@ -37,6 +38,7 @@ class Serving {
   MintAnswer ask_for_key(LockedCredential& lock, const Held& held, const Provider& provider) const;
   Result<Bearer> mint_failure(LockedCredential& lock, const Held& held,
                               const MintAnswer& answer) const;
+  bool is_unheard_of() const;
   void note_unheard_of(LockedCredential& lock) const;
   Error rejected_anew(const LockedCredential& lock) const;
   Result<void> note_rejection(LockedCredential& lock) const;
@@ -47,6 +49,7 @@ class Serving {
   Result<Bearer> cached_or(const Credential& row, const Error& error) const;
   Error with_hint(Error error, const Credential& row) const;
   Bearer make(const Credential& row, BearerKind kind, Secret token, Action action) const;
+  Error not_locked(const Credential& row, Error error) const;
   std::string name_of(const Credential& row) const;
   tl::unexpected<Error> login_needed(const Credential& row, const std::string& what) const;
 

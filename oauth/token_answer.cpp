@@ -49,7 +49,7 @@ void wipe_strings(json& value) {  // NOLINT(misc-no-recursion)
 
 // `complete`: also the last field, which nothing follows, is whole. What no form can hold breaks it
 // off there.
-JsonFields read_form_fields(std::string_view text, bool complete) {
+JsonFields read_form_fields(std::string_view text, bool complete, std::string_view sent) {
   const auto end_of_form = std::find_if_not(text.begin(), text.end(), is_form_char);
   complete = complete && end_of_form == text.end();
   text = {text.begin(), end_of_form};
@@ -71,7 +71,7 @@ JsonFields read_form_fields(std::string_view text, bool complete) {
     }
     expected = expected || is_expected(*name);
     json& field = out.object[*name];
-    if (!says_something(field) || says_something(*value)) field = *value;
+    if (news_in(*value, sent) >= news_in(field, sent)) field = *value;
     wipe_text(*value);
   }
   if (expected) return out;
@@ -79,28 +79,30 @@ JsonFields read_form_fields(std::string_view text, bool complete) {
   return {};
 }
 
-void lift_data(json& fields) {
+void lift_data(json& fields, std::string_view sent) {
   const auto found = fields.find("data");
   if (found == fields.end() || !found->is_object()) return;
   json data = std::move(*found);
   fields.erase(found);
   for (auto& [key, value] : data.items()) {
     json& own = fields[key];
-    if (!says_something(own)) own.swap(value);
+    if (news_in(own, sent) < news_in(value, sent)) own.swap(value);
   }
   wipe_strings(data);
 }
 
 }  // namespace
 
-TokenAnswer::TokenAnswer(std::string_view body, bool complete) : fields_(std::make_unique<json>()) {
+TokenAnswer::TokenAnswer(std::string_view body, bool complete, std::string_view sent)
+    : fields_(std::make_unique<json>()) {
   const AnswerText unwrapped = unwrap_text(body, complete);
   const std::string_view text = trimmed(unwrapped.text.reveal(), kPadding);
-  JsonFields read =
-      text.starts_with('{') ? read_json_fields(text) : read_form_fields(text, unwrapped.whole);
+  JsonFields read = text.starts_with('{') ? read_json_fields(text, sent)
+                                          : read_form_fields(text, unwrapped.whole, sent);
   *fields_ = std::move(read.object);
   whole_ = read.closed && unwrapped.whole;
-  lift_data(*fields_);
+  blank_ = text.empty() && unwrapped.whole;
+  lift_data(*fields_, sent);
 }
 
 TokenAnswer::TokenAnswer(TokenAnswer&&) noexcept = default;

@@ -22,9 +22,11 @@ namespace authdb::oauth {
 
 class TokenAnswer {
  public:
-  explicit TokenAnswer(const Answer& answer) : TokenAnswer(answer.body.reveal(), answer.complete) {}
-  // `complete`: these are all bytes that the server meant to send.
-  explicit TokenAnswer(std::string_view body, bool complete = true);
+  explicit TokenAnswer(const Answer& answer)
+      : TokenAnswer(answer.body.reveal(), answer.complete, answer.sent.reveal()) {}
+  // `complete`: these are all bytes that the server meant to send. `sent`: the refresh token that
+  // it answers, which tells nothing new.
+  explicit TokenAnswer(std::string_view body, bool complete = true, std::string_view sent = {});
   TokenAnswer(TokenAnswer&&) noexcept;
   TokenAnswer& operator=(TokenAnswer&&) noexcept;
   // NOLINTNEXTLINE(bugprone-exception-escape): types are asked before they are used
@@ -32,6 +34,8 @@ class TokenAnswer {
 
   // All of an object or a form arrived: what is not in it was not sent.
   bool is_whole() const { return whole_; }
+  // All of it arrived, and there is nothing in it.
+  bool is_blank() const { return blank_; }
   // An object, whole or what is left of one; empty if the body was no object at all.
   const nlohmann::json& fields() const { return *fields_; }
 
@@ -47,6 +51,7 @@ class TokenAnswer {
  private:
   std::unique_ptr<nlohmann::json> fields_;
   bool whole_ = false;
+  bool blank_ = false;
 };
 
 // Whether a body can be told from one that was cut: by the end of its object, or of what it is

@@ -64,7 +64,6 @@ Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function
   if (const auto request = this->request(refresh_token)) {
     answer = parts_.http->perform(*request, sent);
     answer.failure = scrub(answer.failure, {&refresh_token});
-    answer.sent = refresh_token.clone();
   } else {
     answer.failure = request.error().message;
   }
@@ -89,21 +88,16 @@ Result<HttpRequest> OAuthTokenEndpoint::request(const Secret& refresh_token) {
   return request;
 }
 
-Grant OAuthTokenEndpoint::grant_of(const Answer& answer, const TokenAnswer& fields,
+Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& fields, Instant started_at,
                                    std::string& warning) const {
   const Provider& provider = *parts_.provider;
   Grant grant;
   grant.access_token = fields.secret("access_token");
   grant.refresh_token = fields.secret("refresh_token");
-  grant.obtained_at = answer.started_at;
-  const auto plain = [&](std::string_view key) {
-    const std::string_view text = fields.text(key);
-    return tells_secret(text, {&answer.sent, &grant.access_token, &grant.refresh_token}) ? ""
-                                                                                         : text;
-  };
-  grant.scope = plain("scope");
-  grant.token_type = plain("token_type");
-  const std::string inference(plain("inference_base_url"));
+  grant.obtained_at = started_at;
+  grant.scope = fields.text("scope");
+  grant.token_type = fields.text("token_type");
+  const std::string inference(fields.text("inference_base_url"));
   if (!inference.empty() && check_allowed(provider, inference, parts_.environment)) {
     grant.inference_base_url = inference;
   }
@@ -113,8 +107,7 @@ Grant OAuthTokenEndpoint::grant_of(const Answer& answer, const TokenAnswer& fiel
   const std::string& scope = grant.scope.empty() ? parts_.identity.scope : grant.scope;
   grant.bearer_kind = bearer_kind_of(provider, scope, grant.access_token);
   if (!grant.access_token.empty()) {
-    Expiry expiry =
-        expiry_of(fields, grant.access_token.reveal(), answer.started_at, provider.floor);
+    Expiry expiry = expiry_of(fields, grant.access_token.reveal(), started_at, provider.floor);
     grant.expires_at = expiry.at;
     warning = std::move(expiry.warning);
   }
@@ -143,7 +136,7 @@ std::string OAuthTokenEndpoint::describe(const Answer& answer, const ErrorBody& 
 // cut or broken one a new refresh token is what counts: without it nobody knows which one is live.
 bool OAuthTokenEndpoint::read_grant(const Answer& answer, const TokenAnswer& fields,
                                     Judgement& out) const {
-  Grant grant = grant_of(answer, fields, out.message);
+  Grant grant = grant_of(fields, answer.started_at, out.message);
   const bool whole = fields.is_whole() && !fields.is_unusable("refresh_token");
   if (grant.refresh_token.empty() && (grant.access_token.empty() || !whole)) return false;
   grant.lifetime_cut_off =

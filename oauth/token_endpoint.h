@@ -37,7 +37,7 @@ class OAuthTokenEndpoint final : public TokenEndpoint {
 
  private:
   Result<HttpRequest> request(const Secret& refresh_token);
-  Grant grant_of(const Answer& answer, const TokenAnswer& fields, std::string& warning) const;
+  Grant grant_of(const TokenAnswer& fields, Instant started_at, std::string& warning) const;
   bool read_grant(const Answer& answer, const TokenAnswer& fields, Judgement& out) const;
   void read_refusal(const Answer& answer, const TokenAnswer& fields, Judgement& out) const;
   std::string describe(const Answer& answer, const ErrorBody& body, bool reuse) const;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "store/adoption.h"
+#include "store/draft.h"
 #include "store/key_rotation.h"
 #include "store/locked.h"
 #include "store/rescue.h"
@@ -23,13 +24,16 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRepairs = "`authdb doctor --repair` does it now; the next use would too.";
 
-// Names that create_durable() and its like leave when their process is killed.
-bool is_leftover(const std::string& name) { return name.find(".new") != std::string::npos; }
 bool is_set_aside(const std::string& name) { return name.find(".damaged-") != std::string::npos; }
 
 class Examination {
  public:
   explicit Examination(const Store& store) : engine_(store.engine()) {}
+
+  std::vector<Finding> look_at_one(const Uid& uid) {
+    attempt("journal", [&] { look_at(uid); });
+    return std::move(findings_);
+  }
 
   std::vector<Finding> run() {
     attempt("database", [&] { integrity(); });
@@ -61,15 +65,17 @@ class Examination {
   // ---- journals --------------------------------------------------------------------------------
 
   void journals() {
-    for (const Uid& uid : Journal::all(engine_.files.directory)) {
-      const auto journal = Journal::look(engine_.place(uid));
-      if (journal) {
-        look_at(uid, *journal);
-      } else if (journal.error().code != Errc::not_found) {
-        find("journal_damaged", Severity::damage, journal.error().message,
-             "Put the right file back; or `authdb doctor --repair` sets it aside, holds the "
-             "credential as uncertain, and login, remove and refresh --replay work again.");
-      }
+    for (const Uid& uid : Journal::all(engine_.files.directory)) look_at(uid);
+  }
+
+  void look_at(const Uid& uid) {
+    const auto journal = Journal::look(engine_.place(uid));
+    if (journal) {
+      look_at(uid, *journal);
+    } else if (journal.error().code != Errc::not_found) {
+      find("journal_damaged", Severity::damage, journal.error().message,
+           "Put the right file back; or `authdb doctor --repair` sets it aside, holds the "
+           "credential as uncertain, and login, remove and refresh --replay work again.");
     }
   }
 
@@ -216,18 +222,19 @@ class Examination {
  public:
   static std::vector<fs::path> leftover_files(const Engine& engine) {
     std::vector<fs::path> found;
-    const std::string database = engine.files.database.filename();
-    const auto look_in = [&](const fs::path& directory, const std::string& prefix) {
+    // Of the one file that is ours, or of all.
+    const auto look_in = [&](const fs::path& directory, const std::string& only) {
       std::error_code error;
       for (const auto& entry : fs::directory_iterator(directory, error)) {
         const std::string name = entry.path().filename();
-        const bool ours = name.starts_with(prefix) && (is_leftover(name) || is_set_aside(name));
-        if (ours && entry.is_regular_file(error)) found.push_back(entry.path());
+        const std::string_view draft_of = name_of_draft(name);
+        const bool aside = is_set_aside(name) && name.starts_with(only);
+        const bool draft = only.empty() ? !draft_of.empty() : draft_of == only;
+        if (aside || (draft && entry.is_regular_file(error))) found.push_back(entry.path());
       }
     };
-    look_in(engine.files.database.parent_path(), database + ".");
-    look_in(engine.options.key_file.parent_path(),
-            engine.options.key_file.filename().string() + ".");
+    look_in(engine.files.database.parent_path(), engine.files.database.filename());
+    look_in(engine.options.key_file.parent_path(), engine.options.key_file.filename());
     look_in(engine.files.directory, "");
     std::error_code error;
     for (const auto& folder : fs::directory_iterator(engine.files.directory, error)) {
@@ -312,6 +319,13 @@ std::vector<Finding> cannot_open(const Error& error) {
 std::vector<Finding> examine(const StoreOptions& options) {
   const auto store = Store::open(options, OpenMode::look);
   return store ? Examination(*store).run() : cannot_open(store.error());
+}
+
+std::optional<Finding> examine_journal(const Store& store, const Uid& uid) {
+  for (Finding& finding : Examination(store).look_at_one(uid)) {
+    if (finding.severity == Severity::damage || finding.code == "sent_unanswered") return finding;
+  }
+  return std::nullopt;
 }
 
 std::vector<Finding> repair(const StoreOptions& options) {

@@ -33,6 +33,11 @@ struct Finding {
 // it from looking is a finding.
 std::vector<Finding> examine(const StoreOptions& options);
 
+// Why the credential `uid` may not renew itself although its row does not say so: its journal is
+// damaged, or the last attempt was sent by a process that is gone. One journal is read, no lock
+// taken.
+std::optional<Finding> examine_journal(const Store& store, const Uid& uid);
+
 // Examines, does what is safe (settles journalled answers, adopts what a put-back database lacks,
 // finishes a key rotation, sets damaged journals aside and holds their credentials, removes
 // leftovers), and examines again: first what was mended, then what is left.

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <utility>
 
+#include "store/scrub.h"
+
 namespace authdb {
 
 namespace {
@@ -81,7 +83,8 @@ std::string host_name() {
 std::string process_name() { return program_invocation_short_name; }
 
 std::string name_of(const Credential& row) {
-  return "\"" + row.identity.label + "\" (" + row.identity.provider + ", " + row.uid + ")";
+  return "\"" + shortened(row.identity.label, kShownLabel) + "\" (" + row.identity.provider + ", " +
+         row.uid + ")";
 }
 
 void Engine::log(LogLevel level, std::string_view text) const {

@@ -44,6 +44,20 @@ std::string last_attempts(const Locked& locked) {
   return list.empty() ? list : list + ".";
 }
 
+// How often this store had sent that token before the attempt that failed now, and was not told
+// that it was taken.
+std::int64_t earlier_requests(const Locked& locked) {
+  if (!locked.held.row.refresh_hash) return 0;
+  const auto rows = Engine::guarded([&] {
+    return locked.engine.backend->view()->query(
+        "SELECT count(*) - 1 FROM attempt WHERE credential = " +
+        std::to_string(locked.held.row.id) + " AND kind = 'refresh' AND outcome <> 'not_sent' " +
+        "AND 'sha256:' || lower(substr(hex(refresh_hash), 1, 16)) = '" +
+        fingerprint(*locked.held.row.refresh_hash) + "'");
+  });
+  return rows && !rows->rows.empty() ? std::get<std::int64_t>(rows->rows[0][0]) : 0;
+}
+
 // A text that may quote a server, without the pair that stands in the row.
 std::string without_tokens(const Locked& locked, const std::string& text) {
   return scrub(text, {&locked.held.access_token, &locked.held.refresh_token});
@@ -79,14 +93,21 @@ Error explain_reuse(const Locked& locked, const Judgement& judgement, const std:
   if (was_lost(locked)) {
     error.hint = "This was our own lost answer, not an outsider: " + lost_answer(locked) + ". " +
                  log_in_again(locked);
-  } else {
-    error.hint =
-        "This store sent that token only once, so something else has a copy and spent it: another "
-        "install sharing the old auth.json, a monitoring script, the tool itself. Refresh tokens "
-        "are "
-        "single-use: only one may spend them. Stop the other one first." +
-        last_attempts(locked) + " " + log_in_again(locked);
+    return error;
   }
+  const std::int64_t earlier = earlier_requests(locked);
+  const std::string others =
+      "something else has a copy and spent it: another install sharing the old auth.json, a "
+      "monitoring script, the tool itself. Refresh tokens are single-use: only one may spend them. "
+      "Stop the other one first.";
+  error.hint = earlier == 0
+                   ? "This store sent that token only once, so " + others
+                   : "This store had sent that token " + std::to_string(earlier) +
+                         (earlier == 1 ? " time" : " times") +
+                         " before, and the answer did not say that it was taken. Either the server "
+                         "took it all the same, or " +
+                         others;
+  error.hint += last_attempts(locked) + " " + log_in_again(locked);
   return error;
 }
 
@@ -200,8 +221,8 @@ Error explain_unsettled(const Locked& locked) {
 Error explain_misdirected(const Locked& locked) {
   return {Errc::login_needed,
           "the answer to the refresh of " + name_of(locked.held.row) +
-              " was for another account; it is kept sealed and not used",
-          "Its refresh token is spent. " + log_in_again(locked)};
+              " was for another account; it is not used",
+          "It is kept sealed, and the refresh token it answered is spent. " + log_in_again(locked)};
 }
 
 Error explain_rejected_again(const Locked& locked) {
@@ -218,7 +239,7 @@ Error explain_refusals(const Locked& locked) {
               std::to_string(renewal.refusals) + " times since " +
               format_iso(*renewal.refused_since) + ", and what it says is not known: a login is " +
               "probably needed",
-          log_in_again(locked) + ". `authdb refresh` asks once more."};
+          log_in_again(locked) + " `authdb refresh` asks once more."};
 }
 
 Error explain_retired(const Locked& locked, const RetiredToken& retired) {

@@ -65,7 +65,7 @@ Registry& registry() {
 int open_registered(const fs::path& path) {
   Registry& all = registry();
   const std::lock_guard guard(all.mutex);
-  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd >= 0) all.fds.push_back(fd);
   return fd;
 }

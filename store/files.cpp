@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <system_error>
+
+#include "store/draft.h"
+#include "store/ownership.h"
 
 namespace authdb {
 
@@ -34,7 +36,10 @@ Error file_error(std::string_view what, const fs::path& path, int error) {
   if (error == EROFS) hint = "The file system is mounted read-only.";
   if (error == EMFILE || error == ENFILE) hint = "Too many open files: raise `ulimit -n`.";
   if (error == EACCES || error == EPERM) hint = "Run it as the owner of the store.";
-  return {space ? Errc::try_later : Errc::unexpected,
+  const bool not_ours = error == EACCES || error == EPERM;
+  return {space      ? Errc::try_later
+          : not_ours ? Errc::refused
+                     : Errc::unexpected,
           std::string(what) + " " + path.string() + ": " + std::generic_category().message(error),
           std::move(hint)};
 }
@@ -50,77 +55,74 @@ int write_all(int fd, std::string_view bytes, off_t offset) {
   return 0;
 }
 
-namespace {
-
-// Removes a temporary name whatever happens after it was made, unless it has been renamed.
-class TemporaryName {
- public:
-  explicit TemporaryName(fs::path path) : path_(std::move(path)) {}
-  ~TemporaryName() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-  TemporaryName(const TemporaryName&) = delete;
-  TemporaryName& operator=(const TemporaryName&) = delete;
-  const char* c_str() const { return path_.c_str(); }
-  void renamed() { path_.clear(); }
-
- private:
-  fs::path path_;
-};
-
-fs::path temporary_name(const fs::path& path) {
-  return path.string() + ".new." + std::to_string(::getpid()) + "." + std::to_string(::gettid());
+Result<bool> create_durable(const fs::path& path, const Secret& content) {
+  auto draft = Draft::make(path);
+  if (!draft) return fail(std::move(draft.error()));
+  if (auto written = draft->write(content); !written) return fail(std::move(written.error()));
+  return draft->create();
 }
 
-// A synced file under another name than the `path` it is meant for.
-Result<void> write_new(const char* temporary, const fs::path& path, const Secret& content) {
-  ::unlink(temporary);  // of a process with our number that died here
-  const Fd file(::open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) return fail(file_error("cannot create", path, errno));
-  if (const int error = write_all(file.get(), content.reveal(), 0)) {
-    return fail(file_error("cannot write", path, error));
-  }
-  if (::fsync(file.get()) != 0) return fail(file_error("cannot sync", path, errno));
-  return {};
+namespace {
+
+Error in_the_way(const fs::path& path, const std::string& why) {
+  return {Errc::refused, path.string() + ": " + why,
+          "Give the name of a file that may be replaced, or of one that does not exist yet."};
+}
+
+// What stands there may be replaced only if it is a file of ours, by this name alone.
+Result<void> check_replaceable(const Draft& draft, bool must_exist) {
+  const fs::path& path = draft.meant_for();
+  const auto found = draft.what_is_there();
+  if (!found && errno == ENOENT && !must_exist) return {};
+  if (!found) return fail(file_error("cannot look at", path, errno));
+  if (S_ISLNK(found->st_mode)) return fail(in_the_way(path, "is a symbolic link"));
+  if (!S_ISREG(found->st_mode)) return fail(in_the_way(path, "is no regular file"));
+  if (found->st_uid != ::geteuid()) return fail(belongs_to(path, found->st_uid));
+  if (found->st_nlink <= 1) return {};
+  return fail(Errc::refused,
+              path.string() + " has " + std::to_string(found->st_nlink) +
+                  " hard links: what is in it would stay under the other names",
+              "Remove the other names (find DIRECTORY -samefile " + path.string() +
+                  "), or make it a file of its own: cp it and rename the copy.");
+}
+
+Result<void> put(const fs::path& path, const Secret& content, bool must_exist) {
+  auto draft = Draft::make(path);
+  if (!draft) return fail(std::move(draft.error()));
+  if (auto checked = check_replaceable(*draft, must_exist); !checked) return checked;
+  draft->remove_abandoned();
+  if (auto written = draft->write(content); !written) return written;
+  return draft->replace();
 }
 
 }  // namespace
 
-Result<bool> create_durable(const fs::path& path, const Secret& content) {
-  const TemporaryName temporary(temporary_name(path));
-  if (auto made = write_new(temporary.c_str(), path, content); !made) return fail(made.error());
-  if (::link(temporary.c_str(), path.c_str()) != 0) {
-    if (errno == EEXIST) return false;
-    return fail(file_error("cannot create", path, errno));
-  }
-  if (auto synced = sync_directory(path.parent_path()); !synced) return fail(synced.error());
-  return true;
+Result<void> check_replaceable(const fs::path& path) {
+  const auto draft = Draft::make(path);
+  if (!draft) return fail(draft.error());
+  return check_replaceable(*draft, /*must_exist=*/true);
 }
 
 Result<void> replace_durable(const fs::path& path, const Secret& content) {
-  struct stat old {};
-  if (::lstat(path.c_str(), &old) != 0) return fail(file_error("cannot look at", path, errno));
-  TemporaryName fresh(path.string() + ".authdb-new");
-  if (auto made = write_new(fresh.c_str(), path, content); !made) return made;
-  const bool same_owner = old.st_uid == ::geteuid() && old.st_gid == ::getegid();
-  if ((!same_owner && ::lchown(fresh.c_str(), old.st_uid, old.st_gid) != 0) ||
-      ::chmod(fresh.c_str(), old.st_mode & 07777) != 0 ||
-      ::rename(fresh.c_str(), path.c_str()) != 0) {
-    return fail(file_error("cannot replace", path, errno));
-  }
-  // A lock on the file was on the one that has just gone: whoever locks the new one may have made
-  // the next of this name already.
-  fresh.renamed();
-  return sync_directory(path.parent_path());
+  return put(path, content, /*must_exist=*/true);
+}
+
+Result<void> write_durable(const fs::path& path, const Secret& content) {
+  return put(path, content, /*must_exist=*/false);
+}
+
+Result<Fd> open_directory(const fs::path& directory) {
+  const char* const name = directory.empty() ? "." : directory.c_str();
+  Fd opened(::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened) return fail(file_error("cannot open directory", directory, errno));
+  return opened;
 }
 
 Result<void> sync_directory(const fs::path& directory) {
-  const char* const name = directory.empty() ? "." : directory.c_str();
-  const Fd dir(::open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir || ::fsync(dir.get()) != 0) {
-    return fail(file_error("cannot sync directory", directory, errno));
-  }
-  return {};
+  const auto opened = open_directory(directory);
+  if (!opened) return fail(opened.error());
+  if (::fsync(opened->get()) == 0) return {};
+  return fail(file_error("cannot sync directory", directory, errno));
 }
 
 Result<void> make_private_directories(const fs::path& directory) {
@@ -135,9 +137,10 @@ Result<void> make_private_directories(const fs::path& directory) {
 }
 
 Result<Secret> read_file(const fs::path& path, std::size_t cap) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO has no end
   struct stat st {};
   if (!file || ::fstat(file.get(), &st) != 0) return fail(file_error("cannot read", path, errno));
+  if (!S_ISREG(st.st_mode)) return fail(Errc::refused, path.string() + " is not a regular file");
   if (st.st_size > static_cast<off_t>(cap)) {
     return fail(Errc::refused, path.string() + " is larger than " + std::to_string(cap) + " bytes");
   }
@@ -145,23 +148,6 @@ Result<Secret> read_file(const fs::path& path, std::size_t cap) {
   const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), 0);
   if (got != st.st_size) return fail(file_error("cannot read", path, got < 0 ? errno : EIO));
   return Secret(std::move(bytes));
-}
-
-Result<void> check_private(const fs::path& path) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0) return fail(file_error("cannot look at", path, errno));
-  if (!S_ISREG(st.st_mode)) return fail(Errc::refused, path.string() + " is not a regular file");
-  if (st.st_uid != ::geteuid()) {
-    return fail(Errc::refused,
-                path.string() + " belongs to user " + std::to_string(st.st_uid) +
-                    ", and this is user " + std::to_string(::geteuid()),
-                "Run it as the owner: sudo -u '#" + std::to_string(st.st_uid) + "' authdb ...");
-  }
-  if ((st.st_mode & 077) != 0) {
-    return fail(Errc::refused, path.string() + " can be read or written by other users",
-                "chmod 600 " + path.string());
-  }
-  return {};
 }
 
 }  // namespace authdb

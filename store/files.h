@@ -28,22 +28,31 @@ class Fd {
   int fd_ = -1;
 };
 
-// `what: path: strerror`. A full disk, a read-only file system and the like are try_later, the rest
-// unexpected.
+// `what: path: strerror`. A full disk, a read-only file system and the like are try_later, what is
+// not allowed is refused, the rest unexpected.
 Error file_error(std::string_view what, const std::filesystem::path& path, int error);
 
 // Writes all of `bytes` at `offset`, however many calls it takes. 0, or errno.
 int write_all(int fd, std::string_view bytes, off_t offset);
 
-// Makes a new file with this content, durable and complete or not there at all: written under
-// another name, synced, linked into place. False if `path` exists already.
+// ---- A file as a whole: complete, synced and with mode 0600 (see draft.h), or as it was
+// ----------
+
+// Makes a new file. False if `path` exists already.
 Result<bool> create_durable(const std::filesystem::path& path, const Secret& content);
 
-// Replaces the content of the file `path` (no link) as a whole, durably: killed at any point it is
-// the old or the new one. Owner and mode stay. The new content is written beside it first, as
-// `<path>.authdb-new`; call it under a lock that excludes others who replace this file.
+// refused unless `path` is a regular file of this user, in a directory of its or root's, and has no
+// second name, which would keep the old content.
+Result<void> check_replaceable(const std::filesystem::path& path);
+
+// Replaces the file `path`: killed at any point it is the old or the new one. Errors as of
+// check_replaceable().
 Result<void> replace_durable(const std::filesystem::path& path, const Secret& content);
 
+// One or the other.
+Result<void> write_durable(const std::filesystem::path& path, const Secret& content);
+
+Result<Fd> open_directory(const std::filesystem::path& directory);
 Result<void> sync_directory(const std::filesystem::path& directory);
 
 // mkdir -p with mode 0700 for what it makes.
@@ -51,9 +60,5 @@ Result<void> make_private_directories(const std::filesystem::path& directory);
 
 // The whole file, at most `cap` bytes.
 Result<Secret> read_file(const std::filesystem::path& path, std::size_t cap);
-
-// refused unless `path` is a regular file of this user that nobody else can read or write; the
-// message names the chmod or chown that mends it.
-Result<void> check_private(const std::filesystem::path& path);
 
 }  // namespace authdb

@@ -2,9 +2,16 @@
 
 #include <sodium.h>
 
+#include <algorithm>
+
 namespace authdb {
 
 static_assert(std::tuple_size_v<TokenHash> == crypto_hash_sha256_BYTES);
+
+bool is_token_text(std::string_view text) {
+  const auto fits = [](char c) { return c > ' ' && c < '\x7f'; };
+  return !text.empty() && std::all_of(text.begin(), text.end(), fits);
+}
 
 TokenHash token_hash(std::string_view token) {
   TokenHash hash;

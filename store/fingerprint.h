@@ -11,6 +11,11 @@
 
 namespace authdb {
 
+// What a bearer, a refresh token or an API key may consist of: printable ASCII without spaces. RFC
+// 6749 (appendix A.12, A.17) would allow spaces; nobody issues such tokens, and a space, a line end
+// or a byte of another alphabet would make two words, lines or headers of one.
+bool is_token_text(std::string_view text);
+
 using TokenHash = std::array<unsigned char, 32>;
 
 // SHA-256 of the token's bytes. Tokens are high-entropy, so the hash alone gives nothing away.

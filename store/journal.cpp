@@ -57,6 +57,17 @@ Error damaged(const fs::path& path, std::string_view why) {
           "`authdb doctor --repair` set it aside, and log in again."};
 }
 
+// nullopt: nothing stands there. A link counts as what it is: its lock would be another file's.
+std::optional<bool> is_file(const fs::path& path) {
+  struct stat st {};
+  if (::lstat(path.c_str(), &st) != 0) return std::nullopt;
+  return S_ISREG(st.st_mode);
+}
+
+Error no_file(const fs::path& path) {
+  return damaged(path, "is no regular file (a link, a directory, a pipe)");
+}
+
 // A copy under another name: the file itself keeps its lock and those who wait for it.
 Result<void> keep_copy(int fd, const fs::path& path, const fs::path& copy) {
   struct stat st {};
@@ -101,6 +112,7 @@ std::vector<Uid> Journal::all(const fs::path& directory) {
 
 std::vector<KeyId> Journal::keys_of(const fs::path& path) {
   std::vector<KeyId> keys;
+  if (!is_file(path).value_or(false)) return keys;
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return keys;
   const auto note = [&](const std::optional<CredentialState>& state) {
@@ -117,8 +129,9 @@ std::vector<KeyId> Journal::keys_of(const fs::path& path) {
 Result<Journal> Journal::acquire(const JournalPlace& place, Milliseconds wait, const Holder& self,
                                  const std::stop_token& stop) {
   const fs::path path = place.path();
-  std::error_code ignored;
-  if (!fs::exists(path, ignored)) {
+  const auto found = is_file(path);
+  if (found && !*found) return fail(no_file(path));
+  if (!found) {
     if (auto made = make_journal(place); !made) return fail(made.error());
   }
   auto lock = FileLock::acquire(path, wait, stop);
@@ -137,6 +150,7 @@ Result<Journal> Journal::acquire(const JournalPlace& place, Milliseconds wait, c
 }
 
 Result<Journal> Journal::look(const JournalPlace& place) {
+  if (!is_file(place.path()).value_or(true)) return fail(no_file(place.path()));
   Fd file(::open(place.path().c_str(), O_RDONLY | O_CLOEXEC));
   if (!file && errno == ENOENT) {
     return fail(Errc::not_found, "there is no journal of " + place.uid);
@@ -151,12 +165,20 @@ Result<fs::path> Journal::set_aside(const JournalPlace& place, Milliseconds wait
                                     const Holder& self,
                                     const std::function<void()>& before_it_goes) {
   const fs::path path = place.path();
+  const fs::path aside = path.string() + ".damaged-" + format_compact(self.since);
+  if (!is_file(path).value_or(true)) {
+    before_it_goes();
+    if (::rename(path.c_str(), aside.c_str()) != 0) {
+      return fail(file_error("cannot rename", path, errno));
+    }
+    if (auto made = make_journal(place); !made) return fail(made.error());
+    return aside;
+  }
   auto lock = FileLock::acquire(path, wait);
   if (!lock) return fail(lock.error());
   if (!*lock) return fail(busy_error(place, wait));
   Journal journal(std::move(**lock));
   if (journal.load(place)) return fs::path();
-  const fs::path aside = path.string() + ".damaged-" + format_compact(self.since);
   if (auto kept = keep_copy(journal.fd(), path, aside); !kept) return fail(kept.error());
   before_it_goes();
   const Secret blank = blank_journal(place);
@@ -252,12 +274,22 @@ int within_limit(off_t end) {
   return static_cast<rlim_t>(end) <= limit.rlim_cur ? 0 : EFBIG;
 }
 
+// A file that somebody cut short gets back the length that has room for two records.
+int Journal::fill_up() const {
+  struct stat st {};
+  if (::fstat(fd(), &st) != 0) return errno;
+  const off_t missing = static_cast<off_t>(kFileSize) - st.st_size;
+  if (missing <= 0) return 0;
+  return write_all(fd(), std::string(static_cast<std::size_t>(missing), '\0'), st.st_size);
+}
+
 // The answer goes into the other slot than its intent. What the slot has no room for is allocated
 // now, while nothing has been sent.
 int Journal::make_room(const CredentialState& intent) const {
   const std::size_t last = intent.answer_size;
   const std::size_t answer = std::max(kFirstAnswer, last + last / 4) + kSealOverhead;
   const std::size_t wanted = intent.grant.size() + answer;
+  if (const int error = fill_up(); error != 0) return error;
   const int slot = newest_slot_;
   const off_t end = payload_at(slot, wanted) + static_cast<off_t>(wanted);
   const int limited = within_limit(std::max(end, static_cast<off_t>(kFileSize)));

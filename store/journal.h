@@ -116,6 +116,7 @@ class Journal {
   void load_spent();
   void write_holder(const Holder& self);
   // These yield 0, or errno.
+  int fill_up() const;
   int make_room(const CredentialState& intent) const;
   int write_slot(int slot, const CredentialState& state);
   int write_mark(std::int64_t revision, std::uint64_t mark);

@@ -11,6 +11,7 @@
 
 #include "store/file_lock.h"
 #include "store/files.h"
+#include "store/ownership.h"
 
 namespace authdb {
 namespace {
@@ -85,14 +86,22 @@ Result<std::vector<SealKey>> parse(const Secret& file, const fs::path& key_file)
               "Put back your copy of it. Nothing has been changed.");
 }
 
+// As the place of the key that nobody named.
+Result<void> check_place(const fs::path& key_file) {
+  if (!key_file.empty()) return check_irreplaceable(key_file);
+  return fail(Errc::refused, "there is no place for the seal key: this user has no home directory",
+              "Set HOME to an absolute path, or name the key with AUTHDB_KEY_FILE.");
+}
+
 Result<Secret> read_text(const fs::path& key_file) {
+  if (auto checked = check_place(key_file); !checked) return fail(checked.error());
   struct stat st {};
   if (::stat(key_file.c_str(), &st) != 0 && errno == ENOENT) {
     return fail(Errc::refused, "the seal key " + key_file.string() + " is missing",
                 "Put back your copy of it, or name it with AUTHDB_KEY_FILE. "
                 "`authdb status` works without it; tokens do not.");
   }
-  if (auto checked = check_private(key_file); !checked) return fail(checked.error());
+  if (auto checked = check_private_or_handed(key_file); !checked) return fail(checked.error());
   return read_file(key_file, kLargestKeyFile);
 }
 
@@ -166,6 +175,7 @@ Result<std::vector<SealKey>> read_keys(const fs::path& key_file) {
 }
 
 Result<void> create_key_file(const fs::path& key_file, std::string_view store_id) {
+  if (auto checked = check_place(key_file); !checked) return checked;
   if (auto made = make_private_directories(key_file.parent_path()); !made) return made;
   KeyText text(kBanner.size() + KeyText::room_for_a_key(store_id));
   text.banner();

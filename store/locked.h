@@ -1,6 +1,6 @@
-// What holds while a credential's lock is ours. Private to store/: lock.cpp takes it and recovers,
-// rotation.cpp is the eight steps, settle.cpp ends an attempt, and this is what they hand each
-// other.
+// What holds while a credential's lock is ours. Private to store/: lock.cpp takes it, recovery.cpp
+// brings both sides together, rotation.cpp is the eight steps, settle.cpp ends an attempt, and this
+// is what they hand each other.
 #pragma once
 
 #include <functional>
@@ -54,6 +54,15 @@ Journal lock_journal(Engine& engine, const Uid& uid);
 // Keeps a damaged journal under another name and puts a blank one in its place; its credential is
 // held as uncertain, in the database first. Empty if nothing was wrong with it. Throws.
 std::filesystem::path set_aside_journal(Engine& engine, const Uid& uid);
+
+// ---- recovery (recovery.cpp) -------------------------------------------------------------------
+
+// Reads both sides, and lets the newer one count: `state` and the row say the same afterwards.
+void reconcile(Locked& locked);
+// Concludes, or forgets, the attempt that the last holder left. Throws BackendError.
+void recover(Locked& locked, const LockPolicy& policy);
+
+// ---- changing (lock.cpp) -----------------------------------------------------------------------
 
 // The order in which a change becomes durable. First the database, in one write transaction: what
 // `rows` writes (it may still change `next`) and the copy of `next`. Then the journal. Dying in
@@ -114,6 +123,10 @@ void learn_owner(Locked& locked);
 // True if the grant says that it is another account's than what is known of the credential's owner.
 bool is_for_another_account(Locked& locked, const Grant& grant);
 
+// False of what was wiped.
+bool has_tokens(const Held& held);
+// The pair as it stands in the row, sealed for the journal.
+Sealed grant_of(Locked& locked);
 // What is sealed in a journal's record: whose it is, and the current pair. Throws `refused` if
 // there is none, or it cannot be read.
 Parcel parcel_of(Engine& engine, const CredentialState& state, const Uid& uid);

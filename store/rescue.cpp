@@ -9,6 +9,7 @@
 #include "store/engine.h"
 #include "store/files.h"
 #include "store/journal_format.h"
+#include "store/ownership.h"
 #include "store/uid.h"
 
 namespace authdb {
@@ -83,9 +84,8 @@ bool write_rescue_file(const JournalPlace& place, const CredentialState& answere
   const fs::path directory = rescue_directory();
   if (directory.empty() || !make_private_directories(directory)) return false;
   const fs::path path = directory / name_of(place);
-  ::unlink(path.c_str());  // an older one is of an older token
-  const auto made = create_durable(path, as_secret(journal_format::record_of(answered)));
-  return made && *made;
+  // An older one is of an older token.
+  return write_durable(path, as_secret(journal_format::record_of(answered))).has_value();
 }
 
 }  // namespace authdb

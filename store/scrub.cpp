@@ -144,6 +144,9 @@ std::optional<Meant> tag(std::string_view text, std::size_t at) {
   return Meant{' ', at, end + 1};
 }
 
+// False of what a text may be folded with. Secrets are ASCII.
+bool is_meant(char c) { return c > ' ' && c < 0x7f && c != '\\'; }
+
 // Without the blanks that a text may be folded with, and with its escapes read or left as they are.
 std::vector<Meant> meaning_of(std::string_view text, bool read_escapes) {
   std::vector<Meant> out;
@@ -154,9 +157,7 @@ std::vector<Meant> meaning_of(std::string_view text, bool read_escapes) {
     if (read_escapes && text[at] == '%') escaped = percent_escape(text, at);
     const Meant one = escaped.value_or(Meant{text[at], at, at + 1});
     at = one.end;
-    const auto byte = static_cast<unsigned char>(one.c);
-    if (byte == '\\' || byte <= ' ' || byte >= 0x7f) continue;  // secrets are ASCII
-    out.push_back(one);
+    if (is_meant(one.c)) out.push_back(one);
   }
   return out;
 }
@@ -171,12 +172,16 @@ std::optional<Span> find_secret(std::string_view text, std::string_view secret, 
   if (const auto at = text.find(secret, from); at != std::string_view::npos) {
     return Span{at, at + secret.size()};
   }
+  // What an escape stands for is never longer than the escape.
+  const auto letters =
+      static_cast<std::size_t>(std::count_if(secret.begin(), secret.end(), is_meant));
+  if (letters < kShortestSecret || text.size() - from < letters) return std::nullopt;
+  const std::vector<Meant> wanted = meaning_of(secret, false);
   for (const bool read_escapes : {false, true}) {
     const std::vector<Meant> meant = meaning_of(text.substr(from), read_escapes);
-    const std::vector<Meant> wanted = meaning_of(secret, false);
     const auto same = [](const Meant& one, const Meant& other) { return one.c == other.c; };
     const auto it = std::search(meant.begin(), meant.end(), wanted.begin(), wanted.end(), same);
-    if (wanted.size() < kShortestSecret || it == meant.end()) continue;
+    if (it == meant.end()) continue;
     const auto last = it + static_cast<std::ptrdiff_t>(wanted.size()) - 1;
     return Span{from + it->at, from + last->end};
   }
@@ -222,24 +227,20 @@ std::string without_tokens(std::string_view text) {
   return out;
 }
 
-// Not in the middle of a UTF-8 character.
-void shorten(std::string& text, std::size_t longest) {
-  if (text.size() <= longest) return;
+}  // namespace
+
+std::string shortened(std::string_view text, std::size_t longest) {
+  if (text.size() <= longest) return std::string(text);
   std::size_t end = longest;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  text.resize(end);
-  text += "...";
+  return std::string(text.substr(0, end)) + "...";
 }
-
-}  // namespace
 
 std::string scrub(std::string_view text, const std::vector<const Secret*>& known,
                   std::size_t longest) {
   std::string out(text);
   for (const Secret* secret : known) cut_out(out, secret->reveal());
-  out = without_tokens(printable(out));
-  shorten(out, longest);
-  return out;
+  return shortened(without_tokens(printable(out)), longest);
 }
 
 bool tells_secret(std::string_view text, const std::vector<const Secret*>& known) {

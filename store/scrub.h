@@ -11,13 +11,17 @@
 namespace authdb {
 
 inline constexpr std::size_t kShownText = 200;
+inline constexpr std::size_t kShownLabel = 80;
 
 // What may be a token becomes `[redacted]`: a run that begins as tokens do (`sk-`, `eyJ`, …), one
 // that is too long or too odd for words, what follows `Bearer` or `token=`, and every occurrence of
-// `known`, the secrets that the writer was sent, whatever they look like. Of more than `longest`
-// bytes the first are kept, to the end of a character, and `...` follows.
+// `known`, the secrets that the writer was sent, whatever they look like. Then
+// shortened().
 std::string scrub(std::string_view text, const std::vector<const Secret*>& known = {},
                   std::size_t longest = kShownText);
+
+// Of more than `longest` bytes the first are kept, to the end of a character, and `...` follows.
+std::string shortened(std::string_view text, std::size_t longest);
 
 // True if one of the secrets stands in it, as scrub() would find it: text that is to be stored or
 // shown whole is left out then.

@@ -10,6 +10,7 @@
 #include "store/rotation.h"
 #include "store/scrub.h"
 #include "store/sqlite/backend.h"
+#include "store/user_directories.h"
 
 namespace authdb {
 namespace {
@@ -21,11 +22,9 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// An XDG base directory; one that is not absolute is ignored, as the specification wants.
-fs::path xdg(const char* name, const char* below_home) {
-  const fs::path set = variable(name);
-  if (set.is_absolute()) return set;
-  return fs::path(variable("HOME").empty() ? "." : variable("HOME")) / below_home;
+// Below a directory of the user's; empty if there is none.
+fs::path below(const fs::path& directory, const char* name) {
+  return directory.empty() ? directory : directory / "authdb" / name;
 }
 
 Health reported(Health health, const Report& report, bool sole, Instant now) {
@@ -128,7 +127,7 @@ void mark_removed(Txn& txn, const Credential& row, Instant now) {
 
 fs::path default_store_path() {
   if (const auto set = variable("AUTHDB_STORE"); !set.empty()) return set;
-  return xdg("XDG_DATA_HOME", ".local/share") / "authdb" / "auth.db";
+  return below(data_directory(), "auth.db");
 }
 
 fs::path default_key_path() {
@@ -138,7 +137,7 @@ fs::path default_key_path() {
     std::error_code error;
     if (fs::exists(file, error)) return file;
   }
-  return xdg("XDG_CONFIG_HOME", ".config") / "authdb" / "seal.key";
+  return below(config_directory(), "seal.key");
 }
 
 Result<Store> Store::open(StoreOptions options, OpenMode mode) {

@@ -59,10 +59,11 @@ struct StoreOptions {
   std::function<std::shared_ptr<void>()> shield = {};
 };
 
-// $AUTHDB_STORE, else ${XDG_DATA_HOME:-~/.local/share}/authdb/auth.db.
+// $AUTHDB_STORE, else ${XDG_DATA_HOME:-~/.local/share}/authdb/auth.db. Empty: this user has no home
+// directory (user_directories.h).
 std::filesystem::path default_store_path();
 // $AUTHDB_KEY_FILE, else $CREDENTIALS_DIRECTORY/authdb.key, else
-// ${XDG_CONFIG_HOME:-~/.config}/authdb/seal.key.
+// ${XDG_CONFIG_HOME:-~/.config}/authdb/seal.key. Empty likewise.
 std::filesystem::path default_key_path();
 
 struct Filter {

@@ -22,7 +22,8 @@ struct Answer {
   bool complete = false;               // the body arrived to its end, and that is its end for sure
   std::optional<Seconds> retry_after;  // Retry-After, either form
   std::string failure;                 // scrubbed transport error; empty if there was none
-  Secret sent;  // the refresh token that it answers: whoever quotes the answer leaves it out
+  // The refresh token that it answers: the store's to fill in. judge() keeps it out of messages.
+  Secret sent;
   Instant started_at{};                // when the request began: lifetimes count from here
   std::optional<Instant> server_time;  // its Date header: only ever compared, to warn
 

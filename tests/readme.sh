@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 readme=$PWD/README.md samples=$PWD/tests/data/samples
 
 scratch=$(mktemp -d)
+umask 077
 portal=
 leave() { [ -n "$portal" ] && kill "$portal"; rm -rf "$scratch"; }
 trap leave EXIT

@@ -19,7 +19,14 @@ std::string held_since(const NamedRow& row) {
   return text;
 }
 
-std::string explain_hold(const NamedRow& row) {
+// A hold for an answer to another account leaves no refresh token; one for copies that disagree
+// does.
+bool answer_was_anothers(const Store& store, const NamedRow& row) {
+  const auto found = store.find(row.text("uid"));
+  return found && found->hold == Hold::conflict && !found->refresh_hash;
+}
+
+std::string explain_hold(const Store& store, const NamedRow& row) {
   const auto target = row.text("provider") + " " + row.text("uid");
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
@@ -30,6 +37,12 @@ std::string explain_hold(const NamedRow& row) {
            ". It is sent again when no bearer of it works any more; `authdb "
            "refresh " +
            target + " --replay` sends it now.";
+  }
+  if (answer_was_anothers(store, row)) {
+    return name_of(row) +
+           " is held: an answer to its refresh was for another account, and its refresh token is "
+           "spent. Log in again: `authdb login " +
+           row.text("provider") + "`.";
   }
   if (hold == "conflict") {
     return name_of(row) +
@@ -83,12 +96,19 @@ void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::string outage(const NamedRow& row, const Registry& registry) {
+std::string Outages::of(const NamedRow& row) const {
   if (row.truth("needs_login") || row.text("hold") == "handed_over") return {};
   const bool rejected = row.truth("rejected");
-  if (!rejected && !bearer_is_over(row)) return {};
-  if (!row.text("hold").empty()) return explain_hold(row);
-  if (row.truth("refreshable") && registry().find(row.text("provider")) == nullptr) {
+  const bool over = rejected || bearer_is_over(row);
+  if (row.truth("refreshable") && (over || few_)) {
+    if (auto trouble = examine_journal(store_, row.text("uid"))) {
+      return name_of(row) + (over ? " has no bearer that works: " : " cannot be renewed: ") +
+             printable(trouble->message) + ". " + printable(trouble->hint);
+    }
+  }
+  if (!over) return {};
+  if (!row.text("hold").empty()) return explain_hold(store_, row);
+  if (row.truth("refreshable") && registry_().find(row.text("provider")) == nullptr) {
     return name_of(row) + " has no bearer that works, and no provider \"" +
            printable(row.text("provider")) +
            "\" is known here that could renew it: put its file back into providers.d, or log in "
@@ -110,6 +130,7 @@ std::string outage(const NamedRow& row, const Registry& registry) {
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
                                const Registry& registry) {
   std::vector<Finding> findings;
+  const Outages outages(store, registry, rows.rows.size());
   const auto find = [&](const char* code, Severity severity, std::string message) {
     findings.push_back({code, severity, std::move(message), {}, false});
   };
@@ -122,13 +143,13 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
     }
     const auto hold = row.text("hold");
     if (hold.empty()) {
-      if (auto text = outage(row, registry); !text.empty()) {
+      if (auto text = outages.of(row); !text.empty()) {
         find("outage", Severity::attention, std::move(text));
       }
       continue;
     }
     const bool ours = hold != "handed_over";  // which is as somebody wanted it
-    find("hold", ours ? Severity::attention : Severity::note, explain_hold(row));
+    find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row));
   }
   add_second_spenders(store, findings);
   return findings;

@@ -24,8 +24,22 @@ inline Registry providers_of(Context& context) {
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
                                const Registry& registry);
 
-// Why a credential has no bearer that works and does not get one; empty if it has one, or would get
-// one when somebody asks. One that needs a login or was handed over is not meant.
-std::string outage(const NamedRow& row, const Registry& registry);
+// Why a credential has no bearer that works and does not get one, or will not get its next one.
+class Outages {
+ public:
+  // Of so many rows. Where they are many, the journals of those whose bearer lives are left to
+  // `doctor`.
+  Outages(const Store& store, const Registry& registry, std::size_t rows)
+      : store_(store), registry_(registry), few_(rows <= kFew) {}
+  // Empty: it has a bearer, or would get one when somebody asks. One that needs a login or was
+  // handed over is not meant.
+  std::string of(const NamedRow& row) const;
+
+ private:
+  static constexpr std::size_t kFew = 1000;
+  const Store& store_;
+  const Registry& registry_;
+  bool few_;
+};
 
 }  // namespace authdb::cli

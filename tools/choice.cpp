@@ -185,10 +185,12 @@ Result<PoolEntry> find_or_pick(Context& context, const Store& store, const std::
     if (fits(entry.credential)) fitting.push_back(entry);
   }
   if (fitting.empty()) {
-    return fail(Errc::not_found,
-                "profile " + in_quotes(profile) + " has no " + in_quotes(provider) +
-                    " credential that this could be done with",
-                "`authdb list` shows what there is; API keys are neither refreshed nor minted.");
+    return fail(
+        Errc::not_found,
+        "profile " + in_quotes(profile) + " has no " + in_quotes(provider) +
+            " credential that this could be done with",
+        "`authdb list` shows what there is; an API key, and a login without a refresh token, is "
+        "neither refreshed nor minted.");
   }
   const auto* next = next_pick(fitting, state->strategy, context.clock());
   return next != nullptr ? *next : fitting.front();

@@ -64,6 +64,8 @@ struct Context {
   // Opens a page for a person; false if that failed. Empty: there is no browser.
   std::function<bool(const std::string& url)> browse = {};
   Globals globals = {};
+  // Writes a file's content to `out` as it is, past what makes all else fit for a terminal.
+  std::function<bool(std::string_view bytes)> put_unchanged = {};
 
   // --profile, else $AUTHDB_PROFILE, else the NAME of a $HERMES_HOME that is `…/profiles/NAME`.
   std::optional<std::string> chosen_profile() const;

@@ -4,6 +4,7 @@
 #include "store/scrub.h"
 #include "store/target.h"
 #include "tools/command.h"
+#include "tools/render/safe_output.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {
@@ -115,6 +116,9 @@ Result<int> run_verb(const Command& command, Context& context, std::vector<std::
     return kOk;
   }
   if (usable) usable = arguments.check_complete();
+  if (usable && context.globals.store && context.globals.store->empty()) {
+    usable = fail(Errc::usage, "--store wants the path of a file", "");
+  }
   if (!usable) {
     auto error = std::move(usable).error();
     error.hint += (error.hint.empty() ? "" : "\n") + arguments.usage(command.name);
@@ -185,6 +189,9 @@ int report(Context& context, const Error& error) {
 }
 
 int dispatch(std::vector<std::string> words, Context& context) {
+  SafeOutput out(context.out);
+  const SafeOutput err(context.err);
+  context.put_unchanged = [&](std::string_view bytes) { return out.put_unchanged(bytes); };
   const auto status = run(words, context);
   if (!status) return report(context, without_tokens_of(words, status.error()));
   // A token that did not reach its reader was not delivered, whatever became of it here.

@@ -98,9 +98,10 @@ Result<Secret> read_secret(Context& context, std::string_view prompt) {
     return fail(Errc::usage, "there is nothing on stdin",
                 "Pipe the secret in, or run the command at a terminal to be asked for it.");
   }
-  const auto control = [](char c) { return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F; };
-  if (std::any_of(text.begin(), text.end(), control)) {
-    return fail(Errc::usage, "what came in on stdin is no key: it has white space inside",
+  if (!is_token_text(text)) {
+    return fail(Errc::usage,
+                "what came in on stdin is no key: it has white space inside, a control character, "
+                "or something that is no ASCII",
                 "Pipe the bare key in, and nothing else.");
   }
   return Secret::copy_of(text);

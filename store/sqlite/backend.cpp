@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "store/file_lock.h"
+#include "store/files.h"
 #include "store/sqlite/backup_file.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/merge.h"
@@ -311,6 +312,12 @@ class SqliteBackend final : public Backend {
   FileLock take_gate(Milliseconds wait) {
     const auto path = pool_.files().directory / "gate";
     auto gate = FileLock::acquire(path, wait);
+    std::error_code ignored;
+    if (!gate && !std::filesystem::exists(path, ignored)) {
+      // It is empty, and some ways to copy a store leave such files out.
+      if (auto made = create_durable(path, Secret()); !made) throw BackendError{made.error()};
+      gate = FileLock::acquire(path, wait);
+    }
     if (!gate) throw BackendError{gate.error()};
     if (!*gate) {
       throw BackendError{{Errc::busy,

@@ -1,14 +1,13 @@
 #include "store/sqlite/backup_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "store/draft.h"
 #include "store/file_lock.h"
-#include "store/files.h"
+#include "store/ownership.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/schema_sql.h"
 #include "store/sqlite/stand_ins.h"
@@ -29,25 +28,6 @@ bool is_there(const fs::path& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
-void remove_database(const fs::path& database) {
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    ::unlink(beside(database, suffix).c_str());
-  }
-}
-
-// A file that is in the making is gone when this is, unless it was released.
-class Unfinished {
- public:
-  explicit Unfinished(fs::path path) : path_(std::move(path)) { remove_database(path_); }
-  ~Unfinished() { remove_database(path_); }
-  Unfinished(const Unfinished&) = delete;
-  Unfinished& operator=(const Unfinished&) = delete;
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 std::string first_text(SQLite::Database& db, const char* sql) {
   SQLite::Statement statement(db, sql);
   return statement.executeStep() ? statement.getColumn(0).getString() : "";
@@ -60,33 +40,16 @@ std::string trouble(SQLite::Database& db) {
   return check == "ok" ? "" : check;
 }
 
-// A copy without a log, private from its first byte, and synced.
-Result<void> copy_database(SQLite::Database& from, const fs::path& to) {
-  Fd file(::open(to.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) return fail(file_error("cannot create", to, errno));
-  file = Fd();  // closed before SQLite opens it
+// A copy without a log.
+void copy_database(SQLite::Database& from, const Draft& to) {
   SQLite::Statement vacuum(from, "VACUUM INTO ?1");
-  vacuum.bind(1, to.string());
+  vacuum.bind(1, to.path().string());
   vacuum.exec();
-  file = Fd(::open(to.c_str(), O_RDWR | O_CLOEXEC));
-  if (!file || ::fsync(file.get()) != 0) return fail(file_error("cannot sync", to, errno));
-  return {};
 }
 
 Error exists_already(const fs::path& file) {
   return {Errc::usage, "there is a file already: " + file.string(),
           "Name another one; a backup replaces nothing."};
-}
-
-// The name is taken only if it is free, on any file system.
-Result<void> give_name(const fs::path& from, const fs::path& to) {
-  constexpr unsigned kNoReplace = 1;  // RENAME_NOREPLACE
-  if (::syscall(SYS_renameat2, AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), kNoReplace) == 0 ||
-      ((errno == EINVAL || errno == ENOSYS) && ::link(from.c_str(), to.c_str()) == 0)) {
-    return sync_directory(to.parent_path());
-  }
-  if (errno == EEXIST) return fail(exists_already(to));
-  return fail(file_error("cannot create", to, errno));
 }
 
 class BackupView final : public Reads<View> {
@@ -178,16 +141,18 @@ Result<fs::path> set_aside(const fs::path& database, Instant now) {
 
 Result<void> write_backup(Connection& connection, const fs::path& file, Clock clock) {
   if (is_there(file)) return fail(exists_already(file));
-  const Unfinished unfinished(beside(file, ".new"));
+  auto draft = begin_draft(file);
+  if (!draft) return fail(std::move(draft.error()));
   try {
-    if (auto copied = copy_database(connection.database(), unfinished.path()); !copied) {
-      return copied;
-    }
-    (void)open_backup(unfinished.path(), std::move(clock));  // a backup that cannot be read is none
+    copy_database(connection.database(), *draft);
+    (void)open_backup(draft->path(), std::move(clock));  // a backup that cannot be read is none
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "cannot write the backup", file, 0);
   }
-  return give_name(unfinished.path(), file);
+  if (auto synced = draft->finish(); !synced) return synced;
+  const auto created = draft->create();
+  if (!created) return fail(created.error());
+  return *created ? Result<void>() : fail(exists_already(file));
 }
 
 std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
@@ -212,33 +177,31 @@ Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock) {
 
 Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,
                              const std::vector<Uid>& journalled, Clock clock, Milliseconds wait) {
+  if (auto made = create_durable(files.directory / "gate", Secret()); !made) {
+    return fail(made.error());
+  }
   const auto gate = FileLock::acquire(files.directory / "gate", wait);
   if (!gate) return fail(gate.error());
   if (!*gate) {
     return fail(Errc::busy, "another process is writing to the store", "Nothing was changed.");
   }
-  const Unfinished unfinished(beside(files.database, ".new"));
+  auto draft = begin_draft(files.database);
+  if (!draft) return fail(std::move(draft.error()));
   const Instant now = clock();
   const ClockVfs vfs(std::move(clock));
   Rebuilt rebuilt;
   try {
     Connection from(backup, Access::read, vfs);
-    if (auto copied = copy_database(from.database(), unfinished.path()); !copied) {
-      return fail(copied.error());
-    }
-    rebuilt.held = finish_database(unfinished.path(), journalled);
+    copy_database(from.database(), *draft);
+    rebuilt.held = finish_database(draft->path(), journalled);
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "cannot copy the backup", backup, 0);
   }
+  if (auto finished = draft->finish(); !finished) return fail(std::move(finished.error()));
   auto aside = set_aside(files.database, now);
   if (!aside) return fail(aside.error());
   rebuilt.set_aside = std::move(*aside);
-  if (::rename(unfinished.path().c_str(), files.database.c_str()) != 0) {
-    return fail(file_error("cannot create", files.database, errno));
-  }
-  if (auto synced = sync_directory(files.database.parent_path()); !synced) {
-    return fail(synced.error());
-  }
+  if (auto replaced = draft->replace(); !replaced) return fail(std::move(replaced.error()));
   return rebuilt;
 }
 

@@ -13,8 +13,10 @@
 #include <string_view>
 #include <system_error>
 
+#include "store/draft.h"
 #include "store/file_lock.h"
 #include "store/files.h"
+#include "store/ownership.h"
 #include "store/seal.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/schema_sql.h"
@@ -75,18 +77,6 @@ Result<void> check_links(const fs::path& path) {
   return {};
 }
 
-Result<void> check_directory(const fs::path& directory) {
-  struct stat st {};
-  if (::stat(directory.c_str(), &st) != 0) {
-    return fail(file_error("cannot look at", directory, errno));
-  }
-  if ((st.st_mode & 022) != 0) {
-    return fail(Errc::refused, "other users can write to the directory " + directory.string(),
-                "chmod go-w " + directory.string() + ", or put the store elsewhere with --store");
-  }
-  return {};
-}
-
 struct ForeignFileSystem {
   unsigned long magic;
   std::string_view name;
@@ -132,11 +122,21 @@ Result<std::string> read_store_id(const fs::path& directory) {
   return id;
 }
 
-Result<void> check_existing(const fs::path& path) {
-  if (auto ok = check_private(path); !ok) return ok;
-  if (auto ok = check_links(path); !ok) return ok;
-  if (auto ok = check_directory(path.parent_path()); !ok) return ok;
-  return check_file_system(path.parent_path());
+// The directories, in whatever way they are reached.
+Result<void> check_places(const fs::path& named, const StoreFiles& files) {
+  for (const fs::path& path : {named, files.directory / "store"}) {
+    if (auto ok = check_irreplaceable(path); !ok) return ok;
+  }
+  for (const fs::path& directory : {files.database.parent_path(), files.directory}) {
+    if (auto ok = check_file_system(directory); !ok) return ok;
+  }
+  return {};
+}
+
+Result<void> check_existing(const fs::path& named, const StoreFiles& files) {
+  if (auto ok = check_private(files.database); !ok) return ok;
+  if (auto ok = check_links(files.database); !ok) return ok;
+  return check_places(named, files);
 }
 
 // ---- making a new one --------------------------------------------------------------------------
@@ -158,11 +158,6 @@ Result<std::string> claim_store_id(const fs::path& directory) {
     if (!made) return fail(made.error());
   }
   return read_store_id(directory);
-}
-
-void remove_leftovers(const fs::path& path) {
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"})
-    ::unlink(beside(path, suffix).c_str());
 }
 
 void write_meta(SQLite::Database& db, const std::string& store_id, const Sealer& sealer,
@@ -205,30 +200,23 @@ void build_database(const fs::path& path, const std::string& store_id, const Sea
 
 Result<void> create_database(const fs::path& path, const std::string& store_id,
                              const Sealer& sealer, Instant now) {
-  const fs::path unfinished = beside(path, ".new");
-  remove_leftovers(unfinished);
-  // SQLite would create it with the umask's mode; made here, it is private from its first byte.
-  Fd file(::open(unfinished.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!file) return fail(file_error("cannot create", unfinished, errno));
-  file = Fd();  // closed before SQLite opens it
+  auto draft = begin_draft(path);
+  if (!draft) return fail(std::move(draft.error()));
   try {
-    build_database(unfinished, store_id, sealer, now);
+    build_database(draft->path(), store_id, sealer, now);
   } catch (BackendError& error) {
     return fail(std::move(error.error));
   }
-  if (::rename(unfinished.c_str(), path.c_str()) != 0) {
-    return fail(file_error("cannot create", path, errno));
-  }
-  remove_leftovers(unfinished);
-  return sync_directory(path.parent_path());
+  if (auto finished = draft->finish(); !finished) return finished;
+  return draft->replace();
 }
 
-Result<void> prepare_directory(const fs::path& path, const fs::path& directory) {
-  if (auto ok = make_private_directories(path.parent_path()); !ok) return ok;
-  if (auto ok = check_directory(path.parent_path()); !ok) return ok;
-  if (auto ok = check_file_system(path.parent_path()); !ok) return ok;
-  if (auto ok = make_private_directories(directory); !ok) return ok;
-  const auto gate = create_durable(directory / "gate", Secret());
+Result<void> prepare_directories(const fs::path& named, const StoreFiles& files) {
+  // Before, too: nothing is left in a place that is refused.
+  if (auto ok = check_places(named, files); !ok) return ok;
+  if (auto ok = make_private_directories(files.directory); !ok) return ok;
+  if (auto ok = check_places(named, files); !ok) return ok;
+  const auto gate = create_durable(files.directory / "gate", Secret());
   if (!gate) return fail(gate.error());
   return {};
 }
@@ -248,9 +236,11 @@ Result<Sealer> first_sealer(const fs::path& key_file, const std::string& store_i
   return sealer;
 }
 
-Result<void> create_store(const fs::path& path, const fs::path& directory, const fs::path& key_file,
+Result<void> create_store(const fs::path& named, const StoreFiles& files, const fs::path& key_file,
                           Instant now) {
-  if (auto ok = prepare_directory(path, directory); !ok) return ok;
+  const fs::path& path = files.database;
+  const fs::path& directory = files.directory;
+  if (auto ok = prepare_directories(named, files); !ok) return ok;
   const auto gate = FileLock::acquire(directory / "gate", kCreateWait);
   if (!gate) return fail(gate.error());
   if (!*gate) return fail(Errc::busy, "another process is creating " + path.string(), "Try again.");
@@ -265,6 +255,14 @@ Result<void> create_store(const fs::path& path, const fs::path& directory, const
   return create_database(path, *store_id, *sealer, now);
 }
 
+Error no_home() {
+  return {Errc::refused,
+          "there is no place for a store: HOME is not set to an absolute path, and user " +
+              std::to_string(::geteuid()) + " has no home directory",
+          "Set HOME; or name the store with --store (or AUTHDB_STORE), and its key with "
+          "AUTHDB_KEY_FILE."};
+}
+
 Error no_store(const fs::path& path) {
   return {
       Errc::not_found, "there is no store at " + path.string(),
@@ -277,6 +275,7 @@ Error no_store(const fs::path& path) {
 Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, OpenMode mode,
                               Instant now) {
   if (sodium_init() < 0) return fail(Errc::unexpected, "libsodium cannot be initialised");
+  if (path.empty()) return fail(no_home());
   StoreFiles files{resolved_path(path), {}, {}};
   files.directory = beside(files.database, ".d");
   if (!is_there(files.database)) {
@@ -297,11 +296,11 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
           "back beside it, or move the log away.");
     }
     if (mode != OpenMode::create) return fail(no_store(files.database));
-    if (auto made = create_store(files.database, files.directory, key_file, now); !made) {
+    if (auto made = create_store(path, files, key_file, now); !made) {
       return fail(made.error());
     }
   }
-  if (auto ok = check_existing(files.database); !ok) return fail(ok.error());
+  if (auto ok = check_existing(path, files); !ok) return fail(ok.error());
   auto id = read_store_id(files.directory);
   if (!id) return fail(id.error());
   files.store_id = std::move(*id);
@@ -310,11 +309,12 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
 
 Result<StoreFiles> files_to_restore(const fs::path& path, const std::string& store_id) {
   if (sodium_init() < 0) return fail(Errc::unexpected, "libsodium cannot be initialised");
+  if (path.empty()) return fail(no_home());
   StoreFiles files{resolved_path(path), {}, store_id};
   files.directory = beside(files.database, ".d");
   if (is_there(files.database)) {
-    if (auto ok = check_existing(files.database); !ok) return fail(ok.error());
-  } else if (auto ok = prepare_directory(files.database, files.directory); !ok) {
+    if (auto ok = check_existing(path, files); !ok) return fail(ok.error());
+  } else if (auto ok = prepare_directories(path, files); !ok) {
     return fail(ok.error());
   } else if (!is_there(files.directory / "store")) {
     const auto made = create_durable(files.directory / "store", Secret::copy_of(store_id + "\n"));

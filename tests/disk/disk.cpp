@@ -109,6 +109,8 @@ using authdb::test::through;
 extern "C" {
 int __real_open(const char*, int, ...);
 int __real_open64(const char*, int, ...);
+int __real_openat(int, const char*, int, ...);
+int __real_openat64(int, const char*, int, ...);
 ssize_t __real_write(int, const void*, size_t);
 ssize_t __real_pwrite(int, const void*, size_t, off_t);
 ssize_t __real_pwrite64(int, const void*, size_t, off_t);
@@ -119,8 +121,12 @@ int __real_fallocate64(int, int, off_t, off_t);
 int __real_fsync(int);
 int __real_fdatasync(int);
 int __real_link(const char*, const char*);
+int __real_linkat(int, const char*, int, const char*, int);
 int __real_rename(const char*, const char*);
+int __real_renameat(int, const char*, int, const char*);
+int __real_renameat2(int, const char*, int, const char*, unsigned);
 int __real_unlink(const char*);
+int __real_unlinkat(int, const char*, int);
 int __real_mkdir(const char*, mode_t);
 }
 
@@ -130,10 +136,15 @@ std::string_view view_of(const void* bytes, size_t size) {
   return {static_cast<const char*>(bytes), size};
 }
 
-Call open_call(const char* path, int flags) {
+std::string path_at(int directory, const char* name) {
+  const std::string above = path_of(directory);
+  return *name == '/' || above.empty() ? name : above + "/" + name;
+}
+
+Call open_call(const std::string& path, int flags) {
   Call call{Op::open, path};
   // O_CREAT on a file that is there already makes nothing.
-  if ((flags & O_CREAT) != 0 && ::access(path, F_OK) != 0) call.op = Op::create;
+  if ((flags & O_CREAT) != 0 && ::access(path.c_str(), F_OK) != 0) call.op = Op::create;
   call.for_writing = (flags & O_ACCMODE) != O_RDONLY;
   return call;
 }
@@ -176,6 +187,22 @@ int __wrap_open64(const char* path, int flags, ...) {
   va_end(more);
   return through(open_call(path, flags), [&] { return __real_open64(path, flags, mode); });
 }
+int __wrap_openat(int directory, const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const int mode = (flags & O_CREAT) != 0 ? va_arg(more, int) : 0;
+  va_end(more);
+  return through(open_call(path_at(directory, path), flags),
+                 [&] { return __real_openat(directory, path, flags, mode); });
+}
+int __wrap_openat64(int directory, const char* path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  const int mode = (flags & O_CREAT) != 0 ? va_arg(more, int) : 0;
+  va_end(more);
+  return through(open_call(path_at(directory, path), flags),
+                 [&] { return __real_openat64(directory, path, flags, mode); });
+}
 ssize_t __wrap_write(int fd, const void* bytes, size_t size) {
   return through(write_call(fd, bytes, size, ::lseek(fd, 0, SEEK_CUR)),
                  [&] { return __real_write(fd, bytes, size); });
@@ -209,6 +236,22 @@ int __wrap_fdatasync(int fd) {
 }
 int __wrap_link(const char* from, const char* to) {
   return through(Call{Op::link, to, from}, [&] { return __real_link(from, to); });
+}
+int __wrap_linkat(int from_at, const char* from, int to_at, const char* to, int flags) {
+  return through(Call{Op::link, path_at(to_at, to), path_at(from_at, from)},
+                 [&] { return __real_linkat(from_at, from, to_at, to, flags); });
+}
+int __wrap_renameat(int from_at, const char* from, int to_at, const char* to) {
+  return through(Call{Op::rename, path_at(to_at, to), path_at(from_at, from)},
+                 [&] { return __real_renameat(from_at, from, to_at, to); });
+}
+int __wrap_renameat2(int from_at, const char* from, int to_at, const char* to, unsigned flags) {
+  return through(Call{Op::rename, path_at(to_at, to), path_at(from_at, from)},
+                 [&] { return __real_renameat2(from_at, from, to_at, to, flags); });
+}
+int __wrap_unlinkat(int at, const char* path, int flags) {
+  return through(Call{Op::unlink, path_at(at, path)},
+                 [&] { return __real_unlinkat(at, path, flags); });
 }
 int __wrap_rename(const char* from, const char* to) {
   return through(Call{Op::rename, to, from}, [&] { return __real_rename(from, to); });

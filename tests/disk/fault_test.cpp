@@ -266,8 +266,9 @@ TEST_P(DiskFaultTest, AStoreThatCouldNotBeMadeCanBeMadeLater) {
 
   const int swept = sweep(
       [&] {
-        fs::remove_all(dir_.path() / "store");
-        fs::remove_all(dir_.path() / "config");
+        // By a program of its own, whose calls nobody fails.
+        const std::string here = dir_.path().string();
+        ASSERT_EQ(std::system(("rm -rf " + here + "/store " + here + "/config").c_str()), 0);
         const auto made = try_open(OpenMode::create);
         if (!made) expect_helpful(made.error());
       },
@@ -426,9 +427,11 @@ class AnswerOnFullDiskTest : public DiskTest {
     make_store(1);
   }
   Result<Rotated> rotate_while_the_disk_fills(const fs::path& root) {
+    return rotate_while_the_disk_fills(root, granting(1));
+  }
+  Result<Rotated> rotate_while_the_disk_fills(const fs::path& root, Reply reply) {
     std::optional<Watching> watching;
     Fault full({"full", ENOSPC, Trouble::Kind::stays}, 1);
-    Reply reply = granting(1);
     reply.meanwhile = [&] { watching.emplace(root, full); };
     will_only(std::move(reply));
     return rotate_now();
@@ -474,6 +477,23 @@ TEST_F(AnswerOnFullDiskTest, P4_WhereNothingCanBeWrittenTheCallerIsTold) {
   EXPECT_EQ(text(rotated->held.refresh_token), refresh_token(1));
   EXPECT_THAT(rotated->warning, HasSubstr("NOTHING could be written"));
   EXPECT_EQ(open(OpenMode::look).find(uid_)->generation, generation_);
+}
+
+TEST_F(AnswerOnFullDiskTest, P8_AnAnswerForAnotherAccountThatWasNotKeptIsNotCalledKept) {
+  ::setenv("XDG_RUNTIME_DIR", (dir_.path() / "run").c_str(), 1);
+  Reply mine = granting(1);
+  mine.body.insert(1, R"("sub":"me",)");
+  will_only(std::move(mine));
+  ASSERT_TRUE(rotate_now());
+  advance(Seconds(901));
+  Reply theirs = grants("refresh-z-1", "access-z-1");
+  theirs.body.insert(1, R"("sub":"somebody else",)");
+
+  const auto misdirected = rotate_while_the_disk_fills(dir_.path(), std::move(theirs));
+
+  ASSERT_FALSE(misdirected);
+  EXPECT_THAT(misdirected.error().message, HasSubstr("another account"));
+  EXPECT_THAT(misdirected.error().hint, HasSubstr("NOTHING could be written"));
 }
 
 // Fails everything but what fits into the journal as it is: its small entries, and not the record.
@@ -572,6 +592,38 @@ TEST_F(DiskTest, P4_NothingIsSentWhereThereIsNoRoomForTheAnswer) {
 
 // ---- the means themselves ----------------------------------------------------------------------
 
+// No file becomes longer.
+class NoGrowth final : public DiskWatcher {
+ public:
+  int before(const Call& call) override {
+    if (call.op != Op::write && call.op != Op::allocate) return 0;
+    std::error_code error;
+    const auto size = fs::file_size(call.path, error);
+    const auto end = static_cast<std::uintmax_t>(call.offset) + call.bytes.size() +
+                     static_cast<std::uintmax_t>(call.size);
+    return error || end > size ? ENOSPC : 0;
+  }
+};
+
+TEST_F(DiskTest, P4_NothingIsSentWhereAJournalThatWasCutShortHasNoRoomForTheAnswer) {
+  for (const std::uintmax_t left : {14'000u, 20'000u, 24'000u, 32'000u}) {
+    SetUp();
+    make_store(1);
+    fs::resize_file(journal(uid_), left);
+    { (void)rotate_now({.force = true}); }  // what was lost is noticed, where there is space
+    fs::resize_file(journal(uid_), left);
+    will_only(granting(1));
+    begun_.clear();
+    NoGrowth full;
+    const Watching watching(journal(uid_).parent_path(), full);
+
+    EXPECT_FALSE(rotate_now({.force = true, .replay = true})) << left;
+
+    EXPECT_THAT(begun_, IsEmpty()) << left;
+    fs::remove_all(dir_.path() / "store");
+  }
+}
+
 TEST_F(DiskTest, TheLayerBeneathSeesSqlitesFilesAndOurs) {
   struct Names final : DiskWatcher {
     int before(const Call& call) override {
@@ -593,7 +645,7 @@ TEST_F(DiskTest, TheLayerBeneathSeesSqlitesFilesAndOurs) {
   EXPECT_THAT(names.seen, Contains("sync /auth.db-wal"));
   EXPECT_THAT(names.seen, Contains("write /auth.db-shm"));
   EXPECT_THAT(names.seen, Contains("write /auth.db"));
-  EXPECT_THAT(names.seen, Contains("link /auth.db.d/" + uid_.substr(0, 2) + "/" + uid_));
+  EXPECT_THAT(names.seen, Contains("rename /auth.db.d/" + uid_.substr(0, 2) + "/" + uid_));
   EXPECT_THAT(names.seen, Contains("sync /auth.db.d/" + uid_.substr(0, 2) + "/" + uid_));
 }
 

@@ -331,21 +331,5 @@ TEST_F(ExportTest, AGrantThatSomebodyIsRefreshingIsWaitedForAndThenBusy) {
       << "a projection waits for nobody";
 }
 
-TEST_F(ExportTest, AWrittenFileIsPrivateAndReplacesOnlyFilesOfItsUser) {
-  const auto path = files_.write("out.json", "old");
-  ::chmod(path.c_str(), 0644);
-
-  ASSERT_TRUE(write_private_file(path, Secret::copy_of("new")));
-
-  EXPECT_EQ(contents(path), "new");
-  EXPECT_EQ(fs::status(path).permissions(), fs::perms(0600));
-  fs::create_symlink(path, files_.path() / "link");
-  EXPECT_EQ(write_private_file(files_.path() / "link", Secret::copy_of("x")).error().code,
-            Errc::refused);
-  EXPECT_EQ(write_private_file(files_.path(), Secret::copy_of("x")).error().code, Errc::refused);
-  EXPECT_EQ(contents(path), "new");
-  EXPECT_EQ(std::distance(fs::directory_iterator(files_.path()), {}), 2) << "nothing is left over";
-}
-
 }  // namespace
 }  // namespace authdb::migrate

@@ -18,9 +18,10 @@
 namespace authdb::migrate::testing {
 
 inline bool changes_files(std::uint64_t call) {
-  constexpr std::array<std::uint64_t, 10> kCalls{
-      SYS_rename,    SYS_renameat2, SYS_link,     SYS_unlink,    SYS_fsync,
-      SYS_fdatasync, SYS_write,     SYS_pwrite64, SYS_ftruncate, SYS_fchmod};
+  constexpr std::array<std::uint64_t, 13> kCalls{
+      SYS_rename,   SYS_renameat,  SYS_renameat2, SYS_link,      SYS_linkat,
+      SYS_unlink,   SYS_unlinkat,  SYS_fsync,     SYS_fdatasync, SYS_write,
+      SYS_pwrite64, SYS_ftruncate, SYS_fchmod};
   return std::find(kCalls.begin(), kCalls.end(), call) != kCalls.end();
 }
 

@@ -851,6 +851,39 @@ TEST_F(BearerTest, ReportedRejectionOfAnApiKeyRests) {
   EXPECT_EQ(bearer().error().code, Errc::try_later);
 }
 
+TEST_F(BearerTest, P7_ATokenThatIsPutWhereItIsStoredInClearIsLeftOut) {
+  for (const std::string token : {"rt-old-one", "rt-new-one", "at-new-one"}) {
+    Seed seed = jwt_seed();
+    seed.provider = "codex";
+    seed.scope = "openid";
+    seed.label = token;
+    seed.refresh = "rt-old-one";
+    const Uid uid = add(seed);
+    answer(200, R"({"access_token":"at-new-one","refresh_token":"rt-new-one","scope":"x )" + token +
+                    R"(","token_type":")" + token + R"("})");
+
+    ASSERT_TRUE(source().refresh(uid, "default", false));
+
+    EXPECT_EQ(open().find(uid)->identity.scope, "openid") << token;
+    EXPECT_EQ(open().find(uid)->identity.token_type, "") << token;
+    std::filesystem::remove_all(directory_ / "store");
+  }
+}
+
+TEST_F(BearerTest, P7_ATokenThatTheServerQuotesIsInNoMessage) {
+  Seed seed = jwt_seed();
+  seed.provider = "codex";
+  seed.refresh = "seed refresh";
+  const Uid uid = add(seed);
+  answer(400, R"({"error":"invalid_grant","error_description":"seed\n refresh is bad"})");
+
+  const auto got = source().refresh(uid, "default", false);
+
+  ASSERT_FALSE(got);
+  EXPECT_THAT(got.error().message, testing::Not(HasSubstr("seed")));
+  EXPECT_THAT(open().find(uid)->health.error_message, testing::Not(HasSubstr("seed")));
+}
+
 TEST_F(BearerTest, P8_ARejectionIsRememberedOfACredentialThatIsNotSelected) {
   for (const bool another : {false, true}) {
     Seed seed = jwt_seed();

@@ -145,6 +145,18 @@ TEST(Classify, CodesThatMeanTheSameEverywhereNeedNoTable) {
   });
 }
 
+TEST(Classify, ARefusalWithoutAWordCountsAsOneThatNobodyKnows) {
+  for (const int status : {400, 401, 403}) {
+    for (const char* body : {"", " \r\n", "{}"}) {
+      const Verdict verdict = classify(status, read_error(TokenAnswer(body)), {});
+      EXPECT_TRUE(verdict.unknown) << status << body;
+      EXPECT_EQ(verdict.ruling, Ruling::unspent);
+    }
+    EXPECT_FALSE(classify(status, read_error(TokenAnswer("", /*complete=*/false)), {}).unknown);
+    EXPECT_FALSE(classify(status, read_error(TokenAnswer("<html>")), {}).unknown);
+  }
+}
+
 TEST(Classify, ARuleForStatus200KnowsANoThatLooksLikeAYes) {
   const std::vector<ErrorRule> rules{{200, "bad_refresh_token", "", FailureClass::terminal},
                                      {std::nullopt, "", "", FailureClass::terminal}};

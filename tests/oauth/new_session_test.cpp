@@ -59,8 +59,9 @@ class Keeping : public BearerTest {
   }
   // Something else stands in its place.
   void block_journal(const Uid& uid) {
-    std::filesystem::remove(journal(uid));
-    std::filesystem::create_directories(journal(uid));
+    const auto directory = std::filesystem::path(journal(uid)).parent_path();
+    std::filesystem::remove_all(directory);
+    std::ofstream(directory) << "in the way";
   }
   void damage_journal(const Uid& uid) {
     { const auto made = LockedCredential::acquire(open(), uid, {Milliseconds(0)}); }

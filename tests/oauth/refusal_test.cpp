@@ -39,7 +39,7 @@ class RefusalTest : public BearerTest {
 TEST_F(RefusalTest, P8_RefusalsWhoseMeaningNobodyKnowsAreALoginThatIsProbablyNeeded) {
   for (const Said& said : {Said{400, R"({"error":"something_new"})"}, Said{401, "{}"},
                            Said{403, R"({"message":"no"})"}, Said{404, R"({"error":"gone"})"},
-                           Said{400, R"({"error":"invalid_request"})"}}) {
+                           Said{400, R"({"error":"invalid_request"})"}, Said{401, ""}}) {
     EXPECT_EQ(fifth(said), Errc::login_needed) << said.status << said.body;
   }
 }
@@ -53,7 +53,7 @@ TEST_F(RefusalTest, RefusalsWhoseMeaningIsKnownAskForNoLogin) {
         Said{400, R"({"error":"server_error"})"}, Said{400, R"({"error":"invalid_target"})"},
         Said{400, R"({"error":"use_dpop_nonce"})"}, Said{425, R"({"error":"something_new"})"},
         Said{429, R"({"error":"something_new"})"}, Said{403, "<html>Forbidden</html>"},
-        Said{401, ""}, Said{404, "not found"}}) {
+        Said{404, "not found"}}) {
     EXPECT_EQ(fifth(said), Errc::try_later) << said.status << said.body;
   }
   EXPECT_EQ(fifth({400, R"({"error":{"type":"overloaded_error"}})"}, "anthropic"), Errc::try_later)

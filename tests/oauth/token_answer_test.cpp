@@ -112,6 +112,20 @@ TEST(TokenAnswer, MembersOfDataAreItsOwnUnlessItHasThem) {
   EXPECT_EQ(answer.text("c"), "");
 }
 
+TEST(TokenAnswer, TheTokenThatWasSentDoesNotDisplaceAnother) {
+  for (const char* body : {R"({"refresh_token":"new","refresh_token":"old"})",
+                           R"({"refresh_token":"old","refresh_token":"new"})",
+                           R"({"refresh_token":"old","data":{"refresh_token":"new"}})",
+                           R"({"refresh_token":"new","data":{"refresh_token":"old"}})",
+                           "access_token=a&refresh_token=new&refresh_token=old",
+                           "access_token=a&refresh_token=old&refresh_token=new"}) {
+    EXPECT_EQ(TokenAnswer(body, /*complete=*/true, "old").text("refresh_token"), "new") << body;
+  }
+  EXPECT_EQ(TokenAnswer(R"({"refresh_token":"old","refresh_token":null})", true, "old")
+                .text("refresh_token"),
+            "old");
+}
+
 TEST(TokenAnswer, AFormIsDecoded) {
   const TokenAnswer answer("access_token=a%2Fb%3D&refresh_token=rt-2&scope=x+y&expires_in=900\n");
 

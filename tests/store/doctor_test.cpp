@@ -106,7 +106,7 @@ TEST_F(DoctorTest, P6_LookingChangesNothingWhateverItFinds) {
     Store store = open(OpenMode::use);
     ASSERT_TRUE(add_key(options().key_file, store.id(), Milliseconds(0)));
   }
-  std::ofstream(journal(uid_).string() + ".new") << "leftover";
+  std::ofstream(draft_beside(journal(uid_))) << "leftover";
   script_->sent.clear();
   const auto before = bytes();
 
@@ -247,11 +247,65 @@ TEST_F(DoctorTest, AWaiterForADamagedJournalsLockGetsTheNewOne) {
   EXPECT_EQ(refused.error().code, Errc::busy);
 }
 
+// What stands where a journal should, and is none.
+struct NoFile {
+  const char* name;
+  void (*make)(const fs::path& at, const fs::path& elsewhere);
+};
+class NoFileTest : public DoctorTest, public ::testing::WithParamInterface<NoFile> {
+ protected:
+  void SetUp() override {
+    DoctorTest::SetUp();
+    fs::rename(journal(uid_), dir_.path() / "elsewhere");
+    GetParam().make(journal(uid_), dir_.path() / "elsewhere");
+  }
+};
+INSTANTIATE_TEST_SUITE_P(
+    Of, NoFileTest,
+    ::testing::Values(
+        NoFile{"link", [](const auto& at, const auto& there) { fs::create_symlink(there, at); }},
+        NoFile{"directory", [](const auto& at, const auto&) { fs::create_directory(at); }},
+        NoFile{"pipe", [](const auto& at, const auto&) { ::mkfifo(at.c_str(), 0600); }}),
+    [](const auto& instance) { return instance.param.name; });
+
+TEST_P(NoFileTest, IsDamageThatNothingIsSentWithAndThatDoctorSetsAside) {
+  script_->sent.clear();
+  {
+    Store store = open(OpenMode::use);
+    const auto refused = rotate(store, uid_, {.force = true});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::refused);
+  }
+  EXPECT_THAT(sent(), IsEmpty());
+  EXPECT_THAT(found(), ElementsAre("journal_damaged"));
+
+  EXPECT_THAT(mended({"set_aside"}), ElementsAre("journal_damaged"));
+
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
+  EXPECT_TRUE(fs::is_regular_file(fs::symlink_status(journal(uid_))));
+}
+
+TEST_P(NoFileTest, P5_IsNeverInTheWayOfARemoval) {
+  const auto removed = open(OpenMode::use).remove(uid_);
+
+  EXPECT_TRUE(removed) << removed.error().message;
+}
+
+TEST_F(DoctorTest, P5_AWriteGateThatIsMissingIsMadeAgain) {
+  fs::remove(database().string() + ".d/gate");
+
+  rotate_to(3);
+
+  EXPECT_EQ(current(), "refresh-a-3");
+  EXPECT_THAT(found(), IsEmpty());
+}
+
 TEST_F(DoctorTest, OldLeftoversAreRemovedAndYoungOnesLeftAlone) {
-  const fs::path old = database().string() + ".new";
-  const fs::path young = journal(uid_).string() + ".new.1.1";
-  std::ofstream(old) << "half";
-  std::ofstream(young) << "half";
+  const fs::path old = draft_beside(database());
+  const fs::path young = draft_beside(journal(uid_));
+  const fs::path users_own = database().string() + ".new";
+  for (const fs::path& path : {old, young, users_own}) std::ofstream(path) << "half";
+  fs::last_write_time(users_own, fs::file_time_type::clock::now() - std::chrono::hours(2));
   fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(2));
   ASSERT_THAT(found(), ElementsAre("leftover", "leftover"));
 
@@ -259,6 +313,7 @@ TEST_F(DoctorTest, OldLeftoversAreRemovedAndYoungOnesLeftAlone) {
 
   EXPECT_FALSE(fs::exists(old));
   EXPECT_TRUE(fs::exists(young));
+  EXPECT_TRUE(fs::exists(users_own));
 }
 
 TEST_F(DoctorTest, AnUnfinishedKeyRotationIsFinished) {

@@ -24,11 +24,16 @@ class FileLockTest : public ::testing::Test {
   std::optional<FileLock> take(Milliseconds wait = 0ms) {
     auto lock = FileLock::acquire(path(), wait);
     EXPECT_TRUE(lock) << lock.error().message;
-    return std::move(*lock);
+    return lock ? std::move(*lock) : std::nullopt;
   }
 
   TemporaryDirectory dir_;
 };
+
+std::size_t entries(const char* directory) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(directory),
+                                                std::filesystem::directory_iterator()));
+}
 
 // A process that holds the lock until it is told to go, or killed.
 class Holder {
@@ -178,12 +183,15 @@ TEST_F(FileLockTest, AForkedChildNeitherOwnsNorFreesNorKeepsIt) {
 
 TEST_F(FileLockTest, AFileReplacedWhileWaitingIsNoticed) {
   auto old_file = take();
+  const auto replacement = dir_.path() / "replacement";
+  std::ofstream(replacement) << "y";
+  const std::size_t threads = entries("/proc/self/task");
   std::optional<FileLock> had;
   std::thread waiting([&] { had = take(30s); });
-  const auto aside = dir_.path() / "aside";
-  std::filesystem::rename(path(), aside);
-  std::ofstream(path()) << "y";
+  // That thread, and the one that stands in the kernel's queue for it.
+  while (entries("/proc/self/task") < threads + 2) std::this_thread::yield();
 
+  std::filesystem::rename(replacement, path());  // there is a file at the path at every moment
   old_file.reset();
   waiting.join();
 
@@ -205,11 +213,6 @@ TEST_F(FileLockTest, ASymbolicLinkIsNotFollowed) {
   std::filesystem::create_symlink(path(), dir_.path() / "link");
 
   EXPECT_FALSE(FileLock::acquire(dir_.path() / "link", 0ms));
-}
-
-std::size_t entries(const char* directory) {
-  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(directory),
-                                                std::filesystem::directory_iterator()));
 }
 
 TEST_F(FileLockTest, WaitsThatAreGivenUpDoNotPileUp) {

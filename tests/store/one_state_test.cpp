@@ -13,6 +13,7 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 // ---- holds and removals outlive the database ----------------------------------------------------
@@ -266,6 +267,20 @@ TEST_F(OneStateTest, ALossOfATokenThatWasRotatedSinceIsNotHeldAgainstTheNextOne)
   EXPECT_THAT(dead.error().hint, HasSubstr("sent that token only once"));
 }
 
+TEST_F(OneStateTest, P8_ReuseIsNotBlamedOnOthersAloneWhereThisStoreHadSentTheTokenBefore) {
+  advance(Seconds(1000));
+  will({429, "slow down"});
+  ASSERT_FALSE(refresh({}));
+  advance(Seconds(1000));
+  will({400, R"({"error":"invalid_grant","error_description":"reuse detected"})"});
+
+  const auto dead = refresh({});
+
+  ASSERT_FALSE(dead);
+  EXPECT_THAT(dead.error().hint, HasSubstr("This store had sent that token 1 time before"));
+  EXPECT_THAT(dead.error().hint, Not(HasSubstr("only once")));
+}
+
 TEST_F(OneStateTest, ALossOutlivesTheLedgerAndAnOlderDatabase) {
   const std::string before = copy_of_database();
   advance(Seconds(1000));
@@ -396,6 +411,23 @@ TEST_F(OneStateTest, P1_AnAnswerThatWaitedIsNotGivenATokenThatOnlyAnotherJournal
   EXPECT_EQ(text(again.unseal(other)->refresh_token), "refresh-b-2");
   EXPECT_THAT(sent(), IsEmpty()) << "it is taken from its journal, and is good";
   EXPECT_FALSE(again.find(uid_)->refresh_hash);
+}
+
+TEST_F(OneStateTest, P1_AnAnswerThatWaitedIsNotGivenATokenThatOnlyAnotherJournalKnowsAsSpent) {
+  const Uid other = add_second_login();
+  const std::string older = copy_of_database();
+  rotate_second_login(other);
+  {
+    Store store = open(OpenMode::use);
+    will(grants("refresh-b-3", "access-b-3"));
+    ASSERT_TRUE(rotate(store, other, {.force = true}));
+  }
+  leave_an_answer(grants("refresh-b-2", "access-a-3"));
+  put_back(older);
+
+  (void)refresh();
+
+  EXPECT_FALSE(row().refresh_hash);
 }
 
 TEST_F(OneStateTest, P5_ATokenThatAnAnswerGaveToAnotherIsItsJournalsAgain) {

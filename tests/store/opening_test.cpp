@@ -79,6 +79,45 @@ TEST_F(OpeningTest, ADirectoryThatOthersCanWriteIsRefused) {
   EXPECT_EQ(refusal().code, Errc::refused);
 }
 
+TEST_F(OpeningTest, AJournalsDirectoryThatOthersCanWriteIsRefusedWithItsChmod) {
+  make_store();
+  const std::string journals = database().string() + ".d";
+  ::chmod(journals.c_str(), 0770);
+
+  const Error error = refusal();
+
+  EXPECT_EQ(error.code, Errc::refused);
+  EXPECT_THAT(error.hint, HasSubstr("chmod go-w " + journals));
+}
+
+TEST_F(OpeningTest, ADirectoryAboveThatOthersCanWriteIsRefusedForStoreAndKey) {
+  make_store();
+  for (const fs::path& above : {dir_.path(), options().key_file.parent_path()}) {
+    const auto before = fs::status(above).permissions();
+    ::chmod(above.c_str(), 0777);
+    const auto opened = Store::open(options(), OpenMode::use);
+    const auto read = opened ? opened->unseal(uid_) : fail(opened.error());
+    ASSERT_FALSE(read) << above;
+    EXPECT_EQ(read.error().code, Errc::refused) << above;
+    EXPECT_THAT(read.error().hint, HasSubstr("chmod go-w " + above.string()));
+    fs::permissions(above, before);
+  }
+}
+
+TEST_F(OpeningTest, InAnotherUsersDirectoryNothingIsLeft) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
+  const fs::path home = dir_.path() / "home";
+  fs::create_directory(home);
+  ASSERT_EQ(::chown(home.c_str(), 4711, 4711), 0);
+
+  const auto made = open_at(home / ".local" / "share" / "authdb" / "auth.db", OpenMode::create);
+
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Errc::refused);
+  EXPECT_THAT(made.error().hint, HasSubstr("sudo -H -u '#4711'"));
+  EXPECT_TRUE(fs::is_empty(home));
+}
+
 TEST_F(OpeningTest, AnotherUsersStoreIsRefusedEvenForRoot) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
   make_store();
@@ -87,7 +126,7 @@ TEST_F(OpeningTest, AnotherUsersStoreIsRefusedEvenForRoot) {
   const Error error = refusal();
 
   EXPECT_EQ(error.code, Errc::refused);
-  EXPECT_THAT(error.hint, HasSubstr("sudo -u '#65534'"));
+  EXPECT_THAT(error.hint, HasSubstr("sudo -H -u '#65534'"));
 }
 
 TEST_F(OpeningTest, AHardLinkedFileIsRefused) {
@@ -221,15 +260,16 @@ TEST_F(OpeningTest, P2_AMissingDatabaseWhoseLogIsStillThereIsRefused) {
 TEST_F(OpeningTest, LeftoversOfACrashWhileCreatingAreSweptAway) {
   fs::create_directories(dir_.path() / "store");
   ::chmod((dir_.path() / "store").c_str(), 0700);
-  for (const char* suffix : {".new", ".new-wal", ".new-shm", ".new-journal"}) {
-    std::ofstream(database().string() + suffix) << "half a store";
+  const fs::path draft = draft_beside(database());
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    std::ofstream(draft.string() + suffix) << "half a store";
   }
 
   Store store = open();
 
   EXPECT_TRUE(store.add_profile("works"));
-  for (const char* suffix : {".new", ".new-wal", ".new-shm", ".new-journal"}) {
-    EXPECT_FALSE(fs::exists(database().string() + suffix)) << suffix;
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    EXPECT_FALSE(fs::exists(draft.string() + suffix)) << suffix;
   }
 }
 

@@ -1,3 +1,4 @@
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -56,9 +57,46 @@ TEST_F(QueryTest, P7_NoDetourReachesASealedColumn) {
         "SELECT count(refresh_token) FROM token_set",
         "SELECT json_group_array(hex(secret)) FROM agent_key",
         "VALUES ((SELECT secret FROM agent_key))", "EXPLAIN SELECT refresh_token FROM token_set",
-        "SELECT data FROM sqlite_dbpage"}) {
+        "SELECT data FROM sqlite_dbpage",
+        // What these merge, the authorizer is not asked about.
+        "SELECT hex(access_token) FROM token_set a FULL JOIN token_set b USING (access_token)",
+        "SELECT access_token FROM token_set FULL JOIN (SELECT 1 AS access_token) USING "
+        "(access_token)",
+        "SELECT 1 FROM token_set NATURAL FULL JOIN (SELECT 1 AS refresh_token)",
+        "WITH freshness AS (SELECT secret FROM agent_key FULL JOIN (SELECT 1 AS secret) "
+        "USING (secret)) SELECT * FROM freshness",
+        "SELECT extra FROM provider_state FULL JOIN (SELECT 1 AS extra) USING (extra)",
+        "SELECT extra FROM credential FULL JOIN (SELECT 1 AS extra) USING (extra)",
+        "SELECT unknown FROM import_receipt FULL JOIN (SELECT 1 AS unknown) USING (unknown)"}) {
     EXPECT_EQ(refusal(sql), Errc::usage) << sql;
   }
+}
+
+// The longest statement that SQLite takes cannot be explained, which makes it longer.
+TEST_F(QueryTest, P7_AQueryThatIsTooLongToBeLookedAtIsRefused) {
+  std::string sql =
+      "SELECT hex(access_token) FROM token_set FULL JOIN (SELECT 1 AS access_token) USING "
+      "(access_token)";
+  sql += " --" + std::string(999'995 - sql.size(), 'x');
+
+  EXPECT_EQ(refusal(sql), Errc::usage);
+}
+
+TEST_F(QueryTest, NoIndexHoldsASealedColumn) {
+  // Or the instructions that read it would have to be looked for there, too.
+  SQLite::Database db(database().string(), SQLite::OPEN_READONLY);
+  SQLite::Statement columns(
+      db,
+      "SELECT count(*) FROM sqlite_schema s JOIN pragma_index_info(s.name) i "
+      "WHERE s.type = 'index' AND i.name IN ('access_token', 'refresh_token', "
+      "'secret', 'extra', 'unknown')");
+  ASSERT_TRUE(columns.executeStep());
+  EXPECT_EQ(columns.getColumn(0).getInt(), 0);
+}
+
+TEST_F(QueryTest, AValueThatIsTooLargeIsRefusedAndTheStoreStaysUsable) {
+  EXPECT_EQ(refusal("SELECT zeroblob(1000000000)"), Errc::usage);
+  EXPECT_TRUE(open(OpenMode::look).query("SELECT count(*) FROM freshness"));
 }
 
 TEST_F(QueryTest, WhateverDoesMoreThanReadIsRefused) {

@@ -22,6 +22,7 @@
 #include "store/rotation.h"
 #include "store/store.h"
 #include "store/timestamp.h"
+#include "store/uid.h"
 
 namespace authdb::test {
 
@@ -48,6 +49,11 @@ class TemporaryDirectory {
 inline std::string file_bytes(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// As a process that was killed leaves it.
+inline std::filesystem::path draft_beside(const std::filesystem::path& path) {
+  return path.parent_path() / ("." + path.filename().string() + ".authdb-" + draw_uid());
 }
 
 // What the scripted server does with one request.

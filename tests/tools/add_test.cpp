@@ -162,8 +162,8 @@ TEST_F(AddTest, AGrantForACredentialWhoseJournalCannotBeOpenedIsKeptAsANewOne) {
   http_->answer(400, R"({"error":"invalid_grant"})");
   EXPECT_EQ(run({"refresh", "acme"}).status, 4);
   const auto journal = dir_ / "store/auth.db.d" / uid.substr(0, 2) / uid;
-  std::filesystem::remove(journal);
-  std::filesystem::create_directory(journal);
+  std::filesystem::remove_all(journal.parent_path());
+  write_file(journal.parent_path(), "in the way");
 
   const auto ran = must({"add", "acme", "--grant", "--label", "work"},
                         grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));

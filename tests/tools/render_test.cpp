@@ -98,10 +98,10 @@ TEST(Hanging, WrapsTheMeaningUnderItself) {
                       std::string(26, ' ') + std::string(30, 'b') + "\n");
 }
 
-TEST(Json, ReplacesWhatIsNoUtf8) {
+TEST(Json, IsAsciiAndReplacesWhatIsNoUtf8) {
   std::ostringstream out;
-  print_json(out, Json{{"label", "a\xff"}});
-  EXPECT_EQ(out.str(), "{\n  \"label\": \"a\xef\xbf\xbd\"\n}\n");
+  print_json(out, Json{{"label", "a\xff\xe2\x80\xae"}});
+  EXPECT_EQ(out.str(), "{\n  \"label\": \"a\\ufffd\\u202e\"\n}\n");
 }
 
 TEST(SqlLiteral, DoublesQuotes) { EXPECT_EQ(sql_literal("it's"), "'it''s'"); }

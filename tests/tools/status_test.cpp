@@ -165,6 +165,47 @@ TEST_F(StatusTest, WhatCannotRenewItselfIsNeverGreen) {
   EXPECT_THAT(out, HasSubstr(toned("fresh", Tone::caution, true)));
 }
 
+TEST_F(StatusTest, P8_CheckIsFiveForADamagedJournalAndThePoolGivesWayToAnother) {
+  add_grant();
+  must({"add", "acme", "--grant", "--label", "spare"},
+       grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+  const auto uid = stored().at(0).uid;
+  write_file(dir_ / "store/auth.db.d" / uid.substr(0, 2) / uid, std::string(32'768, '\0'));
+
+  EXPECT_EQ(run({"status", "--check"}).status, 5) << "its bearer lives";
+  EXPECT_THAT(run({"status"}).out, HasSubstr("cannot be renewed: the journal"));
+  now_ += Seconds{7'200};
+  http_->answer(200, grant_json({"access-token-BETA-2", "refresh-token-BETA-2"}));
+  const auto token = run({"token", "acme"});
+
+  EXPECT_EQ(token.out, "access-token-BETA-2\n");
+  EXPECT_THAT(token.err, HasSubstr("is damaged"));
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+}
+
+TEST_F(StatusTest, P8_ARejectedBearerIsHandedToNobodyThoughItsJournalIsDamaged) {
+  add_grant();
+  const auto uid = stored().at(0).uid;
+  write_file(dir_ / "store/auth.db.d" / uid.substr(0, 2) / uid, std::string(32'768, '\0'));
+  const std::string bearer = fingerprint(token_hash("access-token-ALPHA-1"));
+
+  EXPECT_NE(run({"token", "acme", "--rejected", bearer}).status, 0);
+
+  EXPECT_EQ(run({"token", "acme"}).out, "");
+  EXPECT_EQ(run({"token", "acme", "--credential", uid}).out, "");
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+}
+
+TEST_F(StatusTest, ABearerThatNothingRenewsSaysSoBeforeItEnds) {
+  auto grant = nlohmann::json::parse(grant_json());
+  grant.erase("refresh_token");
+  must({"add", "acme", "--grant"}, grant.dump());
+
+  EXPECT_THAT(run({"status"}).out,
+              AllOf(HasSubstr("login when it ends"), HasSubstr("has no refresh token")));
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+}
+
 TEST_F(StatusTest, AHoldSaysSinceWhenAndWhichProcess) {
   add_grant();
   http_->answer(500, "{}");

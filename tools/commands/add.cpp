@@ -6,6 +6,7 @@
 #include "oauth/expiry.h"
 #include "oauth/token_answer.h"
 #include "store/claims.h"
+#include "store/fingerprint.h"
 #include "store/timestamp.h"
 #include "store/words.h"
 #include "tools/choice.h"
@@ -175,6 +176,13 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
                 "It is the JSON of a token endpoint, with an access_token or a refresh_token.");
   }
   arrival.grant = *std::move(judgement.grant);
+  for (const Secret* token : {&arrival.grant.access_token, &arrival.grant.refresh_token}) {
+    if (token->empty() || is_token_text(token->reveal())) continue;
+    return fail(Errc::usage,
+                "a token on stdin has a character that no token has: a space, a control "
+                "character, or something that is no ASCII",
+                "Pipe the token endpoint's answer in as it came.");
+  }
   // What the endpoint assumes of an answer to our own request is no knowledge of this one.
   const auto token = arrival.grant.access_token.reveal();
   if (!token.empty()) {

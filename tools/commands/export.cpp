@@ -2,6 +2,7 @@
 #include "migrate/export.h"
 
 #include "migrate/hand_over.h"
+#include "store/files.h"
 #include "tools/commands/commands.h"
 #include "tools/render/json.h"
 #include "tools/render/text.h"
@@ -142,10 +143,11 @@ Result<int> run(Context& context, const Options& options) {
   if (!document) return fail(document.error());
   if (request->with_refresh_tokens) context.warn(kSecondSpender);
   if (!options.output) {
-    context.out << document->reveal();
+    // dispatch() sees whether it arrived.
+    if (!context.put_unchanged(document->reveal())) context.out.setstate(std::ios::badbit);
     return kOk;
   }
-  const auto written = migrate::write_private_file(*options.output, *document);
+  const auto written = write_durable(*options.output, *document);
   if (!written) return fail(written.error());
   context.note("Wrote " + printable(*options.output));
   return kOk;

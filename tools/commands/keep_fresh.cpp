@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "migrate/projection.h"
+#include "store/scrub.h"
 #include "tools/attention.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -59,15 +60,15 @@ struct Options {
 };
 
 std::string name_of(const Credential& row) {
-  return printable(row.identity.provider + " credential " + row.uid + " (" + row.identity.label +
-                   ")");
+  return printable(row.identity.provider + " credential " + row.uid + " (" +
+                   shortened(row.identity.label, kShownLabel) + ")");
 }
 
 // The rows of the view that may say what a person must know or do.
 Result<QueryRows> wanting(Context& context, const Store& store) {
   std::string where =
       "(needs_login OR session_ends_at IS NOT NULL OR failures > 0 OR rejected OR hold IN "
-      "('conflict', 'uncertain'))";
+      "('conflict', 'uncertain') OR (auth_type = 'oauth' AND NOT refreshable))";
   if (const auto profile = context.chosen_profile()) {
     where += " AND uid IN (SELECT uid FROM pool WHERE profile = " + sql_literal(*profile) + ")";
   }
@@ -121,13 +122,15 @@ Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
   }
   const auto rows = wanting(context, store);
   if (!rows) return fail(rows.error());
+  const Registry registry = providers_of(context);
+  const Outages outages(store, registry, rows->rows.size());
   for (std::size_t i = 0; i < rows->rows.size(); ++i) {
     const NamedRow row(*rows, i);
     round.needs_login = round.needs_login || row.truth("needs_login");
     if (auto warning = login_warning(row, context.clock()); !warning.empty()) {
       round.warnings.push_back(std::move(warning));
     }
-    if (auto warning = outage(row, providers_of(context)); !warning.empty()) {
+    if (auto warning = outages.of(row); !warning.empty()) {
       round.outage = true;
       round.warnings.push_back(std::move(warning));
     }

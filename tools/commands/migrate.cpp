@@ -209,6 +209,10 @@ void print_cutover(Context& context, const migrate::CutOver& done) {
       context.out << "Replaced " << printable(file.path.string()) << "; as it was it is kept in "
                   << printable(file.kept.filename().string()) << '\n';
     }
+    if (file.was_open) {
+      context.warn(printable(file.path.string()) +
+                   " could be read by others; now only its owner can");
+    }
     for (const auto& why : file.left_alone) {
       context.warn(printable(file.path.string()) + ": " + printable(why));
     }

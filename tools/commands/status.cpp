@@ -24,7 +24,7 @@ Exit codes
   0 done   3 no such store, profile or provider   7 refused
   with --check: 0 all is well, 4 something needs a login, 5 something else needs
   attention (held, cooling down, expired while its renewal fails, rejected and not
-  replaced, or the session ends within a day)
+  replaced, or the session ends within a day), 7 the store's key cannot be had
 
 Examples
   authdb status
@@ -66,14 +66,15 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-int verdict(const QueryRows& rows, Instant now, const Registry& registry) {
+int verdict(const Store& store, const QueryRows& rows, Instant now, const Registry& registry) {
+  const Outages outages(store, registry, rows.rows.size());
   int worst = kOk;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
     if (row.truth("needs_login")) return exit_code(Errc::login_needed);
     const auto hold = row.text("hold");
     if (hold == "conflict" || hold == "uncertain" || row.number("cooldown_s").value_or(0) > 0 ||
-        session_ends_soon(row, now) || !outage(row, registry).empty()) {
+        session_ends_soon(row, now) || !outages.of(row).empty()) {
       worst = exit_code(Errc::try_later);
     }
   }
@@ -108,7 +109,7 @@ Result<int> run(Context& context, const Options& options) {
   // Without its key the store has nothing to give, however fresh.
   if (const auto keys = store->check_keys(); !keys && !rows->rows.empty())
     return fail(keys.error());
-  return verdict(*rows, context.clock(), providers_of(context));
+  return verdict(*store, *rows, context.clock(), providers_of(context));
 }
 
 Run declare(Arguments& arguments) {

@@ -17,6 +17,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "store/draft.h"
+
 namespace authdb::prove {
 namespace {
 
@@ -170,17 +172,27 @@ std::string place_of(const std::string& path) {
   if (path.starts_with("/memfd:")) return "stdio";
   const fs::path file(path);
   const std::string name = file.filename();
-  if (name.find(".new.") != std::string::npos) return "draft";
+  if (!name_of_draft(name).empty()) return "draft";
   const bool in_journals = file.parent_path().parent_path().filename() == "auth.db.d";
   if (in_journals) return "journal";
   if (file.parent_path().filename() == "auth.db.d" && name.size() == 2) return "journals";
   return name;
 }
 
+// A path that a call names, below the directory whose descriptor stands before it.
+std::string path_named(pid_t tid, const Kind& kind, const Arguments& args) {
+  const std::string path = text_at(tid, args[kind.path]);
+  const std::string_view name = kind.name;
+  const bool is_relative = name.ends_with("at") || name.ends_with("at2");
+  if (!is_relative || path.starts_with('/')) return path;
+  const auto directory = static_cast<int>(args[kind.path - 1]);
+  return directory == AT_FDCWD ? path : path_of_descriptor(tid, args[kind.path - 1]) + "/" + path;
+}
+
 Call seen(pid_t tid, const Kind& kind, const Arguments& args) {
   Call call{kind.name, {}};
   if (kind.fd >= 0) call.target = place_of(path_of_descriptor(tid, args[kind.fd]));
-  if (kind.path >= 0) call.target = place_of(text_at(tid, args[kind.path]));
+  if (kind.path >= 0) call.target = place_of(path_named(tid, kind, args));
   if (kind.size >= 0) call.size = static_cast<std::int64_t>(args[kind.size]);
   if (kind.offset >= 0) call.offset = static_cast<std::int64_t>(args[kind.offset]);
   return call;

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "store/scrub.h"
 #include "store/timestamp.h"
 #include "tools/render/duration.h"
 #include "tools/render/text.h"
@@ -49,12 +50,19 @@ std::string age(std::optional<std::int64_t> seconds) {
   return seconds ? duration(Seconds{*seconds}) + " ago" : "unknown";
 }
 
+// It works as long as its bearer lives.
+bool cannot_renew(const NamedRow& row) {
+  return row.text("auth_type") == "oauth" && !row.truth("refreshable") &&
+         !row.truth("needs_login") && row.text("hold").empty();
+}
+
 // What keeps the credential from being used as it is, in one or two words each.
 TableCell needs(const NamedRow& row) {
   std::vector<std::string> words;
   if (row.truth("needs_login")) words.emplace_back("login");
   if (const auto hold = row.text("hold"); !hold.empty()) words.push_back("hold=" + hold);
   if (row.truth("rejected")) words.emplace_back("another bearer");
+  if (cannot_renew(row)) words.emplace_back("login when it ends");
   if (const auto cooldown = row.number("cooldown_s").value_or(0); cooldown > 0) {
     words.push_back("cooling " + duration(Seconds{cooldown}));
   }
@@ -106,19 +114,24 @@ Json freshness_json(const QueryRows& rows) {
 }
 
 bool session_ends_soon(const NamedRow& row, Instant now) {
-  const auto ends = parse_iso(row.text("session_ends_at"), NaiveTime::reject);
+  const auto* const until = cannot_renew(row) ? "expires_at" : "session_ends_at";
+  const auto ends = parse_iso(row.text(until), NaiveTime::reject);
   return ends && ends->at - now < kSoon;
 }
 
 std::string name_of(const NamedRow& row) {
   return printable(row.text("provider") + " credential " + row.text("uid") + " (" +
-                   row.text("label") + ")");
+                   shortened(row.text("label"), kShownLabel) + ")");
 }
 
 std::string login_warning(const NamedRow& row, Instant now) {
   const std::string login = " `authdb login " + row.text("provider") + "`";
   if (row.truth("needs_login")) return name_of(row) + " needs a login:" + login + ".";
   if (!session_ends_soon(row, now)) return {};
+  if (cannot_renew(row)) {
+    return name_of(row) + " has no refresh token, and its bearer ends at " +
+           row.text("expires_at") + ": log in again before," + login + ".";
+  }
   return "The session of " + name_of(row) + " ends at " + row.text("session_ends_at") +
          ", whatever is refreshed until then: log in again before," + login + ".";
 }

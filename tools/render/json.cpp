@@ -5,7 +5,7 @@
 namespace authdb::cli {
 
 void print_json(std::ostream& out, const Json& json) {
-  out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  out << json.dump(2, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace) << '\n';
 }
 
 Json to_json(const Cell& cell) {

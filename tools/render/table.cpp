@@ -2,10 +2,13 @@
 
 #include <algorithm>
 
+#include "store/scrub.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {
 namespace {
+
+constexpr std::size_t kWidestCell = 200;
 
 std::string_view escape(Tone tone) {
   switch (tone) {
@@ -28,7 +31,7 @@ void draw_row(std::ostream& out, const std::vector<TableCell>& row,
   std::size_t last = row.size();  // nothing is padded behind the last cell with text
   while (last > 1 && row[last - 1].text.empty()) --last;
   for (std::size_t i = 0; i < last; ++i) {
-    auto text = printable(row[i].text);
+    auto text = printable(shortened(row[i].text, kWidestCell));
     const auto padding = i + 1 < last ? widths[i] - width(text) + 2 : 0;
     out << toned(std::move(text), row[i].tone, colour) << std::string(padding, ' ');
   }
@@ -52,7 +55,7 @@ void Table::draw(std::ostream& out, bool colour) const {
   for (const auto& row : rows_) {
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) {
-      widths[i] = std::max(widths[i], width(printable(row[i].text)));
+      widths[i] = std::max(widths[i], width(printable(shortened(row[i].text, kWidestCell))));
     }
   }
   if (!head.empty()) draw_row(out, head, widths, colour);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tools/render/safe_output.h"
+
 namespace authdb::cli {
 namespace {
 
@@ -16,16 +18,12 @@ bool continues_character(char byte) { return (static_cast<unsigned char>(byte) &
 std::string printable(std::string_view text) {
   std::string clean;
   clean.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const bool c1 = byte == 0xC2 && i + 1 < text.size() &&
-                    static_cast<unsigned char>(text[i + 1]) < 0xA0;  // U+0080 to U+009F
-    if (byte < 0x20 || byte == 0x7F || c1) {
-      clean += '?';
-      if (c1) ++i;
-    } else {
-      clean += text[i];
-    }
+  while (!text.empty()) {
+    const Character next = first_character(text);
+    const bool fine = next.bytes > 0 && !is_misleading(next.code);
+    const std::size_t bytes = std::max<std::size_t>(next.bytes, 1);
+    clean += fine ? text.substr(0, bytes) : std::string_view("?");
+    text.remove_prefix(bytes);
   }
   return clean;
 }

@@ -1,0 +1,161 @@
+#include "store/ownership.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <deque>
+#include <fstream>
+#include <string>
+
+#include "store/files.h"
+
+namespace authdb {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uid_t kDefaultOverflow = 65534;
+
+// The number that stands for every user without a place in this user namespace; 0 if all have one.
+uid_t overflow_user() {
+  std::ifstream map("/proc/self/uid_map");
+  std::uint64_t inside = 0;
+  std::uint64_t outside = 0;
+  std::uint64_t count = 0;
+  constexpr std::uint64_t kAll = 0xFFFFFFFF;
+  if (!(map >> inside >> outside >> count) || count == kAll) return 0;
+  uid_t overflow = kDefaultOverflow;
+  std::ifstream("/proc/sys/kernel/overflowuid") >> overflow;
+  return overflow;
+}
+
+Result<struct stat> look_at(const fs::path& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0) return fail(file_error("cannot look at", path, errno));
+  return st;
+}
+
+// The way to a path, one name after the other, through every symbolic link.
+class Walk {
+ public:
+  explicit Walk(const fs::path& to) { put_in_front(fs::absolute(to)); }
+
+  Result<void> run() {
+    if (auto root = check_directory(); !root) return root;
+    while (!names_.empty()) {
+      const fs::path name = std::move(names_.front());
+      names_.pop_front();
+      if (auto gone = go(name); !gone) return gone;
+    }
+    return {};
+  }
+
+ private:
+  Result<void> go(const fs::path& name) {
+    if (name == "..") {
+      at_ = at_.parent_path();
+      return check_directory();
+    }
+    const fs::path next = at_ / name;
+    struct stat st {};
+    if (::lstat(next.c_str(), &st) != 0) {
+      if (errno != ENOENT) return fail(file_error("cannot look at", next, errno));
+      if (names_.empty()) return check_directory();
+      names_.clear();  // whoever makes the rest makes it private
+      return {};
+    }
+    if (S_ISLNK(st.st_mode)) return follow(next, st);
+    if (S_ISDIR(st.st_mode)) at_ = next;
+    return check_directory();
+  }
+
+  Result<void> follow(const fs::path& link, const struct stat& st) {
+    constexpr int kMostLinks = 40;  // as the kernel
+    if (!is_trusted_owner(st.st_uid)) return fail(belongs_to(link, st.st_uid));
+    if (++links_ > kMostLinks) return fail(file_error("cannot look at", link, ELOOP));
+    std::error_code error;
+    const fs::path target = fs::read_symlink(link, error);
+    if (error) return fail(file_error("cannot look at", link, error.value()));
+    put_in_front(target);
+    return {};
+  }
+
+  void put_in_front(const fs::path& path) {
+    if (path.is_absolute()) at_ = "/";
+    std::deque<fs::path> names;
+    for (const fs::path& name : path.relative_path()) {
+      if (!name.empty() && name != ".") names.push_back(name);
+    }
+    names_.insert(names_.begin(), names.begin(), names.end());
+  }
+
+  // Where nothing follows, files are put into it.
+  Result<void> check_directory() const {
+    const auto st = look_at(at_);
+    if (!st) return fail(st.error());
+    if (!is_trusted_owner(st->st_uid)) {
+      Error error = belongs_to(at_, st->st_uid);
+      error.message += ": whoever owns it could replace what is in it";
+      return fail(std::move(error));
+    }
+    const bool kept_apart = !names_.empty() && (st->st_mode & S_ISVTX) != 0;
+    if ((st->st_mode & (S_IWGRP | S_IWOTH)) == 0 || kept_apart) return {};
+    return fail(Errc::refused, "other users can write to the directory " + at_.string(),
+                "chmod go-w " + at_.string() +
+                    ", or put the store elsewhere with --store, its key with AUTHDB_KEY_FILE");
+  }
+
+  fs::path at_ = "/";
+  std::deque<fs::path> names_;
+  int links_ = 0;
+};
+
+Result<struct stat> look_at_file(const fs::path& path) {
+  auto st = look_at(path);
+  if (st && !S_ISREG(st->st_mode)) {
+    return fail(Errc::refused, path.string() + " is not a regular file");
+  }
+  return st;
+}
+
+Result<void> check_file(const fs::path& path, const struct stat& st) {
+  if (st.st_uid != ::geteuid()) return fail(belongs_to(path, st.st_uid));
+  if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
+  return fail(Errc::refused, path.string() + " can be read or written by other users",
+              "chmod 600 " + path.string());
+}
+
+}  // namespace
+
+bool is_trusted_owner(uid_t owner) {
+  static const uid_t overflow = overflow_user();
+  return owner == ::geteuid() || owner == 0 || owner == overflow;
+}
+
+Error belongs_to(const fs::path& path, uid_t owner) {
+  const std::string user = std::to_string(owner);
+  return {Errc::refused,
+          path.string() + " belongs to user " + user + ", and this is user " +
+              std::to_string(::geteuid()),
+          "Run it as the owner: sudo -H -u '#" + user + "' authdb ..."};
+}
+
+Result<void> check_private(const fs::path& path) {
+  const auto st = look_at_file(path);
+  if (!st) return fail(st.error());
+  return check_file(path, *st);
+}
+
+Result<void> check_private_or_handed(const fs::path& path) {
+  constexpr mode_t kAllowed = S_IRUSR | S_IRGRP;
+  const auto st = look_at_file(path);
+  if (!st) return fail(st.error());
+  if (st->st_uid == 0 && (st->st_mode & 0777 & ~kAllowed) == 0) return {};
+  return check_file(path, *st);
+}
+
+Result<void> check_irreplaceable(const fs::path& path) { return Walk(path).run(); }
+
+}  // namespace authdb
