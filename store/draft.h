@@ -18,9 +18,9 @@
 
 namespace authdb {
 
-// Gone, with what SQLite put beside it, unless it was given its name. Movable. As long as it exists
-// its file is locked (flock): what has a draft's name and is not locked was left by a process that
-// died.
+// Gone, with what SQLite put beside it, unless it was given its name. Movable. Its file is locked
+// (flock) until it is finished: what has a draft's name and is not locked was left by a process
+// that died, or belongs to a database that is about to get its name.
 class Draft {
  public:
   // Nothing is made yet. refused: the directory is neither this user's nor root's.

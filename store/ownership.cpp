@@ -130,8 +130,7 @@ Result<void> check_file(const fs::path& path, const struct stat& st) {
 }  // namespace
 
 bool is_trusted_owner(uid_t owner) {
-  static const uid_t overflow = overflow_user();
-  return owner == ::geteuid() || owner == 0 || owner == overflow;
+  return owner == ::geteuid() || owner == 0 || owner == overflow_user();
 }
 
 Error belongs_to(const fs::path& path, uid_t owner) {

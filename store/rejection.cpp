@@ -1,6 +1,7 @@
 #include "store/rejection.h"
 
 #include "store/engine.h"
+#include "store/state.h"
 
 namespace authdb {
 
@@ -13,10 +14,7 @@ Result<void> note_rejected_in_row(const Store& store, const Uid& uid, const std:
     const Credential& row = stored->row;
     const bool is_current = bearer == row.access_fingerprint || bearer == row.agent_key_fingerprint;
     if (bearer.empty() || !is_current || row.renewal.rejected == bearer) return;
-    Renewal renewal = row.renewal;
-    renewal.rejected = bearer;
-    renewal.rejections += 1;
-    txn->put_renewal(row.id, renewal);
+    txn->put_renewal(row.id, decide(state_of(row), event::Rejected{bearer}, engine.now()).renewal);
     txn->commit();
   });
 }

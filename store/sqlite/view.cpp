@@ -3,12 +3,10 @@
 #include <sqlite3.h>
 
 #include <algorithm>
-#include <chrono>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "store/sqlite/backend.h"
+#include "store/sqlite/query.h"
 #include "store/sqlite/rows.h"
 #include "store/sqlite/sealed_column.h"
 
@@ -153,181 +151,6 @@ std::vector<std::string> read_words(const std::string& array) {
     if (value.is_string()) words.push_back(value.get<std::string>());
   }
   return words;
-}
-
-// What a query may do: read anything that is not sealed.
-int authorize(void* refused, int action, const char* first, const char* second, const char*,
-              const char*) {
-  auto& why = *static_cast<std::string*>(refused);
-  const auto or_empty = [](const char* text) { return text == nullptr ? "" : text; };
-  switch (action) {
-    case SQLITE_SELECT:
-    case SQLITE_FUNCTION:
-    case SQLITE_RECURSIVE:
-      return SQLITE_OK;
-    case SQLITE_READ:
-      if (!is_sealed_column(or_empty(first), or_empty(second))) return SQLITE_OK;
-      why = std::string("it reads the sealed column ") + or_empty(first) + "." + or_empty(second);
-      return SQLITE_DENY;
-    default:
-      why = "it does more than read";
-      return SQLITE_DENY;
-  }
-}
-
-// Where the sealed columns are in the database's pages: a table's root page, and the places of the
-// columns in its records (of a table without rowids, the key comes first).
-using SealedPlaces = std::map<std::int64_t, std::set<std::int64_t>>;
-
-SealedPlaces sealed_places(SQLite::Database& db) {
-  SealedPlaces places;
-  SQLite::Statement columns(
-      db,
-      "SELECT s.rootpage, s.name, i.name FROM sqlite_schema s JOIN pragma_table_list l "
-      "ON l.schema = 'main' AND l.name = s.name JOIN pragma_table_info(s.name) i "
-      "WHERE s.type = 'table' ORDER BY s.rootpage, l.wr AND i.pk = 0, l.wr * i.pk, i.cid");
-  std::int64_t root = 0;
-  for (std::int64_t place = 0; columns.executeStep(); ++place) {
-    if (columns.getColumn(0).getInt64() != root) place = 0;
-    root = columns.getColumn(0).getInt64();
-    if (is_sealed_column(columns.getColumn(1).getString(), columns.getColumn(2).getString())) {
-      places[root].insert(place);
-    }
-  }
-  return places;
-}
-
-// While it exists, the queries on the connection are somebody else's: they may read what is not
-// sealed, for so long, and make no value that is larger than so much.
-class ForeignQuery {
- public:
-  ForeignQuery(SQLite::Database& db, const std::string& sql)
-      : handle_(db.getHandle()), sealed_(sealed_places(db)), ends_(Now::now() + kTime) {
-    sqlite3_set_authorizer(handle_, authorize, &refused_);
-    sqlite3_progress_handler(handle_, kInstructions, &ForeignQuery::is_over, this);
-    length_ = sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, kLongestValue);
-    look_at_instructions(db, sql);
-  }
-  ~ForeignQuery() {
-    sqlite3_limit(handle_, SQLITE_LIMIT_LENGTH, length_);
-    sqlite3_progress_handler(handle_, 0, nullptr, nullptr);
-    sqlite3_set_authorizer(handle_, nullptr, nullptr);
-  }
-  ForeignQuery(const ForeignQuery&) = delete;
-  ForeignQuery& operator=(const ForeignQuery&) = delete;
-  // Why it was refused; empty: it was not.
-  const std::string& refused() const { return refused_; }
-
- private:
-  using Now = std::chrono::steady_clock;
-  static constexpr std::chrono::seconds kTime{60};
-  static constexpr int kInstructions = 10'000;
-  static constexpr int kLongestValue = 64 << 20;
-  static constexpr std::int64_t kWholeRow = -1;
-
-  static int is_over(void* self) {
-    auto& query = *static_cast<ForeignQuery*>(self);
-    if (Now::now() < query.ends_) return 0;
-    query.refused_ = "it takes longer than " + std::to_string(kTime.count()) + " s";
-    return 1;
-  }
-
-  // True of a statement that can be run, and does more than to explain another one.
-  bool runs(const std::string& sql) const {
-    sqlite3_stmt* statement = nullptr;
-    const bool prepared = sqlite3_prepare_v2(handle_, sql.c_str(), -1, &statement, nullptr) == 0;
-    const bool explains = statement == nullptr || sqlite3_stmt_isexplain(statement) != 0;
-    sqlite3_finalize(statement);
-    return prepared && !explains;
-  }
-
-  // The authorizer is not asked about the columns that `FULL JOIN ... USING` merges. What was
-  // compiled tells: no instruction may read a sealed cell.
-  void look_at_instructions(SQLite::Database& db, const std::string& sql) {
-    if (!runs(sql)) return;
-    std::set<std::pair<std::int64_t, std::int64_t>> opened;  // cursor, root page
-    std::set<std::pair<std::int64_t, std::int64_t>> read;    // cursor, column
-    try {
-      const auto begin = std::min(sql.find_first_not_of("; \t\r\n"), sql.size());
-      SQLite::Statement explained(db, "EXPLAIN " + sql.substr(begin));
-      while (explained.executeStep()) {
-        const std::string code = explained.getColumn(1).getString();
-        const std::int64_t cursor = explained.getColumn(2).getInt64();
-        const std::int64_t second = explained.getColumn(3).getInt64();
-        if (code == "OpenRead" || code == "ReopenIdx") opened.emplace(cursor, second);
-        if (code == "Column") read.emplace(cursor, second);
-        if (code == "RowData" || code == "RowCell") read.emplace(cursor, kWholeRow);
-      }
-    } catch (const SQLite::Exception& error) {
-      refused_ = std::string("it cannot be looked at: ") + error.what();  // too long, say
-    }
-    for (const auto& [cursor, root] : opened) {
-      const auto sealed = sealed_.find(root);
-      if (sealed == sealed_.end()) continue;
-      const bool all = read.count({cursor, kWholeRow}) != 0;
-      const bool any =
-          std::any_of(sealed->second.begin(), sealed->second.end(), [&, c = cursor](auto column) {
-            return read.count({c, column});
-          });
-      if (all || any) refused_ = "it reads a sealed column";
-    }
-  }
-
-  sqlite3* handle_;
-  SealedPlaces sealed_;
-  Now::time_point ends_;
-  int length_ = 0;
-  std::string refused_;
-};
-
-Cell read_cell(const SQLite::Column& column) {
-  switch (column.getType()) {
-    case SQLITE_INTEGER:
-      return column.getInt64();
-    case SQLITE_FLOAT:
-      return column.getDouble();
-    case SQLITE_NULL:
-      return std::monostate{};
-    default:
-      return column.getString();
-  }
-}
-
-QueryRows read_all(SQLite::Statement& statement) {
-  QueryRows result;
-  for (int i = 0; i < statement.getColumnCount(); ++i) {
-    result.columns.emplace_back(statement.getColumnName(i));
-  }
-  while (statement.executeStep()) {
-    std::vector<Cell>& cells = result.rows.emplace_back();
-    for (int i = 0; i < statement.getColumnCount(); ++i)
-      cells.push_back(read_cell(statement.getColumn(i)));
-  }
-  return result;
-}
-
-BackendError refused_query(const std::string& why) {
-  return {
-      {Errc::usage, "this query is refused: " + why,
-       "The views freshness, pool, rotation and family have everything but the secrets; `authdb "
-       "token` gives a bearer."}};
-}
-
-// sqlite3_prepare takes the first statement and leaves the rest. Anything there but blanks,
-// comments and semicolons is a mistake of the caller's that would otherwise go unseen; whether it
-// could be prepared does not matter.
-bool has_second_statement(sqlite3* handle, const std::string& sql) {
-  const char* rest = sql.c_str();
-  for (int found = 0; *rest != '\0';) {
-    sqlite3_stmt* statement = nullptr;
-    const char* const begin = rest;
-    const int rc = sqlite3_prepare_v2(handle, begin, -1, &statement, &rest);
-    const bool is_one = rc != SQLITE_OK || statement != nullptr;
-    sqlite3_finalize(statement);
-    if (is_one && ++found > 1) return true;
-    if (rc != SQLITE_OK || rest == begin) break;
-  }
-  return false;
 }
 
 }  // namespace
@@ -618,26 +441,9 @@ std::map<KeyId, std::int64_t> Reads<Base>::cells_by_key() {
 
 template <typename Base>
 QueryRows Reads<Base>::query(const std::string& sql) {
-  SQLite::Database& db = connection_.database();
-  const ForeignQuery foreign(db, sql);
   try {
-    if (!foreign.refused().empty()) throw refused_query(foreign.refused());
-    SQLite::Statement statement(db, sql);
-    if (statement.getColumnCount() == 0) {
-      throw BackendError{
-          {Errc::usage, "there is no query in this", "`authdb sql --examples` shows the views."}};
-    }
-    if (has_second_statement(db.getHandle(), sql)) {
-      throw BackendError{
-          {Errc::usage, "more than one statement in the query", "Give them one by one."}};
-    }
-    return read_all(statement);
+    return run_query(connection_.database(), sql);
   } catch (const SQLite::Exception& error) {
-    if (!foreign.refused().empty()) throw refused_query(foreign.refused());
-    if (error.getErrorCode() == SQLITE_ERROR || error.getErrorCode() == SQLITE_TOOBIG) {
-      throw BackendError{{Errc::usage, std::string("SQL: ") + error.what(),
-                          "`authdb sql --examples` shows the views."}};
-    }
     connection_.fail(error, "cannot read");
   }
 }

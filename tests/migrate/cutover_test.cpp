@@ -627,6 +627,40 @@ TEST_F(CutoverTest, WhileAFileIsHandedOverNobodyElseGetsTheLoginOrTheToolsLock) 
   EXPECT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1");
 }
 
+TEST_F(CutoverTest, AFileWithASecondNameIsRefusedBeforeAnythingIsImported) {
+  const std::string before = contents(root(nous_home("rt-1")));
+  fs::create_hard_link(file(), file().parent_path() / "second name");
+  Store store = open();
+
+  EXPECT_EQ(error_of(cut_over(store, options_for())), Errc::refused);
+
+  EXPECT_TRUE(store.list({})->empty());
+  EXPECT_EQ(contents(file()), before);
+}
+
+TEST_F(CutoverTest, AFileWithASecondNameIsNotHandedOver) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  fs::create_hard_link(file(), file().parent_path() / "second name");
+
+  EXPECT_EQ(error_of(hand_over(store, file(), kWait)), Errc::refused);
+
+  EXPECT_EQ(nous(store).hold, Hold::none);
+  EXPECT_THAT(contents(file()), Not(HasSubstr("rt-1")));
+}
+
+TEST_F(CutoverTest, ALockThatIsALinkIsNotFollowed) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  const fs::path elsewhere = file().parent_path() / "elsewhere";
+  fs::create_symlink(elsewhere, fs::path(file()).replace_extension(".lock"));
+
+  EXPECT_EQ(error_of(cut_over(store, options_for())), Errc::refused);
+
+  EXPECT_FALSE(fs::exists(elsewhere));
+}
+
 TEST_F(CutoverTest, WhereTheFileCannotBeWrittenTheLoginStaysWithTheStore) {
   root(nous_home("rt-1"));
   Store store = open();

@@ -1,6 +1,8 @@
 // Who else could put something else in the place of a file, told by the directories on the way.
 #include "store/ownership.h"
 
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -131,6 +133,40 @@ TEST_F(UsersTest, RootsDirectoriesAreNobodysDanger) {
 
   EXPECT_TRUE(
       holds_for(kSomebodyElse, [&] { return check_irreplaceable(at("a/b/c/file")).has_value(); }));
+}
+
+TEST_F(UsersTest, AStoreInADirectoryThatIsClosedToThemIsRefusedToOthers) {
+  EXPECT_TRUE(holds_for(kSomebodyElse, [&] {
+    StoreOptions options;
+    options.path = at("a/b/auth.db");
+    const auto opened = Store::open(options, OpenMode::look);
+    return !opened && opened.error().code == Errc::refused;
+  }));
+}
+
+// As in a sandbox: root has no place there, and is shown as the number for those who have none.
+TEST_F(UsersTest, InANamespaceWithoutRootWhatBelongsToNobodyThereIsTrusted) {
+  give_away("a");
+  give_away("a/b");
+  give_away("a/b/c");
+  give_away("a/b/c/file");
+  constexpr int kNotPermitted = 2;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const std::string map = std::to_string(kSomebodyElse) + " " + std::to_string(kSomebodyElse);
+    const bool alone = ::setuid(kSomebodyElse) == 0 && ::prctl(PR_SET_DUMPABLE, 1) == 0 &&
+                       ::unshare(CLONE_NEWUSER) == 0;
+    const bool mapped =
+        alone && (std::ofstream("/proc/self/uid_map") << map + " 1" << std::flush).good();
+    if (!mapped) ::_exit(kNotPermitted);
+    ::_exit(check_irreplaceable(at("a/b/c/file")) ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  // Containers often allow no namespaces inside of them.
+  if (WEXITSTATUS(status) == kNotPermitted) GTEST_SKIP() << "no user namespaces here";
+
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(UsersTest, ASecretOfRootsIsTakenWhereOnlyItsGroupCanReadItAndNobodyCanWriteIt) {

@@ -65,6 +65,8 @@ TEST_F(QueryTest, P7_NoDetourReachesASealedColumn) {
         "SELECT 1 FROM token_set NATURAL FULL JOIN (SELECT 1 AS refresh_token)",
         "WITH freshness AS (SELECT secret FROM agent_key FULL JOIN (SELECT 1 AS secret) "
         "USING (secret)) SELECT * FROM freshness",
+        "; SELECT secret FROM agent_key FULL JOIN (SELECT 1 AS secret) USING (secret)",
+        "/* x */ SELECT secret FROM agent_key FULL JOIN (SELECT 1 AS secret) USING (secret)",
         "SELECT extra FROM provider_state FULL JOIN (SELECT 1 AS extra) USING (extra)",
         "SELECT extra FROM credential FULL JOIN (SELECT 1 AS extra) USING (extra)",
         "SELECT unknown FROM import_receipt FULL JOIN (SELECT 1 AS unknown) USING (unknown)"}) {

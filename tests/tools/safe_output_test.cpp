@@ -138,7 +138,20 @@ TEST_F(HostileNames, WhatIsNoTokenIsNotTakenNorHandedOut) {
 
   EXPECT_THAT(migrated.out + migrated.err, HasSubstr("no token has"));
   EXPECT_EQ(run({"token", "openrouter"}).out, "sk-good-1\n");
-  env_["OPENROUTER_API_KEY"] = "sk-env\nX-Injected: 1";
+}
+
+TEST_F(HostileNames, AVariableThatIsNoTokenIsNotHandedOut) {
+  write_file(dir_ / "auth.json",
+             R"({"credential_pool":{"openrouter":[{"id":"a","label":"env","auth_type":"api_key",)"
+             R"("source":"env:OPENROUTER_API_KEY","access_token":"sk-env-1"}]}})");
+  must({"migrate", dir_ / "auth.json"});
+  env_["OPENROUTER_API_KEY"] = "sk-env-1\nX-Injected: 1";
+
+  const auto ran = run({"token", "openrouter", "--format", "header"});
+
+  EXPECT_EQ(ran.status, 7);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, HasSubstr("no token has"));
 }
 
 }  // namespace

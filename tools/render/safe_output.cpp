@@ -9,7 +9,6 @@ namespace {
 
 constexpr std::string_view kSequence = "\x1b[";
 constexpr std::size_t kLongestSequence = 12;  // ours are shorter
-constexpr std::size_t kLongestCharacter = 4;
 
 // What our own output consists of beside text. 0: not that. npos: it may be, once more is there.
 std::size_t length_of_control(std::string_view text) {
@@ -37,8 +36,6 @@ bool may_become_whole(std::string_view text) {
          });
 }
 
-}  // namespace
-
 bool is_misleading(char32_t c) {
   const bool control = c < 0x20 || (c >= 0x7F && c < 0xA0);
   const bool direction = c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x202A && c <= 0x202E) ||
@@ -48,6 +45,12 @@ bool is_misleading(char32_t c) {
       c == 0xFEFF || c == 0x200B || (c >= 0xFFF9 && c <= 0xFFFB) || (c >= 0xE0000 && c <= 0xE007F);
   return control || direction || line || invisible;
 }
+
+// 0 bytes if there is no whole valid one.
+struct Character {
+  char32_t code = 0;
+  std::size_t bytes = 0;
+};
 
 Character first_character(std::string_view text) {
   if (text.empty()) return {};
@@ -66,6 +69,15 @@ Character first_character(std::string_view text) {
   const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
   if (code < kSmallest[bytes] || surrogate || code > 0x10FFFF) return {};
   return {code, bytes};
+}
+
+}  // namespace
+
+std::string_view take_character(std::string_view& text) {
+  const Character next = first_character(text);
+  const std::string_view bytes = text.substr(0, std::max<std::size_t>(next.bytes, 1));
+  text.remove_prefix(bytes.size());
+  return next.bytes > 0 && !is_misleading(next.code) ? bytes : "?";
 }
 
 SafeOutput::SafeOutput(std::ostream& stream) : stream_(stream), below_(stream.rdbuf()) {
@@ -112,14 +124,8 @@ bool SafeOutput::take(bool at_end) {
       rest.remove_prefix(control);
       continue;
     }
-    const Character next = first_character(rest);
-    if (next.bytes == 0 && !at_end && rest.size() < kLongestCharacter && may_become_whole(rest)) {
-      break;
-    }
-    const std::size_t bytes = std::max<std::size_t>(next.bytes, 1);
-    const bool fine = next.bytes > 0 && !is_misleading(next.code);
-    clean += fine ? rest.substr(0, bytes) : std::string_view("?");
-    rest.remove_prefix(bytes);
+    if (!at_end && may_become_whole(rest)) break;
+    clean += take_character(rest);
   }
   std::string left(rest);
   wipe(pending_.data(), pending_.size());  // a bearer may have been among it

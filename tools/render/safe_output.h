@@ -9,17 +9,11 @@
 
 namespace authdb::cli {
 
-// A character that a terminal, or a person, could take for something else than itself: controls
-// (C0, C1, delete), what turns the direction of writing, line and paragraph separators, tags.
-bool is_misleading(char32_t character);
-
-// The character at the beginning of `text` and the number of its bytes; 0 bytes if there is no
-// whole valid one (UTF-8, RFC 3629).
-struct Character {
-  char32_t code = 0;
-  std::size_t bytes = 0;
-};
-Character first_character(std::string_view text);
+// Takes the first character off `text`, which is not empty, and gives what may be shown of it:
+// itself, or `?` for what a terminal or a person could take for something else than itself
+// (controls, what turns the direction of writing, separators, tags) and for a byte that is no UTF-8
+// (RFC 3629).
+std::string_view take_character(std::string_view& text);
 
 // While it exists, what is written to `stream` goes through it: `?` stands for each misleading
 // character and each byte that is no UTF-8. Line ends, tabs, colours and what clears a line pass.

@@ -18,13 +18,7 @@ bool continues_character(char byte) { return (static_cast<unsigned char>(byte) &
 std::string printable(std::string_view text) {
   std::string clean;
   clean.reserve(text.size());
-  while (!text.empty()) {
-    const Character next = first_character(text);
-    const bool fine = next.bytes > 0 && !is_misleading(next.code);
-    const std::size_t bytes = std::max<std::size_t>(next.bytes, 1);
-    clean += fine ? text.substr(0, bytes) : std::string_view("?");
-    text.remove_prefix(bytes);
-  }
+  while (!text.empty()) clean += take_character(text);
   return clean;
 }
 
