@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "oauth/new_session.h"
 #include "tests/disk/disk_fixture.h"
 
 namespace authdb::test {
@@ -212,6 +213,37 @@ TEST_P(DiskFaultTest, P5_AnImportThatTheDiskFailsIsWholeOrNotThere) {
       });
 
   EXPECT_GE(swept, at_least(8, 6));
+}
+
+TEST_P(DiskFaultTest, P5_ALoginThatTheDiskFailsIsKeptOnceAndWithItsToken) {
+  make_store(1);
+  keep();
+
+  std::optional<Result<oauth::KeptSession>> kept;
+  const int swept = sweep(
+      [&] {
+        kept.reset();
+        auto store = try_open();
+        if (!store) return expect_helpful(store.error());
+        oauth::NewSession session;
+        session.identity.provider = "nous";
+        session.identity.auth_type = AuthType::oauth;
+        session.grant = std::move(*login("b", "access-b-1", "refresh-b-1", now()).grant);
+        kept.emplace(oauth::keep_session(*store, session, {}));
+      },
+      [&] {
+        Store store = open(OpenMode::use);
+        int owners = 0;
+        for (const Credential& row : *store.list({})) {
+          EXPECT_TRUE(row.refresh_hash) << row.identity.label << " is left without a token";
+          owners += row.refresh_hash == hash("refresh-b-1") ? 1 : 0;
+        }
+        EXPECT_LE(owners, 1);
+        if (!kept || !*kept) return;
+        EXPECT_EQ(store.find((*kept)->uid)->refresh_hash, hash("refresh-b-1"));
+      });
+
+  EXPECT_GE(swept, at_least(8, 3));
 }
 
 TEST_P(DiskFaultTest, P5_ARemovalThatTheDiskFailsIsWholeOrNotThere) {
