@@ -111,7 +111,7 @@ class Cutting {
       auto kept = keep(path_, bytes->text, store_.now());
       if (!kept) return fail(std::move(kept.error()));
       done_.kept = std::move(*kept);
-      done_.was_open = is_open_to_others(path_);
+      done_.warning = note_of_privacy(path_);
     }
     if (auto written = write(std::move(*tree)); !written) return fail(std::move(written.error()));
     return std::optional(std::move(done_));

@@ -20,7 +20,7 @@ struct CutFile {
   std::string profile;
   std::filesystem::path kept;           // where the file as it was has gone; empty: not replaced
   std::vector<std::string> left_alone;  // for people: grants that stay in the file, and why
-  bool was_open = false;                // others could read it, which they cannot any more
+  std::string warning;                  // for people; empty: none
 };
 
 struct CutOver {

@@ -156,9 +156,7 @@ Result<HandedOver> give(Store& store, const fs::path& file, const Document& docu
   // migration takes back only what was written since.
   if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
   const fs::path path = real_path(file);
-  if (is_open_to_others(path)) {
-    done->warnings.push_back(path.string() + " could be read by others; now only its owner can");
-  }
+  if (auto note = note_of_privacy(path); !note.empty()) done->warnings.push_back(std::move(note));
   const Secret text = with_live_pairs(std::move(tree), found, *locked);
   const auto uninterrupted = locked->front().shield();
   auto given = hold_and_replace(path, before.sha256, text, *locked);

@@ -100,9 +100,7 @@ Result<Projected> project_one(Store& store, const Projection& projection, Millis
     if (auto put = store.put_projection(after); !put) return fail(put.error());
     return done;
   }
-  if (is_open_to_others(projection.path) && done.warning.empty()) {
-    done.warning = projection.path + " could be read by others; now only its owner can";
-  }
+  if (done.warning.empty()) done.warning = note_of_privacy(projection.path);
   const Secret text = file_text(std::move(fresh->tree));
   if (auto written = write_projection(store, after, projection.tokens, text); !written) {
     return fail(written.error());
@@ -176,11 +174,12 @@ Result<std::vector<ProjectionDue>> projections_due(const Store& store) {
   return due;
 }
 
-bool is_open_to_others(const std::filesystem::path& path) {
+std::string note_of_privacy(const std::filesystem::path& path) {
   using std::filesystem::perms;
   std::error_code error;
   const perms mode = std::filesystem::status(path, error).permissions();
-  return !error && (mode & (perms::group_all | perms::others_all)) != perms::none;
+  if (error || (mode & (perms::group_all | perms::others_all)) == perms::none) return {};
+  return path.string() + " could be read by others; now only its owner can";
 }
 
 Secret file_text(json&& tree) {

@@ -45,8 +45,9 @@ Result<std::vector<ProjectionDue>> projections_due(const Store& store);
 
 // ---- For cutover.cpp and hand_over.cpp ---------------------------------------------------------
 
-// True if others than its owner can read or write the file. It is private once it was written.
-bool is_open_to_others(const std::filesystem::path& path);
+// For people, before a file is written that others than its owner can read or write: it is private
+// from then on. Empty: it is already.
+std::string note_of_privacy(const std::filesystem::path& path);
 
 // The whole file from a tree, which is wiped.
 Secret file_text(nlohmann::json&& tree);

@@ -33,12 +33,18 @@ bool is_inside(const fs::path& path, const fs::path& directory) {
   return end == directory.end();
 }
 
+// Empty where there is no home: a name alone would be looked for wherever the process stands.
+fs::path in_home(const fs::path& usual) {
+  const fs::path home = home_directory();
+  return home.empty() ? home : home / usual;
+}
+
 fs::path hermes_root() {
-  const fs::path native = home_directory() / ".hermes";
+  const fs::path native = in_home(".hermes");
   const std::string set = environment("HERMES_HOME");
   if (set.empty()) return native;
   const fs::path given = tidy(set);
-  if (is_inside(given, native)) return native;
+  if (!native.empty() && is_inside(given, native)) return native;
   return given.parent_path().filename() == "profiles" ? given.parent_path().parent_path() : given;
 }
 
@@ -120,10 +126,14 @@ std::string profile_of_file(const fs::path& file) {
 std::vector<fs::path> well_known_places() {
   const auto either = [](const char* variable, const fs::path& usual) {
     const std::string set = environment(variable);
-    return set.empty() ? home_directory() / usual : fs::path(set);
+    return set.empty() ? in_home(usual) : fs::path(set);
   };
-  return {hermes_root(), either("CODEX_HOME", ".codex"), either("CLAUDE_CONFIG_DIR", ".claude"),
-          home_directory() / ".qwen", data_directory() / "opencode"};
+  const fs::path data = data_directory();
+  std::vector<fs::path> places{hermes_root(), either("CODEX_HOME", ".codex"),
+                               either("CLAUDE_CONFIG_DIR", ".claude"), in_home(".qwen"),
+                               data.empty() ? data : data / "opencode"};
+  std::erase_if(places, [](const fs::path& place) { return place.empty(); });
+  return places;
 }
 
 Result<std::vector<Document>> read_sources(const MigrateOptions& options) {

@@ -50,7 +50,7 @@ std::int64_t earlier_requests(const Locked& locked) {
   if (!locked.held.row.refresh_hash) return 0;
   const auto rows = Engine::guarded([&] {
     return locked.engine.backend->view()->query(
-        "SELECT count(*) - 1 FROM attempt WHERE credential = " +
+        "SELECT max(count(*) - 1, 0) FROM attempt WHERE credential = " +
         std::to_string(locked.held.row.id) + " AND kind = 'refresh' AND outcome <> 'not_sent' " +
         "AND 'sha256:' || lower(substr(hex(refresh_hash), 1, 16)) = '" +
         fingerprint(*locked.held.row.refresh_hash) + "'");

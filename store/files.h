@@ -35,8 +35,7 @@ Error file_error(std::string_view what, const std::filesystem::path& path, int e
 // Writes all of `bytes` at `offset`, however many calls it takes. 0, or errno.
 int write_all(int fd, std::string_view bytes, off_t offset);
 
-// ---- A file as a whole: complete, synced and with mode 0600 (see draft.h), or as it was
-// ----------
+// ---- A file as a whole: complete, synced and private (draft.h), or as it was -------------------
 
 // Makes a new file. False if `path` exists already.
 Result<bool> create_durable(const std::filesystem::path& path, const Secret& content);

@@ -1,6 +1,7 @@
 #include "store/journal.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -166,6 +167,11 @@ Result<fs::path> Journal::set_aside(const JournalPlace& place, Milliseconds wait
                                     const std::function<void()>& before_it_goes) {
   const fs::path path = place.path();
   const fs::path aside = path.string() + ".damaged-" + format_compact(self.since);
+  // What is no file has no lock: its directory's keeps two from moving the same name, the second
+  // of them the new journal.
+  const auto directory = open_directory(path.parent_path());
+  if (!directory) return fail(directory.error());
+  if (::flock(directory->get(), LOCK_EX) != 0) return fail(file_error("cannot lock", path, errno));
   if (!is_file(path).value_or(true)) {
     before_it_goes();
     if (::rename(path.c_str(), aside.c_str()) != 0) {

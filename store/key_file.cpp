@@ -86,7 +86,7 @@ Result<std::vector<SealKey>> parse(const Secret& file, const fs::path& key_file)
               "Put back your copy of it. Nothing has been changed.");
 }
 
-// As the place of the key that nobody named.
+// Where the key is, or is to be made.
 Result<void> check_place(const fs::path& key_file) {
   if (!key_file.empty()) return check_irreplaceable(key_file);
   return fail(Errc::refused, "there is no place for the seal key: this user has no home directory",

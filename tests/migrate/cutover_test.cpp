@@ -169,7 +169,7 @@ TEST_F(CutoverTest, TakesTheRefreshTokensOutAndKeepsTheFileAsItWas) {
   EXPECT_EQ(contents(done.files[0].kept), before);
   EXPECT_EQ(fs::status(done.files[0].kept).permissions(), fs::perms(0600));
   EXPECT_EQ(fs::status(file()).permissions(), fs::perms(0600));
-  EXPECT_TRUE(done.files[0].was_open);
+  EXPECT_THAT(done.files[0].warning, HasSubstr("could be read by others"));
   EXPECT_THAT(contents(file()), Not(HasSubstr("rt-1")));
   EXPECT_EQ(refresh_token(store), "rt-1");
   const json after = tree();

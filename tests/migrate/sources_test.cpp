@@ -2,6 +2,8 @@
 #include "migrate/sources.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/migrate/support.h"
 
@@ -193,6 +195,22 @@ TEST(Sources, HermesHomeIsResolvedAsHermesDoes) {
   EXPECT_EQ(root("/opt/data/"), "/opt/data");
   EXPECT_EQ(root("/opt/data/profiles/atlas"), "/opt/data");
   EXPECT_EQ(root("/home/pat/.hermes-two"), "/home/pat/.hermes-two");
+}
+
+TEST(Sources, WithoutAHomeNothingIsLookedForWhereTheProcessStands) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody without an entry";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (const char* name :
+         {"HOME", "XDG_DATA_HOME", "HERMES_HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR"}) {
+      ::unsetenv(name);
+    }
+    ::_exit(::setuid(987654) == 0 && well_known_places().empty() ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 }  // namespace

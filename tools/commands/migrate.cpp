@@ -209,10 +209,6 @@ void print_cutover(Context& context, const migrate::CutOver& done) {
       context.out << "Replaced " << printable(file.path.string()) << "; as it was it is kept in "
                   << printable(file.kept.filename().string()) << '\n';
     }
-    if (file.was_open) {
-      context.warn(printable(file.path.string()) +
-                   " could be read by others; now only its owner can");
-    }
     for (const auto& why : file.left_alone) {
       context.warn(printable(file.path.string()) + ": " + printable(why));
     }
@@ -242,6 +238,9 @@ Result<int> cut_over(Context& context, migrate::CutOverOptions options) {
   auto json = plan_json(done->plan, false);
   json["cutover"] = cutover_json(*done);
   const int status = conclude(context, done->plan, std::move(json), false);
+  for (const auto& file : done->files) {
+    if (!file.warning.empty()) context.warn(printable(file.warning));
+  }
   if (!context.globals.json) print_cutover(context, *done);
   return status;
 }
