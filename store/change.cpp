@@ -215,11 +215,16 @@ class Applier {
     if (!txn_.advance(held.row.id, before, held.row.generation, tokens)) {
       throw BackendError{{Errc::unexpected, "the row moved inside its own transaction", ""}};
     }
-    if (before && before != tokens.refresh_hash) {
+    const bool another_pair = before != tokens.refresh_hash;
+    if (before && another_pair) {
       txn_.retire(held.row.id, *before, held.row.family, held.row.generation, now_,
                   change.displaced);
     }
-    if (change.new_family && !change.agent_key) txn_.drop_agent_key(held.row.id);
+    // The key was minted with the pair that goes. What comes may be another account's: tokens that
+    // are opaque do not tell.
+    if ((change.new_family || another_pair) && !change.agent_key) {
+      txn_.drop_agent_key(held.row.id);
+    }
     lift_verdict(change, held);
     ledger(change, held.row.id, tokens);
     held.row.family = family;

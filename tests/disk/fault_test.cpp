@@ -233,8 +233,10 @@ TEST_P(DiskFaultTest, P5_ALoginThatTheDiskFailsIsKeptOnceAndWithItsToken) {
       },
       [&] {
         Store store = open(OpenMode::use);
+        const auto rows = store.list({});
+        ASSERT_TRUE(rows) << rows.error().message;
         int owners = 0;
-        for (const Credential& row : *store.list({})) {
+        for (const Credential& row : *rows) {
           EXPECT_TRUE(row.refresh_hash) << row.identity.label << " is left without a token";
           owners += row.refresh_hash == hash("refresh-b-1") ? 1 : 0;
         }

@@ -78,12 +78,30 @@ TEST_F(ChangeTest, ADisplacedTokenIsRetiredAndTheGenerationGrows) {
   EXPECT_EQ((*store.retired(hash("refresh-a-1")))->reason, Retirement::superseded);
 }
 
+CredentialChange with_agent_key(CredentialChange made) {
+  made.agent_key.emplace();
+  made.agent_key->secret = Secret::copy_of("agent-1");
+  return made;
+}
+
+TEST_F(ChangeTest, ANewerCopyOfThePairKeepsTheAgentKeyAndAnotherPairDropsIt) {
+  Store store = open();
+  const Uid uid = add(store, with_agent_key(login("a", "access-a-1", "refresh-a-1", now())));
+  CredentialChange same = grant_for(uid, "newer");
+  same.grant->refresh_token = Secret();
+
+  ASSERT_TRUE(store.apply(of(std::move(same))));
+  EXPECT_TRUE(store.find(uid)->has_agent_key);
+
+  CredentialChange another = grant_for(uid, "another");
+  another.planned_against = store.find(uid)->generation;
+  ASSERT_TRUE(store.apply(of(std::move(another))));
+  EXPECT_FALSE(store.find(uid)->has_agent_key) << "it may be another account's";
+}
+
 TEST_F(ChangeTest, ANewLoginIsANewFamilyAndDropsTheOldAgentKey) {
   Store store = open();
-  CredentialChange first = login("a", "access-a-1", "refresh-a-1", now());
-  first.agent_key.emplace();
-  first.agent_key->secret = Secret::copy_of("agent-1");
-  const Uid uid = add(store, std::move(first));
+  const Uid uid = add(store, with_agent_key(login("a", "access-a-1", "refresh-a-1", now())));
   ASSERT_TRUE(store.find(uid)->has_agent_key);
   CredentialChange again = grant_for(uid, "again");
   again.new_family = true;
