@@ -51,7 +51,9 @@ struct Login {
   Uid uid;
   int provider = 0;
   int account = 0;
-  bool account_known = true;  // false: the file it was imported from does not say whose it is
+  // false: the file it was imported from does not say whose it is, or the journal that would
+  // remember it may not have been written
+  bool account_known = true;
   std::string label;
   int token = -1;  // the refresh token that must be current; -1: none must be
   int or_else =

@@ -82,7 +82,7 @@ class Comparison {
   }
 
   void seat() {
-    it_.account_known = !fresh_->imported;
+    it_.account_known = false;
     it_.account = fresh_->account;  // the same place in a tool's file may hold another login now
     books_.seat(who_, fresh_->issued.refresh, fresh_->issued.access);
     it_.in_table = it_.in_journal = it_.version;
@@ -147,7 +147,7 @@ void enter_new_rows(World& world, const Prepared& fresh) {
         world.books.add_login(row.uid, fresh.provider, fresh.account, row.identity.label);
     Login& login = world.books.login(who);
     login.token = -1;
-    login.account_known = !fresh.imported;
+    login.account_known = false;
     login.conflict = row.hold == Hold::conflict;
     if (fresh.issued.refresh < 0) world.books.forget(who);
   }

@@ -199,7 +199,7 @@ class Judge {
                                           " displaced " + books_.login(who).label);
     }
     books_.login(who).account = prepared_.account;
-    books_.login(who).account_known = true;
+    books_.login(who).account_known = !struck();
     books_.seat(who, prepared_.issued.refresh, prepared_.issued.access);
     Login& login = books_.login(who);
     // Another login meanwhile: who came last is not known.
