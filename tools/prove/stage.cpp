@@ -129,6 +129,7 @@ std::vector<Tokens> tokens_in(const Home& home) {
   std::vector<Tokens> all;
   for (const auto& row : *rows) {
     const auto held = store->unseal(row.uid);
+    if (!held && held.error().code == Errc::not_found) continue;  // removed meanwhile
     if (!held) throw std::runtime_error(held.error().message);
     all.push_back(
         {std::string(held->access_token.reveal()), std::string(held->refresh_token.reveal())});
