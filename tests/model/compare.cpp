@@ -28,7 +28,7 @@ class Comparison {
   void run(bool must_work) {
     if (!outcome_.ok) return not_there(must_work);
     if (it_.removed) return back();
-    if (it_.amnesia) return;
+    if (it_.amnesia && !has_fresh()) return;
     token();
     if (it_.amnesia) return;
     generation();
@@ -67,11 +67,21 @@ class Comparison {
     it_.in_table = it_.in_journal = it_.version;
   }
 
+  int shown() const {
+    return outcome_.refresh.empty() ? -1 : world_.server.refresh_named(outcome_.refresh);
+  }
+
+  // What was to be stored is there, whatever was said of it.
+  bool has_fresh() const {
+    return fresh_ != nullptr && fresh_->issued.refresh >= 0 && shown() == fresh_->issued.refresh &&
+           shown() != it_.token;
+  }
+
   void token() {
-    const int there = outcome_.refresh.empty() ? -1 : world_.server.refresh_named(outcome_.refresh);
+    const int there = shown();
     books_.shown(it_, there);
+    if (has_fresh()) return seat();
     if (there == it_.token) return;
-    if (fresh_ != nullptr && there >= 0 && there == fresh_->issued.refresh) return seat();
     if (it_.conflict || it_.dead) return;
     if (there < 0)
       return fail("P4.token-gone",

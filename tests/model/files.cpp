@@ -63,6 +63,16 @@ void save_journal(World& world, int who) {
   world.journal_copy = Copy{file, {{login.uid, login.in_journal}}, login.uid};
 }
 
+// What it alone knew.
+void journal_forgot(Login& login) {
+  login.account_known = false;
+  if (login.ledger_unknown) {  // the database could not be told of a rest
+    login.rest = {};
+    login.may_rest = true;
+  }
+  login.losses_unknown = login.ledger_unknown = true;
+}
+
 // Nobody has the lock between two steps, so the file may be replaced.
 void put_back_journal(World& world) {
   if (!world.journal_copy) return;
@@ -72,16 +82,14 @@ void put_back_journal(World& world) {
   replace_file(world.journal_copy->file, world.journal(uid));
   Login& login = world.books.login(who);
   login.in_journal = world.journal_copy->versions.at(uid);
-  login.account_known = false;
-  login.losses_unknown = login.ledger_unknown = true;
+  journal_forgot(login);
   weigh(world, who);
 }
 
 void lose_journal(World& world, int who) {
   Login& login = world.books.login(who);
   login.in_journal = -1;
-  login.account_known = false;  // it was the journal that knew
-  login.losses_unknown = login.ledger_unknown = true;
+  journal_forgot(login);
   weigh(world, who);
 }
 

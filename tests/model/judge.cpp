@@ -139,10 +139,18 @@ class Judge {
 
   // The store has the whole change of an action that said so.
   void stands(Login& login) {
+    // An answer that waits in the journal cannot be read without its provider.
+    const bool settled = !world_.provider_gone || login.in_table == login.version;
     books_.changed(login);
-    login.in_table = login.version;
-    const bool journal = std::filesystem::exists(world_.journal(login.uid));
-    login.in_journal = journal && !login.journal_damaged ? login.version : -1;
+    if (settled) login.in_table = login.version;
+    journal_told(login);
+  }
+
+  // Where the disk failed it may not have been.
+  void journal_told(Login& login) {
+    const bool there = std::filesystem::exists(world_.journal(login.uid)) && !login.journal_damaged;
+    if (!there) login.in_journal = -1;
+    if (there && !struck()) login.in_journal = login.version;
   }
 
   void note_rejection() {
@@ -207,7 +215,8 @@ class Judge {
     if (!alone && step_.inner == Verb::login) books_.forget(who);
     login.reported = false;
     login.in_table = login.version;
-    login.in_journal = std::filesystem::exists(world_.journal(login.uid)) ? login.version : -1;
+    if (!struck()) login.journal_damaged = false;  // it begins a new one
+    journal_told(login);
   }
 
   void imported() {
