@@ -167,12 +167,21 @@ Result<fs::path> Journal::set_aside(const JournalPlace& place, Milliseconds wait
                                     const std::function<void()>& before_it_goes) {
   const fs::path path = place.path();
   const fs::path aside = path.string() + ".damaged-" + format_compact(self.since);
-  // What is no file has no lock: its directory's keeps two from moving the same name, the second
-  // of them the new journal.
-  const auto directory = open_directory(path.parent_path());
-  if (!directory) return fail(directory.error());
-  if (::flock(directory->get(), LOCK_EX) != 0) return fail(file_error("cannot lock", path, errno));
   if (!is_file(path).value_or(true)) {
+    // What is no file has no lock of its own. Its directory's keeps two processes from moving the
+    // same name: the second would move the new journal. Who finds it taken does not wait, since a
+    // process that is stopped here would hold it for ever.
+    const auto directory = open_directory(path.parent_path());
+    if (!directory) return fail(directory.error());
+    if (::flock(directory->get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) {
+        return fail(Errc::busy,
+                    "another process is setting the damaged journal of " + place.uid + " aside",
+                    "Nothing was changed. Try again; if that process hangs, end it.");
+      }
+      return fail(file_error("cannot lock", path.parent_path(), errno));
+    }
+    if (is_file(path).value_or(true)) return fs::path();  // somebody else was faster
     before_it_goes();
     if (::rename(path.c_str(), aside.c_str()) != 0) {
       return fail(file_error("cannot rename", path, errno));

@@ -1,12 +1,15 @@
 // What doctor finds, that looking changes nothing, and that repairing guesses nothing.
 #include "store/doctor.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "store/engine.h"
+#include "store/files.h"
 #include "store/journal.h"
 #include "store/key_rotation.h"
 #include "store/locked.h"
@@ -288,6 +291,20 @@ TEST_P(NoFileTest, IsDamageThatNothingIsSentWithAndThatDoctorSetsAside) {
 TEST_P(NoFileTest, P5_IsNeverInTheWayOfARemoval) {
   const auto removed = open(OpenMode::use).remove(uid_);
 
+  EXPECT_TRUE(removed) << removed.error().message;
+}
+
+TEST_P(NoFileTest, IsMovedByOneProcessAndNobodyWaitsForOneThatIsStopped) {
+  {
+    const Fd other(::open(journal(uid_).parent_path().c_str(), O_RDONLY | O_CLOEXEC));
+    ASSERT_EQ(::flock(other.get(), LOCK_EX), 0);
+    const auto removed = open(OpenMode::use).remove(uid_);
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().code, Errc::busy) << removed.error().message;
+    EXPECT_FALSE(fs::is_regular_file(fs::symlink_status(journal(uid_))));
+  }
+
+  const auto removed = open(OpenMode::use).remove(uid_);
   EXPECT_TRUE(removed) << removed.error().message;
 }
 
