@@ -198,6 +198,7 @@ TEST(Sources, HermesHomeIsResolvedAsHermesDoes) {
 }
 
 TEST(Sources, WithoutAHomeNothingIsLookedForWhereTheProcessStands) {
+  // A user number without an entry in the password database is taken on, which is for root.
   if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody without an entry";
   const pid_t child = ::fork();
   if (child == 0) {

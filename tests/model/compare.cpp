@@ -92,7 +92,7 @@ class Comparison {
   }
 
   void seat() {
-    it_.account_known = false;
+    it_.account_known = false;      // nobody heard whether a journal remembers whose it is
     it_.account = fresh_->account;  // the same place in a tool's file may hold another login now
     books_.seat(who_, fresh_->issued.refresh, fresh_->issued.access);
     it_.in_table = it_.in_journal = it_.version;
@@ -157,7 +157,7 @@ void enter_new_rows(World& world, const Prepared& fresh) {
         world.books.add_login(row.uid, fresh.provider, fresh.account, row.identity.label);
     Login& login = world.books.login(who);
     login.token = -1;
-    login.account_known = false;
+    login.account_known = false;  // as in seat()
     login.conflict = row.hold == Hold::conflict;
     if (fresh.issued.refresh < 0) world.books.forget(who);
   }

@@ -63,7 +63,7 @@ void save_journal(World& world, int who) {
   world.journal_copy = Copy{file, {{login.uid, login.in_journal}}, login.uid};
 }
 
-// What it alone knew.
+// The journal is gone or older. What it alone knew cannot be expected any more.
 void journal_forgot(Login& login) {
   login.account_known = false;
   if (login.ledger_unknown) {  // the database could not be told of a rest

@@ -146,7 +146,7 @@ class Judge {
     journal_told(login);
   }
 
-  // Where the disk failed it may not have been.
+  // The journal says it as well, except where the disk failed: there nobody knows.
   void journal_told(Login& login) {
     const bool there = std::filesystem::exists(world_.journal(login.uid)) && !login.journal_damaged;
     if (!there) login.in_journal = -1;
