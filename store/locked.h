@@ -118,6 +118,9 @@ enum class End {
 // take a grant; then the journal still has the answer.
 End conclude(Locked& locked, const Judgement& judgement, Attempt attempt);
 
+// The row takes what the answer said about the credential, where it said anything new.
+void adopt_identity(Txn& txn, const Held& before, const Grant& grant);
+
 // What is known of the owner, by earlier answers and by the access token that stands there.
 void learn_owner(Locked& locked);
 // True if the grant says that it is another account's than what is known of the credential's owner.

@@ -27,8 +27,9 @@ void retire_spent(Locked& locked, Txn& txn, const TokenHash& hash, std::int64_t 
 }
 
 // The row takes the journal's pair. What it holds was spent long ago.
-void move_row(Locked& locked, Txn& txn, const Grant& grant) {
+void move_row(Locked& locked, Txn& txn, const Parcel& parcel) {
   const Credential& row = locked.held.row;
+  const Grant& grant = parcel.grant;
   const CredentialState& state = locked.state;
   if (row.removed_at) txn.take_back(row.id, state.hash);
   if (state.hash) {
@@ -37,7 +38,7 @@ void move_row(Locked& locked, Txn& txn, const Grant& grant) {
     const auto owner = txn.owner_of(*state.hash);
     if (owner && *owner != row.id) txn.clear_refresh_hash(*owner);
   }
-  SealedTokens tokens = locked.engine.seal_grant(row.uid, row.identity, grant, Origin::rotation,
+  SealedTokens tokens = locked.engine.seal_grant(row.uid, parcel.identity, grant, Origin::rotation,
                                                  state.family, state.generation, nullptr);
   tokens.hold = state.hold;
   if (!state.hash) tokens.refresh_hash.reset();
@@ -53,6 +54,9 @@ void move_row(Locked& locked, Txn& txn, const Grant& grant) {
   for (const auto& [hash, generation] : locked.journal.spent()) {
     retire_spent(locked, txn, hash, generation);
   }
+  // Whose the pair is, and where it goes, comes with it.
+  txn.set_identity(row.id, parcel.identity);
+  adopt_identity(txn, locked.held, grant);
 }
 
 void put_removal(Locked& locked, Txn& txn) {
@@ -92,11 +96,11 @@ void bring_row_up(Locked& locked) {
   // What is removed in an older database may have been wiped there.
   const bool wiped = !has_tokens(locked.held) && !state.grant.empty();
   const bool moves = state.generation > before.generation || wiped;
-  const Grant grant = moves ? parcel_of(locked.engine, state, locked.uid()).grant : Grant();
+  const Parcel parcel = moves ? parcel_of(locked.engine, state, locked.uid()) : Parcel();
   {
     const auto txn = locked.begin_write();
     if (moves) {
-      move_row(locked, *txn, grant);
+      move_row(locked, *txn, parcel);
       Attempt attempt = attempt_of(locked, Outcome::recovered);
       attempt.refresh_hash = state.hash;
       attempt.from_generation = state.generation - 1;

@@ -52,29 +52,6 @@ bool stands_elsewhere(const Locked& locked, Txn& txn, const TokenHash& hash) {
   return txn.owner_of(hash).has_value() || txn.retired(hash).has_value();
 }
 
-// What the answer said about the credential, where it said anything new.
-void adopt_identity(Txn& txn, const Held& before, const Grant& grant) {
-  const Credential row = txn.load(before.row.uid)->row;
-  Identity identity = row.identity;
-  bool changed = false;
-  const auto adopt = [&](std::string& stored, const std::string& said) {
-    if (said.empty() || said == stored) return;
-    // A name that is a token would stand here in clear.
-    if (tells_secret(said, {&before.access_token, &before.refresh_token, &grant.access_token,
-                            &grant.refresh_token})) {
-      return;
-    }
-    stored = said;
-    changed = true;
-  };
-  adopt(identity.scope, grant.scope);
-  adopt(identity.token_type, grant.token_type);
-  adopt(identity.inference_base_url, grant.inference_base_url);
-  const std::string account = grant.account.empty() ? grant.subject.first() : grant.account;
-  if (identity.account.empty()) adopt(identity.account, account);
-  if (changed) txn.set_identity(row.id, identity);
-}
-
 End settle(Locked& locked, const Grant& grant, Attempt attempt) {
   Engine& engine = locked.engine;
   const CredentialState before = locked.state;
@@ -215,6 +192,28 @@ End call_lost(Locked& locked, const Judgement& judgement, const Attempt& attempt
 }
 
 }  // namespace
+
+void adopt_identity(Txn& txn, const Held& before, const Grant& grant) {
+  const Credential row = txn.load(before.row.uid)->row;
+  Identity identity = row.identity;
+  bool changed = false;
+  const auto adopt = [&](std::string& stored, const std::string& said) {
+    if (said.empty() || said == stored) return;
+    // A name that is a token would stand here in clear.
+    if (tells_secret(said, {&before.access_token, &before.refresh_token, &grant.access_token,
+                            &grant.refresh_token})) {
+      return;
+    }
+    stored = said;
+    changed = true;
+  };
+  adopt(identity.scope, grant.scope);
+  adopt(identity.token_type, grant.token_type);
+  adopt(identity.inference_base_url, grant.inference_base_url);
+  const std::string account = grant.account.empty() ? grant.subject.first() : grant.account;
+  if (identity.account.empty()) adopt(identity.account, account);
+  if (changed) txn.set_identity(row.id, identity);
+}
 
 void learn_owner(Locked& locked) {
   const CredentialState& state = locked.journal.state();

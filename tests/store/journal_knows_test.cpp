@@ -104,6 +104,28 @@ class JournalKnowsTest : public OneStateTest {
 
 // ---- whose it is --------------------------------------------------------------------------------
 
+// Else the next login under its label would take it for one of nobody, and displace it.
+TEST_F(JournalKnowsTest, P5_AnOlderDatabaseLearnsWhoseThePairIsAndWhereItGoes) {
+  const std::string copy = copy_of_database();
+  CredentialChange theirs = login("a", "access-b-1", "refresh-b-1", now());
+  theirs.uid = uid_;
+  theirs.planned_against = row().generation;
+  theirs.new_family = true;
+  theirs.identity->portal_base_url = "https://portal.example";
+  Change all;
+  all.credentials.push_back(std::move(theirs));
+  ASSERT_TRUE(open(OpenMode::use).apply(all));
+  will(grants_to("me", "3"));
+  ASSERT_TRUE(refresh());
+  put_back(copy);
+  ASSERT_EQ(row().identity.account, "");
+
+  ASSERT_TRUE(lock(open(OpenMode::use)));
+
+  EXPECT_EQ(row().identity.account, "me");
+  EXPECT_EQ(row().identity.portal_base_url, "https://portal.example");
+}
+
 TEST_F(JournalKnowsTest, P4_AStrangersAnswerIsNotHandedOutWhenTheDatabaseCannotBeWritten) {
   will(grants_to("me", "3"));
   ASSERT_TRUE(refresh());
