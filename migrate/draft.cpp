@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <unordered_set>
 
+#include "migrate/json_text.h"
 #include "migrate/merge.h"
+#include "store/env_source.h"
 
 namespace authdb::migrate {
 namespace {
@@ -19,6 +21,17 @@ std::string quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
+}
+
+// True if it was not so before.
+bool set_text(nlohmann::json& extra, const char* name, const std::string& text) {
+  const bool changes = extra.value(name, nlohmann::json()) != text;
+  if (changes) extra[name] = text;
+  return changes;
+}
+
+bool allow(nlohmann::json& extra, const Identity& identity) {
+  return set_text(extra, kAllowedVariable, std::string(*variable_of(identity.source)));
 }
 
 std::string why_undecided(const Premises& premises, const std::vector<Pair>& pairs) {
@@ -113,7 +126,27 @@ void Draft::refer(Settled& settled) {
   change.grant->bearer_kind = row.grant.bearer_kind;
   change.health = row.health;
   change.extra = merged_extra(credit, premises.documents, Secret());
+  if (premises.allows(*change.identity)) {
+    nlohmann::json extra = open_text(*change.extra);
+    allow(extra, *change.identity);
+    change.extra = seal_text(std::move(extra));
+  }
   set(settled.family->front(), Fate::imported);
+}
+
+bool Draft::refer_again(Settled& settled) {
+  const Credential& existing = *settled.existing;
+  const bool refers = premises.known.referred.count(existing.uid) != 0;  // else the store has it
+  if (!refers || !variable_of(existing.identity.source)) return false;
+  const Secret stored = premises.extra(existing.uid);
+  const Secret placed = with_places(unread_copies(settled), premises.documents, stored);
+  nlohmann::json extra = open_text(placed.empty() ? stored : placed);
+  const std::string& print = premises.copies[settled.family->front()].fingerprint;
+  bool changes = !print.empty() && set_text(extra, kSecretFingerprint, print);
+  if (premises.allows(existing.identity)) changes = allow(extra, existing.identity) || changes;
+  Secret sealed = seal_text(std::move(extra));
+  if (changes) change_of(settled).extra = std::move(sealed);
+  return changes;
 }
 
 void Draft::adopt(Settled& settled, const Pair& winner, const std::string& reason) {
@@ -153,15 +186,20 @@ void Draft::undecided(Settled& settled, const std::vector<Pair>& pairs, std::siz
   conflicts.push_back(&settled);
 }
 
+std::vector<const Copy*> Draft::unread_copies(const Settled& settled) const {
+  std::vector<const Copy*> unread;
+  for (const auto i : *settled.family) {
+    if (!premises.was_read_before(i)) unread.push_back(&premises.copies[i]);
+  }
+  return unread;
+}
+
 // A file may spell the same grant in another way, or have fields that it did not have before.
 void Draft::remember_places(Settled& settled) {
   const Credential* existing = settled.existing;
   const auto& made = settled.decision.change;
   if (existing->removed_at || (made && plan.change.credentials[*made].extra)) return;
-  std::vector<const Copy*> seen;
-  for (const auto i : *settled.family) {
-    if (!premises.was_read_before(i)) seen.push_back(&premises.copies[i]);
-  }
+  const std::vector<const Copy*> seen = unread_copies(settled);
   if (seen.empty()) return;
   Secret extra = with_places(seen, premises.documents, premises.extra(existing->uid));
   if (!extra.empty()) change_of(settled).extra = std::move(extra);

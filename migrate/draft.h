@@ -48,6 +48,8 @@ struct Draft {
   void adopt(Settled& settled, const Pair& winner, const std::string& reason);
   // Makes a credential of references, which have no secret to give.
   void refer(Settled& settled);
+  // Brings up to date what the store knows of a reference; false if that is nothing new.
+  bool refer_again(Settled& settled);
   // All but the winner are stale, and presumed spent.
   void lose(Settled& settled, const std::vector<Pair>& pairs, std::size_t winner);
   void presume_spent(Settled& settled, const Pair& pair);
@@ -68,6 +70,7 @@ struct Draft {
 
  private:
   void remember_places(Settled& settled);
+  std::vector<const Copy*> unread_copies(const Settled& settled) const;
 
   std::vector<std::pair<Settled*, TokenHash>> losers_;
   std::unordered_map<std::string, std::string> provider_of_;  // refresh hash -> provider

@@ -9,6 +9,7 @@
 #include "migrate/imprint.h"
 #include "migrate/json_text.h"
 #include "store/cooldown.h"
+#include "store/env_source.h"
 #include "store/scrub.h"
 #include "store/words.h"
 
@@ -218,6 +219,7 @@ Row read_row(Block block, bool is_singleton) {
   read_agent_key(fields, row);
   read_health(object, fields, row);
   row.priority = fields.integer("priority");
+  object.erase(kAllowedVariable);  // only the user allows
   row.extra = seal_text(std::move(object));
   return row;
 }
@@ -405,7 +407,7 @@ void read_systems(json& root, Reading& reading) {
 
 }  // namespace
 
-bool is_env(std::string_view source) { return source.starts_with("env:"); }
+bool is_env(std::string_view source) { return variable_of(source).has_value(); }
 
 bool is_borrowed(std::string_view source) {
   constexpr std::array<std::string_view, 6> kOwned{

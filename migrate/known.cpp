@@ -1,6 +1,8 @@
 #include "migrate/known.h"
 
+#include "migrate/fields.h"
 #include "migrate/json_text.h"
+#include "store/env_source.h"
 
 namespace authdb::migrate {
 namespace {
@@ -66,9 +68,12 @@ Result<Known> read_known(const Store* store) {
   known.extra = [store](const Uid& uid) { return store->unseal_extra(uid); };
   for (const Credential& row : known.credentials) {
     if (!holds_nothing(row)) continue;
-    const auto extra = store->unseal_extra(row.uid);
-    if (!extra) return fail(extra.error());
-    known.referred[row.uid] = open_text(*extra).value("secret_fingerprint", "");
+    const auto sealed = store->unseal_extra(row.uid);
+    if (!sealed) return fail(sealed.error());
+    const nlohmann::json extra = open_text(*sealed);
+    known.referred[row.uid] = has_text(extra, kSecretFingerprint)
+                                  ? extra[kSecretFingerprint].get<std::string>()
+                                  : std::string();
   }
   return known;
 }
@@ -90,6 +95,7 @@ KnownIndex::KnownIndex(const Known& known) {
       // A reference without a fingerprint is known by its source.
       const std::string& secret = referred->second.empty() ? id.source : referred->second;
       secret_[key({id.provider, secret})].push_back(&row);
+      if (variable_of(id.source)) variable_[key({id.provider, id.source})].push_back(&row);
     }
     if (!id.foreign_id.empty() && id.auth_type == AuthType::oauth) {
       foreign_[foreign_key(id)].push_back(&row);
@@ -146,6 +152,12 @@ const Credential* KnownIndex::by_secret(const Copy& copy) const {
     return it->second.front();
   }
   return nullptr;
+}
+
+const std::vector<const Credential*>& KnownIndex::in_variable(const Copy& copy) const {
+  static const std::vector<const Credential*> kNone;
+  const auto it = variable_.find(key({copy.row->identity.provider, copy.row->identity.source}));
+  return it == variable_.end() ? kNone : it->second;
 }
 
 const Credential* KnownIndex::by_foreign_id(const Copy& copy) const {

@@ -45,6 +45,8 @@ class KnownIndex {
   // By the id it had where it was imported from; nullptr if several have it, or it names another
   // account.
   const Credential* by_foreign_id(const Copy& copy) const;
+  // Those that are kept in the variable that `copy` names, whatever their fingerprints are.
+  const std::vector<const Credential*>& in_variable(const Copy& copy) const;
   // For rows without an id: the one credential without an id that `profile` has from that source.
   const Credential* by_slot(const Copy& copy, const std::string& profile) const;
 
@@ -59,6 +61,7 @@ class KnownIndex {
   Map secret_;
   Map foreign_;
   Map slot_;
+  Map variable_;
 };
 
 }  // namespace authdb::migrate

@@ -1,5 +1,6 @@
 #include "migrate/match.h"
 
+#include <algorithm>
 #include <map>
 
 namespace authdb::migrate {
@@ -36,6 +37,30 @@ const Credential* by_token(const KnownIndex& index, const std::vector<Pair>& pai
   return nullptr;
 }
 
+// True if the variable holds another key by now and these files say so: none of them shows the old
+// key any more, and in each profile that has the credential they show the new one alone.
+bool has_new_key(const Premises& premises, const Credential& row, const Copy& copy) {
+  if (premises.shows_print(row.identity.provider, premises.known.referred.at(row.uid)))
+    return false;
+  const auto profiles = premises.known.profiles_of.find(row.uid);
+  return profiles != premises.known.profiles_of.end() &&
+         std::all_of(profiles->second.begin(), profiles->second.end(), [&](const auto& profile) {
+           return premises.print_of_variable(profile, copy.row->identity) == copy.fingerprint;
+         });
+}
+
+const Credential* by_variable(const Premises& premises, const Family& family) {
+  const Copy& copy = premises.copies[family.front()];
+  if (!premises.all_references(family) || copy.fingerprint.empty()) return nullptr;
+  const Credential* found = nullptr;
+  for (const Credential* row : premises.index.in_variable(copy)) {
+    if (!has_new_key(premises, *row, copy)) continue;
+    if (found != nullptr) return nullptr;  // whose new key it is, nobody can tell
+    found = row;
+  }
+  return found;
+}
+
 }  // namespace
 
 std::vector<Family> families_to_settle(const Premises& premises) {
@@ -59,8 +84,12 @@ const Credential* find_credential(const Premises& premises, const Family& family
   };
   if (const auto* row = first([&](const Copy& c) { return index.by_secret(c); })) return row;
   if (const auto* row = first([&](const Copy& c) { return index.by_foreign_id(c); })) return row;
-  return first(
-      [&](const Copy& c) { return index.by_slot(c, premises.documents[c.document].profile); });
+  if (const auto* row = first([&](const Copy& c) {
+        return index.by_slot(c, premises.documents[c.document].profile);
+      })) {
+    return row;
+  }
+  return by_variable(premises, family);
 }
 
 }  // namespace authdb::migrate

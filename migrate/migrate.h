@@ -29,6 +29,9 @@ struct MigrateOptions {
   std::optional<std::filesystem::path>
       prefer;                // the source whose pair wins, whatever the timestamps
   bool include_env = false;  // keep the raw secrets of `env:` rows
+  // Variables whose rows (`env:NAME`) take whatever they hold at use, from now on. usage if one is
+  // no name, or the sources have no API key that is kept in it.
+  std::vector<std::string> allow_env = {};
   // A time that is later than this by more than a day is no evidence of when a grant was obtained.
   // Absent: the store's clock; without a store, every time is believed.
   std::optional<Instant> now;

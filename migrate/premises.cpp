@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "migrate/choice.h"
+#include "store/env_source.h"
 
 namespace authdb::migrate {
 namespace {
@@ -73,6 +74,38 @@ std::optional<Instant> latest_obtained(const Known& known, const MigrateOptions&
   return now ? std::optional<Instant>(*now + kClockSlack) : std::nullopt;
 }
 
+std::string key(std::initializer_list<std::string_view> parts) {
+  std::string joined;
+  for (const auto part : parts) joined.append(part).push_back('\0');
+  return joined;
+}
+
+std::string variable_key(const std::string& profile, const Identity& identity) {
+  return key({profile, identity.provider, identity.source});
+}
+
+// By profile, provider and variable; empty where the documents differ.
+std::unordered_map<std::string, std::string> prints_of(const std::vector<Document>& documents,
+                                                       const std::vector<Copy>& copies) {
+  std::unordered_map<std::string, std::string> prints;
+  for (const Copy& copy : copies) {
+    const Identity& identity = copy.row->identity;
+    if (!copy.reference || !variable_of(identity.source)) continue;
+    const auto [it, fresh] =
+        prints.emplace(variable_key(documents[copy.document].profile, identity), copy.fingerprint);
+    if (!fresh && it->second != copy.fingerprint) it->second.clear();
+  }
+  return prints;
+}
+
+std::unordered_set<std::string> prints_among(const std::vector<Copy>& copies) {
+  std::unordered_set<std::string> prints;
+  for (const Copy& copy : copies) {
+    if (copy.reference) prints.insert(key({copy.row->identity.provider, copy.fingerprint}));
+  }
+  return prints;
+}
+
 }  // namespace
 
 Premises::Premises(const std::vector<Document>& read, const Known& stored,
@@ -85,7 +118,26 @@ Premises::Premises(const std::vector<Document>& read, const Known& stored,
       projected(projected_among(read, stored)),
       read_before(read_before_among(read, stored)),
       told_spent(spent_among(read)),
-      latest(latest_obtained(stored, options)) {}
+      latest(latest_obtained(stored, options)),
+      allow_env(options.allow_env),
+      prints_of_variables_(prints_of(read, copies)),
+      prints_(prints_among(copies)) {}
+
+bool Premises::allows(const Identity& identity) const {
+  const auto variable = variable_of(identity.source);
+  return variable && identity.auth_type == AuthType::api_key &&
+         std::find(allow_env.begin(), allow_env.end(), *variable) != allow_env.end();
+}
+
+std::string Premises::print_of_variable(const std::string& profile,
+                                        const Identity& identity) const {
+  const auto it = prints_of_variables_.find(variable_key(profile, identity));
+  return it == prints_of_variables_.end() ? std::string() : it->second;
+}
+
+bool Premises::shows_print(const std::string& provider, const std::string& print) const {
+  return !print.empty() && prints_.count(key({provider, print})) != 0;
+}
 
 bool Premises::any_preferred(const std::vector<std::size_t>& family) const {
   return std::any_of(family.begin(), family.end(), [&](auto i) { return is_preferred(i); });

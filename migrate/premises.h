@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -34,6 +35,14 @@ struct Premises {
   bool any_preferred(const std::vector<std::size_t>& family) const;
   bool all_references(const std::vector<std::size_t>& family) const;
 
+  // True if the user allows that the credential's key is whatever its variable holds.
+  bool allows(const Identity& identity) const;
+  // The fingerprint that a profile's documents show of what is in the variable of `identity`;
+  // empty if they show none, or several.
+  std::string print_of_variable(const std::string& profile, const Identity& identity) const;
+  // True if some reference in the documents has that fingerprint.
+  bool shows_print(const std::string& provider, const std::string& print) const;
+
   // What only the store can tell. Throw StoreFailed; empty where there is no store.
   std::optional<RetiredToken> retired(const TokenHash& hash) const;
   ProviderState state(const std::string& profile, const std::string& provider) const;
@@ -48,6 +57,11 @@ struct Premises {
   std::vector<bool> read_before;               // by document: these bytes are in a receipt
   std::unordered_set<std::string> told_spent;  // fingerprints, by what the documents say
   std::optional<Instant> latest;               // no grant was obtained after this
+  std::vector<std::string> allow_env;          // variables that --allow-env names
+
+ private:
+  std::unordered_map<std::string, std::string> prints_of_variables_;
+  std::unordered_set<std::string> prints_;
 };
 
 }  // namespace authdb::migrate

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "migrate/match.h"
+#include "store/env_source.h"
 #include "store/timestamp.h"
 
 namespace authdb::migrate {
@@ -135,18 +136,34 @@ class Settlement {
   // Only spent pairs, or references.
   void nothing_new() {
     const bool reference = premises_.all_references(family_);
-    if (settled_.existing) {
+    if (settled_.existing && reference && draft_.refer_again(settled_)) {
+      const Identity& identity = settled_.existing->identity;
+      decide("adopted", premises_.allows(identity)
+                            ? why_allowed(identity)
+                            : "its file has another key in " + identity.source + " by now");
+    } else if (settled_.existing) {
       decide("unchanged", reference ? "a reference that the store has"
                                     : "its copies are spent, or older than what the store has");
     } else if (reference) {
-      decide("added",
-             "a reference: its secret is kept elsewhere (" + first_row().identity.source + ")");
       draft_.refer(settled_);
+      const Identity& identity = *draft_.change_of(settled_).identity;
+      const std::string allowed =
+          premises_.allows(identity) ? "; " + why_allowed(identity) : std::string();
+      decide("added", "a reference: its secret is kept elsewhere (" + first_row().identity.source +
+                          ")" + allowed);
     } else {
       settled_.bind = false;
       decide("skipped", "its refresh token is spent");
     }
     draft_.finish(settled_);
+  }
+
+  // With the server, because the user vouches for that, too.
+  static std::string why_allowed(const Identity& identity) {
+    const std::string& base =
+        identity.inference_base_url.empty() ? identity.base_url : identity.inference_base_url;
+    return "--allow-env: its key is whatever " + std::string(*variable_of(identity.source)) +
+           " holds" + (base.empty() ? "" : ", for " + base);
   }
 
   void add(const std::vector<Pair>& candidates) {

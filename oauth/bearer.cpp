@@ -94,7 +94,7 @@ EndpointFor endpoints(BearerParts parts, Clock clock) {
   auto discovery = std::make_shared<Discovery>(parts.http, parts.environment, clock);
   return [parts = std::move(parts), clock = std::move(clock), discovery = std::move(discovery)](
              const Identity& identity) -> std::unique_ptr<TokenEndpoint> {
-    const Provider* provider = parts.registry().find(identity.provider);
+    const Provider* provider = parts.registry().find_oauth(identity.provider);
     if (provider == nullptr) return nullptr;
     return std::make_unique<OAuthTokenEndpoint>(
         TokenEndpointParts{provider, identity, parts.http, parts.environment, clock, discovery});

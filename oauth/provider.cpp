@@ -129,6 +129,10 @@ std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>&
 
 }  // namespace
 
+bool has_logins(const Provider& provider) {
+  return !provider.token_endpoint.empty() || !provider.issuer.empty();
+}
+
 Environment process_environment() {
   return [](const std::string& variable) -> std::optional<std::string> {
     const char* value = std::getenv(variable.c_str());
@@ -167,6 +171,11 @@ const Provider* ProviderRegistry::find(std::string_view id_or_alias) const {
   const auto found = std::find_if(providers_.begin(), providers_.end(),
                                   [&](const Provider& provider) { return provider.id == id; });
   return found == providers_.end() ? nullptr : &*found;
+}
+
+const Provider* ProviderRegistry::find_oauth(std::string_view id_or_alias) const {
+  const Provider* provider = find(id_or_alias);
+  return provider != nullptr && has_logins(*provider) ? provider : nullptr;
 }
 
 std::string ProviderRegistry::canonical_id(std::string_view id_or_alias) {

@@ -34,7 +34,8 @@ struct AgentKeyPolicy {
   Seconds min_ttl{1800};
 };
 
-// Every fact of a provider; docs/providers.md describes each field of the file.
+// Every fact of a provider; docs/providers.md describes each field of the file. One that has API
+// keys alone has no endpoints, and no client id.
 struct Provider {
   std::string id;
   std::string name;
@@ -53,6 +54,7 @@ struct Provider {
   std::string client_id;
   std::string client_auth = "none";  // none | basic | post
   std::string client_secret_env;
+  std::vector<std::string> api_key_env;  // variables that hold an API key of this provider
   std::string scope;
   std::string token_body = "form";                   // of a refresh: form | json
   std::map<std::string, std::string> token_body_of;  // ... of credentials whose source ends so
@@ -85,6 +87,9 @@ struct ProviderProblem {
   std::string reason;
 };
 
+// True if the provider has OAuth logins: there is a token endpoint, or an issuer that names it.
+bool has_logins(const Provider& provider);
+
 // Reads the environment; injected so that tests need not change their own.
 using Environment = std::function<std::optional<std::string>(const std::string& variable)>;
 Environment process_environment();
@@ -98,6 +103,8 @@ class ProviderRegistry {
   static std::filesystem::path default_directory();
 
   const Provider* find(std::string_view id_or_alias) const;
+  // As find(), but nullptr also for a provider that has API keys alone, and nothing to refresh.
+  const Provider* find_oauth(std::string_view id_or_alias) const;
   // `codex` -> `openai-codex`; anything unknown is returned as it is. Needs no files.
   static std::string canonical_id(std::string_view id_or_alias);
   const std::vector<Provider>& all() const { return providers_; }

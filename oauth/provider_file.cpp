@@ -5,6 +5,7 @@
 
 #include "oauth/provider_fields.h"
 #include "oauth/url.h"
+#include "store/env_source.h"
 
 namespace authdb::oauth {
 namespace {
@@ -82,6 +83,17 @@ std::map<std::string, std::string> moved_hosts(const json& value) {
   std::map<std::string, std::string> out;
   for (const auto& [from, to] : text_map(value)) {
     out[host(from, "must name hosts")] = host(to, "must lead to hosts");
+  }
+  return out;
+}
+
+std::vector<std::string> variables(const json& value) {
+  std::vector<std::string> out;
+  for (const json& item : array(value)) {
+    out.push_back(text(item));
+    if (!may_hold_key(out.back())) {
+      throw Wrong{"names \"" + out.back() + "\", which is no variable that may hold a key"};
+    }
   }
   return out;
 }
@@ -171,6 +183,8 @@ bool read_structure(const std::string& key, const json& value, Provider& provide
     provider.moved_hosts = moved_hosts(value);
   } else if (key == "env") {
     provider.env = text_map(value);
+  } else if (key == "api_key_env") {
+    provider.api_key_env = variables(value);
   } else if (key == "allowed_hosts") {
     provider.allowed_hosts = hosts(value);
   } else if (key == "agent_key") {
@@ -208,12 +222,10 @@ std::vector<FieldProblem> check(const Provider& provider) {
     problems.push_back({std::move(field), std::move(reason)});
   };
   if (!valid_id(provider.id)) wrong("id", "must be lower-case letters, digits, '-', '_' or '.'");
-  if (provider.client_id.empty() && !provider.env.contains("client_id")) {
-    wrong("client_id", "is required");
-  }
-  if (provider.token_endpoint.empty() && provider.issuer.empty()) {
-    wrong("token_endpoint", "is required, or issuer");
-  }
+  const bool has_client = !provider.client_id.empty() || provider.env.contains("client_id");
+  const bool keys_alone = !provider.api_key_env.empty() && !has_client && !has_logins(provider);
+  if (!has_client && !keys_alone) wrong("client_id", "is required");
+  if (!has_logins(provider) && !keys_alone) wrong("token_endpoint", "is required, or issuer");
   const auto& auth = provider.client_auth;
   if (auth != "none" && auth != "basic" && auth != "post") {
     wrong("client_auth", "must be none, basic or post");

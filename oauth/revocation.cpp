@@ -78,7 +78,7 @@ LoggedOut revoke(LockedCredential& lock, const Store& store, const BearerParts& 
                  const std::string& profile) {
   const Credential& row = lock.held().row;
   const auto [token, hint] = token_of(lock.held());
-  const Provider* provider = parts.registry().find(row.identity.provider);
+  const Provider* provider = parts.registry().find_oauth(row.identity.provider);
   if (provider == nullptr || token.empty()) return {Remote::not_offered, {}};
   if (row.hold == Hold::handed_over) return {Remote::failed, "another tool has its live token"};
 

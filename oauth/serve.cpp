@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "oauth/endpoints.h"
+#include "oauth/env_key.h"
+#include "store/env_source.h"
 #include "store/pool.h"
 #include "store/rejection.h"
 #include "store/scrub.h"
@@ -12,7 +14,6 @@ namespace {
 
 constexpr Seconds kAgentKeySkew{120};
 constexpr Seconds kSteppedBack{60};
-constexpr std::string_view kEnvSource = "env:";
 
 // In the ledger: a resource server refused the bearer, and a new one was to be had for it.
 constexpr const char* kRejectedBearer = "bearer_rejected";
@@ -53,6 +54,7 @@ std::string login_hint(const BearerParts& parts, const std::string& provider) {
            "new grant: authdb add " +
            provider + " --grant";
   }
+  if (!has_logins(*known)) return "Store a new key: authdb add " + provider;
   const std::string tool = known->login_hint.empty() ? "" : " (" + known->login_hint + ")";
   return "Log in again: authdb login " + provider + ". Or with the tool that owns this login" +
          tool + ", then: authdb migrate";
@@ -67,7 +69,7 @@ Result<Bearer> Serving::serve(const Credential& row) const {
               "the bearer of " + name_of(row) +
                   " has a character that no token has (a space, a line end, a control character, "
                   "or no ASCII): it is not handed out",
-              "Put the right one in its place: authdb add, or authdb login.");
+              "Put the right one in its place: authdb add, authdb login, or its variable.");
 }
 
 Result<Bearer> Serving::serve_by_kind(const Credential& row) const {
@@ -81,25 +83,21 @@ Result<Bearer> Serving::api_key(const Credential& row) const {
   auto held = store_.unseal(row.uid);
   if (!held) return fail(held.error());
   Secret token = std::move(held->access_token);
-  std::string warning;
-  if (token.empty() && row.identity.source.starts_with(kEnvSource)) {
-    const std::string variable = row.identity.source.substr(kEnvSource.size());
-    token = Secret::take(parts_.environment(variable).value_or(""));
-    if (token.empty()) {
-      return fail(Errc::not_found,
-                  name_of(row) + " is kept in the environment, and " + variable + " is not set",
-                  "Set " + variable + ", or take the credential out: authdb remove " +
-                      row.identity.provider + " " + row.uid);
-    }
-    if (!row.access_fingerprint.empty() && row.access_fingerprint != fingerprint(token)) {
-      warning = variable + " has changed since it was imported";
-    }
+  if (token.empty() && variable_of(held->row.identity.source)) {
+    auto key = key_in_environment(held->row);
+    if (!key) return fail(key.error());
+    token = std::move(*key);
   }
   if (token.empty()) return login_needed(row, "has no key in it");
   if (fingerprint(token) == request_.rejected) return reject(row, "an API key cannot be renewed");
-  Bearer bearer = make(held->row, BearerKind::api_key, std::move(token), Action::cached);
-  if (!warning.empty()) bearer.warnings.push_back(std::move(warning));
-  return bearer;
+  return make(held->row, BearerKind::api_key, std::move(token), Action::cached);
+}
+
+Result<Secret> Serving::key_in_environment(const Credential& row) const {
+  const auto extra = store_.unseal_extra(row.uid);
+  if (!extra) return fail(extra.error());
+  return env_key({row, *extra, parts_.registry().find(row.identity.provider), parts_.environment,
+                  name_of(row)});
 }
 
 // ---- Access tokens that are bearers themselves -------------------------------------------------
@@ -421,7 +419,7 @@ Result<Bearer> Serving::mint(const Credential& row) const {
 
 // Also says, before any lock is taken, that the tokens may go where they would have to.
 Result<const Provider*> Serving::known_provider(const Identity& identity) const {
-  const Provider* provider = parts_.registry().find(identity.provider);
+  const Provider* provider = parts_.registry().find_oauth(identity.provider);
   if (provider == nullptr) {
     return fail(Errc::not_found,
                 "no provider \"" + identity.provider + "\" is known: its tokens cannot be renewed",

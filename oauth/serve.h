@@ -28,6 +28,7 @@ class Serving {
   // Read anew each time: a lock may have been waited for.
   Instant now() const { return store_.now(); }
   Result<Bearer> api_key(const Credential& row) const;
+  Result<Secret> key_in_environment(const Credential& row) const;
   Result<Bearer> access_token(const Credential& row) const;
   Result<Rotated> rotate_rejected(const Credential& row, const RotateRequest& want) const;
   Result<Bearer> agent_key(const Credential& row) const;

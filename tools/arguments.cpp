@@ -42,6 +42,17 @@ void Arguments::option(const std::string& name, const std::string& value,
   entries_.push_back({shown, "[" + shown + "]", std::move(help), in_globals_});
 }
 
+void Arguments::option(const std::string& name, const std::string& value,
+                       std::vector<std::string>& into, std::string help) {
+  parser_->app
+      .add_option_function<std::string>(
+          name, [&into](const std::string& given) { into.push_back(given); })
+      ->trigger_on_parse();
+  parser_->options.push_back(name);
+  const auto shown = name + " " + value;
+  entries_.push_back({shown, "[" + shown + "]…", std::move(help), in_globals_});
+}
+
 void Arguments::flag(const std::string& names, bool& into, std::string help) {
   parser_->app.add_flag_callback(names, [&into] { into = true; });
   const auto longest = names.substr(names.rfind(',') + 1);

@@ -31,6 +31,9 @@ class Arguments {
   void rest(const std::string& name, std::vector<std::string>& into, std::string help);
   void option(const std::string& name, const std::string& value, std::optional<std::string>& into,
               std::string help);
+  // May be given several times, one value each time.
+  void option(const std::string& name, const std::string& value, std::vector<std::string>& into,
+              std::string help);
   void flag(const std::string& names, bool& into, std::string help);
 
   // Options declared from here on are listed apart, as the ones every verb takes.

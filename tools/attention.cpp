@@ -108,7 +108,7 @@ std::string Outages::of(const NamedRow& row) const {
   }
   if (!over) return {};
   if (!row.text("hold").empty()) return explain_hold(store_, row);
-  if (row.truth("refreshable") && registry_().find(row.text("provider")) == nullptr) {
+  if (row.truth("refreshable") && registry_().find_oauth(row.text("provider")) == nullptr) {
     return name_of(row) + " has no bearer that works, and no provider \"" +
            printable(row.text("provider")) +
            "\" is known here that could renew it: put its file back into providers.d, or log in "

@@ -621,21 +621,41 @@ TEST_F(BearerTest, ApiKeyIsTheBearer) {
   EXPECT_EQ(bearer(fp("sk-one")).error().code, Errc::login_needed);
 }
 
+Seed env_seed(const std::string& variable) {
+  Seed seed = api_key_seed("one", "", "env:" + variable);
+  seed.provider = "anthropic";
+  return seed;
+}
+
 TEST_F(BearerTest, KeyThatLivesInTheEnvironmentIsReadThere) {
-  add(api_key_seed("one", "", "env:MY_KEY"));
-  variables_["MY_KEY"] = "sk-from-env";
+  provider_ = "anthropic";
+  add(env_seed("ANTHROPIC_API_KEY"));
+  variables_["ANTHROPIC_API_KEY"] = "sk-from-env";
 
   EXPECT_EQ(text(bearer()), "sk-from-env");
+  EXPECT_EQ(bearer()->base_url, "https://api.anthropic.com");
+}
+
+TEST_F(BearerTest, KeyInAVariableThatNobodyVouchesForIsNotRead) {
+  provider_ = "anthropic";
+  add(env_seed("MY_KEY"));
+  variables_["MY_KEY"] = "sk-from-env";
+
+  EXPECT_EQ(bearer().error().code, Errc::refused);
+  EXPECT_THAT(bearer().error().message, HasSubstr("MY_KEY"));
 }
 
 TEST_F(BearerTest, MissingVariableMeansTheNextCredential) {
-  add(api_key_seed("one", "", "env:MY_KEY"));
-  EXPECT_THAT(bearer().error().message, HasSubstr("MY_KEY is not set"));
+  provider_ = "anthropic";
+  add(env_seed("ANTHROPIC_API_KEY"));
+  EXPECT_THAT(bearer().error().message, HasSubstr("ANTHROPIC_API_KEY is not set"));
 
-  add(api_key_seed("two", "sk-two", "manual"));
+  Seed two = api_key_seed("two", "sk-two", "manual");
+  two.provider = "anthropic";
+  add(two);
   const auto got = bearer();
   EXPECT_EQ(text(got), "sk-two");
-  EXPECT_THAT(got->warnings, ElementsAre(HasSubstr("MY_KEY is not set")));
+  EXPECT_THAT(got->warnings, ElementsAre(HasSubstr("ANTHROPIC_API_KEY is not set")));
 }
 
 // ---- The pool ----------------------------------------------------------------------------------

@@ -51,14 +51,22 @@ std::string mine_with(const std::string& fields) {
   return std::string(kMine).substr(0, std::string(kMine).size() - 1) + "," + fields + "}";
 }
 
-TEST_F(Providers, BuiltInOnesAreSevenAndWithoutMistakes) {
+TEST_F(Providers, BuiltInOnesWithLoginsAreSevenAndNoneHasMistakes) {
   const ProviderRegistry registry = load();
 
   for (const ProviderProblem& problem : registry.problems()) {
     ADD_FAILURE() << problem.field << " " << problem.reason;
   }
   std::vector<std::string> ids;
-  for (const Provider& provider : registry.all()) ids.push_back(provider.id);
+  for (const Provider& provider : registry.all()) {
+    if (has_logins(provider)) {
+      ids.push_back(provider.id);
+      continue;
+    }
+    EXPECT_FALSE(provider.api_key_env.empty()) << provider.id;
+    EXPECT_TRUE(check_allowed(provider, provider.inference_base_url, no_environment()))
+        << provider.id;
+  }
   EXPECT_EQ(ids, (std::vector<std::string>{"nous", "openai-codex", "anthropic", "xai-oauth",
                                            "qwen-oauth", "minimax-oauth", "spotify"}));
 }
@@ -145,6 +153,19 @@ TEST_F(Providers, MayBeTheUsersOwn) {
   EXPECT_EQ(registry.find("mine")->origin.at("client_id"), file.string());
 }
 
+TEST_F(Providers, MayHaveApiKeysAlone) {
+  write("mine.json", R"({"id":"mine","api_key_env":["MINE_KEY","MINE_TOKEN"]})");
+  const ProviderRegistry registry = load();
+
+  ASSERT_TRUE(registry.problems().empty()) << registry.problems()[0].reason;
+  ASSERT_NE(registry.find("mine"), nullptr);
+  EXPECT_EQ(registry.find("mine")->api_key_env,
+            (std::vector<std::string>{"MINE_KEY", "MINE_TOKEN"}));
+  EXPECT_EQ(registry.find_oauth("mine"), nullptr) << "there is nothing to refresh";
+  EXPECT_EQ(registry.find_oauth("nous"), registry.find("nous"));
+  EXPECT_EQ(registry.find_oauth("other"), nullptr);
+}
+
 TEST_F(Providers, UsersFieldsOverrideABuiltInAndTheRestStays) {
   const fs::path file = write("nous.json", R"({"id":"nous","skew_s":7})");
   const ProviderRegistry registry = load();
@@ -154,7 +175,7 @@ TEST_F(Providers, UsersFieldsOverrideABuiltInAndTheRestStays) {
   EXPECT_EQ(nous.client_id, "hermes-cli");
   EXPECT_EQ(nous.origin.at("skew_s"), file.string());
   EXPECT_EQ(nous.origin.at("client_id"), "built-in");
-  EXPECT_EQ(registry.all().size(), 7U);
+  EXPECT_EQ(registry.all().size(), ProviderRegistry::load("/nonexistent").all().size());
 }
 
 TEST_F(Providers, EachMistakeNamesItsField) {
@@ -194,6 +215,13 @@ TEST_F(Providers, EachMistakeNamesItsField) {
       {mine_with(R"("env":{"skew_s":"X"})"), "env"},
       {mine_with(R"("inference_base_url":"http://a.example/")"), "inference_base_url"},
       {mine_with(R"("revocation_endpoint":"/revoke")"), "revocation_endpoint"},
+      {mine_with(R"("api_key_env":"MINE_KEY")"), "api_key_env"},
+      {mine_with(R"("api_key_env":["MINE KEY"])"), "api_key_env"},
+      {mine_with(R"("api_key_env":[""])"), "api_key_env"},
+      {mine_with(R"("api_key_env":["AUTHDB_STORE"])"), "api_key_env"},
+      {R"({"id":"mine","token_endpoint":"https://a.example/t","api_key_env":["MINE_KEY"]})",
+       "client_id"},
+      {R"({"id":"mine","client_id":"c","api_key_env":["MINE_KEY"]})", "token_endpoint"},
       {R"({"id":"mine","client_id":"c"})", "token_endpoint"},
       {R"({"id":"mine","token_endpoint":"https://a.example/t"})", "client_id"},
       {R"({"id":"mine","client_id":"c","token_endpoint":"http://a.example/t"})", "token_endpoint"},

@@ -30,6 +30,21 @@ TEST_F(ProvidersTest, CountCredentialsAndNameCustomOnes) {
   EXPECT_EQ((*custom)["credentials"], 1);
 }
 
+TEST_F(ProvidersTest, WithApiKeysAloneShowWhereTheyAreAndHaveNoLogin) {
+  const auto json = must_json({"providers"});
+  const auto one = std::find_if(json.begin(), json.end(), [](const auto& provider) {
+    return provider["id"] == "openrouter";
+  });
+  ASSERT_NE(one, json.end());
+  EXPECT_EQ((*one)["kind"], "api_key");
+  EXPECT_EQ(must_json({"providers", "openrouter"})["api_key_env"]["value"], "OPENROUTER_API_KEY");
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"login", "openrouter"}, {"add", "openrouter", "--grant"}}) {
+    EXPECT_EQ(run(words, grant_json()).status, 3) << words[0];
+  }
+  EXPECT_THAT(run({"login", "openrouter"}).err, HasSubstr("authdb add openrouter"));
+}
+
 TEST_F(ProvidersTest, OneShowsItsFactsAndWhereTheyComeFrom) {
   EXPECT_THAT(must({"providers", "nous"}).out,
               AllOf(HasSubstr("token_endpoint"), HasSubstr("client_id")));

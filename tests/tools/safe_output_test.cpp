@@ -141,11 +141,12 @@ TEST_F(HostileNames, WhatIsNoTokenIsNotTakenNorHandedOut) {
 }
 
 TEST_F(HostileNames, AVariableThatIsNoTokenIsNotHandedOut) {
+  env_["OPENROUTER_API_KEY"] = "sk-env-1\nX-Injected: 1";
   write_file(dir_ / "auth.json",
              R"({"credential_pool":{"openrouter":[{"id":"a","label":"env","auth_type":"api_key",)"
-             R"("source":"env:OPENROUTER_API_KEY","access_token":"sk-env-1"}]}})");
+             R"("source":"env:OPENROUTER_API_KEY","secret_fingerprint":")" +
+                 fingerprint(token_hash(env_["OPENROUTER_API_KEY"])) + R"("}]}})");
   must({"migrate", dir_ / "auth.json"});
-  env_["OPENROUTER_API_KEY"] = "sk-env-1\nX-Injected: 1";
 
   const auto ran = run({"token", "openrouter", "--format", "header"});
 

@@ -143,7 +143,7 @@ Identity identity_in(const oauth::TokenAnswer& answer, const oauth::Provider& pr
 }
 
 Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
-  const auto* provider = context.registry().find(provider_id);
+  const auto* provider = context.registry().find_oauth(provider_id);
   if (provider == nullptr) {
     return fail(
         Errc::not_found,

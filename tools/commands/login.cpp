@@ -225,8 +225,11 @@ void print(Context& context, const oauth::KeptSession& kept, const PoolEntry& en
 }
 
 Result<const oauth::Provider*> find_provider(Context& context, const Options& options) {
-  const auto* provider = context.registry().find(options.provider);
-  if (provider != nullptr) return provider;
+  if (const auto* provider = context.registry().find_oauth(options.provider)) return provider;
+  if (context.registry().find(options.provider) != nullptr) {
+    return fail(Errc::not_found, options.provider + " has API keys alone: there is no login",
+                "Store a key: authdb add " + options.provider + ".");
+  }
   return fail(Errc::not_found,
               "there is no provider " + in_quotes(options.provider) + " to log in to",
               "`authdb providers` lists them; a file in providers.d adds one.");

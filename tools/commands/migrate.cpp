@@ -34,6 +34,13 @@ long as programs have files open in those directories, because they remember the
 old tokens; --running does it all the same, and says what to restart. `authdb
 export --hand-over` is the way back.
 
+An API key that a file says is in the environment (its source is env:NAME) is not
+kept, but read from NAME at use: if NAME holds the key that was imported, or,
+where the file had no fingerprint, if NAME is one of the provider's own variables
+(`authdb providers PROVIDER` shows them as api_key_env). With --allow-env NAME the
+keys of these files that are kept there are whatever NAME holds from then on; say
+so when you have changed the key yourself.
+
 Exit codes
   0 done   2 usage   3 nothing to import   6 busy   7 refused, or every source failed
   8 some sources failed, the others are imported
@@ -43,6 +50,7 @@ Examples
   authdb migrate
   authdb migrate ~/.hermes ~/.codex/auth.json
   authdb migrate --prefer ~/.hermes/profiles/forge/auth.json
+  authdb migrate --allow-env OPENROUTER_API_KEY
   authdb migrate --cutover
 )man";
 
@@ -53,6 +61,7 @@ struct Options {
   bool running = false;
   std::optional<std::string> prefer;
   bool include_env = false;
+  std::vector<std::string> allow_env;
 };
 
 std::int64_t failures(const migrate::Plan& plan) {
@@ -250,6 +259,7 @@ Result<int> run(Context& context, const Options& options) {
   request.paths.assign(options.paths.begin(), options.paths.end());
   if (options.prefer) request.prefer = *options.prefer;
   request.include_env = options.include_env;
+  request.allow_env = options.allow_env;
   request.now = context.clock();
   if (options.running && !options.cutover)
     return fail(Errc::usage, "--running goes with --cutover");
@@ -280,6 +290,8 @@ Run declare(Arguments& arguments) {
                    "the file whose pair is the live one, whatever the times say");
   arguments.flag("--include-env", options->include_env,
                  "also keep keys that came from environment variables");
+  arguments.option("--allow-env", "NAME", options->allow_env,
+                   "the key of rows that name this variable is whatever it holds");
   return [options](Context& context) { return run(context, *options); };
 }
 

@@ -17,8 +17,9 @@ constexpr std::string_view kManual =
     R"man(Lists the providers, or shows what is known of one and where each value comes
 from: built in, a file, a variable of the environment, or a default. A provider
 is data: a JSON file in providers.d of the configuration folder adds one, or
-changes a built-in one (docs/providers.md describes the fields). API keys need no
-entry here; a provider that only the store knows is listed as `custom`.
+changes a built-in one (docs/providers.md describes the fields). One of KIND
+`api_key` has no logins. API keys need no entry here; a provider that only the
+store knows is listed as `custom`.
 
 A file that cannot be used is reported on stderr, and the other providers still
 work.
@@ -74,6 +75,7 @@ std::vector<Field> fields_of(const oauth::Provider& provider) {
           {"client_id", provider.client_id},
           {"client_auth", provider.client_auth},
           {"client_secret_env", provider.client_secret_env},
+          {"api_key_env", joined(provider.api_key_env)},
           {"scope", provider.scope},
           {"token_body", provider.token_body},
           {"token_body_of", pairs_of(provider.token_body_of, "=")},
@@ -157,7 +159,8 @@ int show_all(Context& context) {
     table.add({{id}, {name}, {joined(aliases)}, {kind}, {std::to_string(held[id])}});
   };
   for (const auto& provider : context.registry().all()) {
-    add(provider.id, provider.name, provider.aliases, "oauth");
+    add(provider.id, provider.name, provider.aliases,
+        oauth::has_logins(provider) ? "oauth" : "api_key");
   }
   for (const auto& [id, count] : std::map(held)) {
     if (context.registry().find(id) == nullptr) add(id, "", {}, "custom");

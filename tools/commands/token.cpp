@@ -1,6 +1,5 @@
 // authdb token: a live bearer on stdout, and nothing else there.
-#include <algorithm>
-
+#include "store/env_source.h"
 #include "store/target.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -47,14 +46,6 @@ struct Options {
   std::optional<std::string> format;
 };
 
-bool is_variable(std::string_view name) {
-  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
-  return !name.empty() && kLetters.find(name.front()) != std::string_view::npos &&
-         std::all_of(name.begin(), name.end(), [&](char c) {
-           return kLetters.find(c) != std::string_view::npos || (c >= '0' && c <= '9');
-         });
-}
-
 Result<std::string> rejected_fingerprint(Context& context, const Options& options) {
   if (!options.rejected) return std::string();
   if (is_fingerprint(*options.rejected)) return *options.rejected;
@@ -74,7 +65,8 @@ Result<std::string> checked_format(const Context& context, const Options& option
     return fail(Errc::usage, "--format and --json exclude each other");
   }
   if (format == "raw" || format == "header") return format;
-  if (format.starts_with("env=") && is_variable(std::string_view(format).substr(4))) return format;
+  if (format.starts_with("env=") && is_variable_name(std::string_view(format).substr(4)))
+    return format;
   return fail(Errc::usage, "--format is raw, header or env=NAME, with a NAME that a shell takes");
 }
 
