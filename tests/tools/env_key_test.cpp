@@ -278,6 +278,26 @@ TEST_F(EnvKeyTest, AKeyThatOtherProfilesShareIsNotReplacedByOneProfilesFile) {
   EXPECT_EQ(must({"token", "openrouter", "--profile", "forge"}).out, "sk-or-1\n");
 }
 
+TEST_F(EnvKeyTest, AKeyThatAnotherProfileStillShowsIsNotReplaced) {
+  const auto write_key = [&](const std::string& name, const std::string& key) {
+    write_file(dir_ / name, json{{"credential_pool",
+                                  {{"openrouter", {env_row("OPENROUTER_API_KEY", print_of(key))}}}}}
+                                .dump());
+  };
+  write_key("hermes/auth.json", "sk-or-1");
+  must({"migrate", dir_ / "hermes"});
+  write_key("hermes/auth.json", "sk-or-2");
+  write_key("hermes/profiles/forge/auth.json", "sk-or-1");
+
+  must({"migrate", dir_ / "hermes"});
+
+  EXPECT_THAT(stored(), SizeIs(2));
+  env_["OPENROUTER_API_KEY"] = "sk-or-2";
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-or-2\n");
+  env_["OPENROUTER_API_KEY"] = "sk-or-1";
+  EXPECT_EQ(must({"token", "openrouter", "--profile", "forge"}).out, "sk-or-1\n");
+}
+
 TEST_F(EnvKeyTest, AFileThatSaysWhatTheVariableHoldsNowIsBelievedWhenItIsImportedAgain) {
   import("openrouter", env_row("OPENROUTER_API_KEY", print_of("sk-or-1")));
   env_["OPENROUTER_API_KEY"] = "sk-or-2";
