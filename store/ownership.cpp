@@ -33,8 +33,13 @@ uid_t overflow_user() {
 
 Result<struct stat> look_at(const fs::path& path) {
   struct stat st {};
-  if (::stat(path.c_str(), &st) != 0) return fail(file_error("cannot look at", path, errno));
-  return st;
+  if (::stat(path.c_str(), &st) == 0) return st;
+  const int error = errno;
+  if (error == ENOENT && ::lstat(path.c_str(), &st) == 0) {
+    return fail(Errc::refused, path.string() + " is a link that leads nowhere",
+                "Remove it, or name another place.");
+  }
+  return fail(file_error("cannot look at", path, error));
 }
 
 // The way to a path, one name after the other, through every symbolic link.

@@ -115,6 +115,17 @@ TEST_F(OwnershipTest, ALoopOfLinksIsAnError) {
   EXPECT_FALSE(check_irreplaceable(at("one/file")));
 }
 
+TEST_F(OwnershipTest, AFileThatIsALinkToNowhereIsRefused) {
+  fs::create_symlink("gone", at("a/b/c/link"));
+
+  for (const auto& checked :
+       {check_private(at("a/b/c/link")), check_private_or_handed(at("a/b/c/link"))}) {
+    ASSERT_FALSE(checked);
+    EXPECT_EQ(checked.error().code, Errc::refused);
+    EXPECT_THAT(checked.error().message, HasSubstr("leads nowhere"));
+  }
+}
+
 TEST_F(UsersTest, ADirectoryOrLinkOnTheWayThatIsAnotherUsersIsRefusedEvenForRoot) {
   give_away("a/b");
   EXPECT_EQ(refusal("a/b/c/file").code, Errc::refused);
