@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "oauth/url.h"
+#include "tools/closed_memory.h"
 
 namespace authdb::cli {
 namespace {
@@ -49,6 +50,7 @@ bool open_in_browser(const std::string& url) {
   const auto parsed = oauth::parse_url(url);
   if (!parsed || !oauth::is_secure(*parsed)) return false;
   const Detached detached;
+  const CoreLimitForOthers as_given;
   std::string program = "xdg-open";
   std::string page = url;
   std::array<char*, 3> arguments{program.data(), page.data(), nullptr};

@@ -7,6 +7,7 @@
 #include <typeinfo>
 
 #include "tools/browser.h"
+#include "tools/closed_memory.h"
 #include "tools/command.h"
 #include "tools/secret_input.h"
 
@@ -24,6 +25,7 @@ int report_defect(const std::exception& exception) {
 
 int main(int argc, char** argv) try {
   using namespace authdb::cli;
+  close_memory();
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   WipingInput stdin_bytes(STDIN_FILENO);
   std::istream in(&stdin_bytes);

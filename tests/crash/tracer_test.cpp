@@ -1,4 +1,9 @@
 // The knife is sharp: the call before which a process is killed is not made.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+
 #include "tests/crash/crash_test.h"
 
 namespace authdb::prove {
@@ -44,6 +49,30 @@ TEST_F(TracerTest, CallsOfChildrenCountToo) {
   const Traced traced = trace(shell("(echo inner); echo outer"));
   EXPECT_THAT(traced.calls, testing::SizeIs(2));
   EXPECT_EQ(trace(shell("(echo inner); echo outer"), 1).finished.out, "");
+}
+
+// The command closes its memory to the other processes of its user, but not to whoever traces it
+// from its start: a sweep shows which file a call is about, root's or not.
+TEST_F(TracerTest, OfACommandThatIsNotRootsTheFilesAreSeenToo) {
+  constexpr uid_t kSomebody = 4711;
+  constexpr int kNotThere = 2;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::geteuid() == 0 && (::setgid(kSomebody) != 0 || ::setuid(kSomebody) != 0)) ::_exit(1);
+    if (::access(AUTHDB_BINARY, X_OK) != 0) ::_exit(kNotThere);
+    const Scratch scratch(where());
+    const Stage stage(AUTHDB_BINARY, scratch.path());
+    const Traced traced =
+        trace(stage.command(stage.home("home"), {"add", "openrouter"}, "sk-or-FAKE-1"));
+    const auto is_of_the_store = [](const Call& call) { return call.target == "auth.db-wal"; };
+    const bool seen = std::any_of(traced.calls.begin(), traced.calls.end(), is_of_the_store);
+    ::_exit(traced.finished.code == 0 && seen ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (WEXITSTATUS(status) == kNotThere) GTEST_SKIP() << "the build is closed to other users";
+
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(TracerTest, AProgramThatIsNotThereEndsWith127) {

@@ -1,12 +1,15 @@
 #include "tests/tools/child.h"
 
 #include <fcntl.h>
+#include <grp.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <utility>
 
 namespace authdb::cli {
 namespace {
@@ -28,11 +31,15 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   return out;
 }
 
+void become(uid_t user) {
+  if (::setgroups(0, nullptr) != 0 || ::setgid(user) != 0 || ::setuid(user) != 0) ::_exit(127);
+}
+
 }  // namespace
 
 Child::Child(const std::vector<std::string>& words, const std::map<std::string, std::string>& env,
              const Plumbing& plumbing) {
-  std::vector<std::string> strings{AUTHDB_BINARY};
+  std::vector<std::string> strings{plumbing.program};
   strings.insert(strings.end(), words.begin(), words.end());
   std::vector<std::string> variables;
   for (const auto& [name, value] : env) variables.push_back(name + "=" + value);
@@ -54,7 +61,8 @@ Child::Child(const std::vector<std::string>& words, const std::map<std::string, 
       ::dup2(err[1], STDERR_FILENO);
     }
     ::signal(SIGPIPE, SIG_DFL);  // the portal's server ignores it, and that would be inherited
-    ::execve(AUTHDB_BINARY, argv.data(), envp.data());
+    if (plumbing.user != 0) become(plumbing.user);
+    ::execve(argv[0], argv.data(), envp.data());
     ::_exit(127);
   }
   ::close(out[1]);
@@ -62,6 +70,11 @@ Child::Child(const std::vector<std::string>& words, const std::map<std::string, 
   out_ = out[0];
   err_ = err[0];
 }
+
+Child::Child(Child&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      out_(std::exchange(other.out_, -1)),
+      err_(std::exchange(other.err_, -1)) {}
 
 Child::~Child() {
   if (pid_ < 0) return;
@@ -88,8 +101,24 @@ Ran Child::finish() {
   int status = 0;
   ::waitpid(pid_, &status, 0);
   pid_ = -1;
+  ran.dumped_core = WIFSIGNALED(status) && WCOREDUMP(status);
   ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   return ran;
+}
+
+Terminal::Terminal() {
+  if (::openpty(&master_, &slave_, nullptr, nullptr, nullptr) != 0) std::abort();
+  for (const int fd : {master_, slave_}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+Terminal::~Terminal() {
+  if (slave_ >= 0) ::close(slave_);
+  if (master_ >= 0) ::close(master_);
+}
+
+std::string Terminal::read_to_end() {
+  ::close(std::exchange(slave_, -1));
+  return drain(std::exchange(master_, -1));
 }
 
 ProcessTest::ProcessTest() {

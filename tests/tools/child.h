@@ -17,12 +17,15 @@ struct Plumbing {
   std::string stdin_path = "/dev/null";
   std::string stdout_path = {};
   int terminal = -1;  // a pty's slave: all three, and the controlling terminal
+  uid_t user = 0;     // whose process it is, where the test is root's; 0: the test's own user's
+  std::string program = AUTHDB_BINARY;
 };
 
 class Child {
  public:
   Child(const std::vector<std::string>& words, const std::map<std::string, std::string>& env,
         const Plumbing& plumbing = {});
+  Child(Child&& other) noexcept;
   // Killed and reaped unless finish() has done it.
   ~Child();
   Child(const Child&) = delete;
@@ -40,6 +43,23 @@ class Child {
   pid_t pid_ = -1;
   int out_ = -1;
   int err_ = -1;
+};
+
+// A terminal of its own for a child.
+class Terminal {
+ public:
+  Terminal();
+  ~Terminal();
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  int slave() const { return slave_; }
+  // What is shown until the last process that has it open has gone.
+  std::string read_to_end();
+
+ private:
+  int master_ = -1;
+  int slave_ = -1;
 };
 
 // A store of the test's own for children and for verbs run in this process.

@@ -24,6 +24,7 @@ struct Ran {
   int status = -1;
   std::string out;
   std::string err;
+  bool dumped_core = false;  // where a signal ended a process
 };
 void PrintTo(const Ran& ran, std::ostream* out);
 

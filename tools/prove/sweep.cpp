@@ -1,6 +1,7 @@
 #include "tools/prove/sweep.h"
 
 #include "tools/prove/invariants.h"
+#include "tools/prove/search.h"
 
 namespace authdb::prove {
 namespace {
@@ -30,7 +31,26 @@ void check_the_portal(Death& death, int posts_before) {
                                : "a request arrived that had not been sent");
 }
 
+// All that the dead process has left, drafts and journals too. The tokens that the portal has just
+// issued are known by what they begin with.
+void check_for_secrets(const Scenario& scenario, Death& death) {
+  SecretSearch search;
+  for (const Tokens& login : scenario.logins) {
+    search.add(login.access, "an access token");
+    search.add(login.refresh, "a refresh token");
+  }
+  search.add(portal::kRefreshPrefix, "a refresh token");
+  search.add(portal::kAgentKeyPrefix, "an agent key");
+  const auto holds_them = [&](const std::filesystem::path& path) {
+    return path == death.home.directory / "hermes/auth.json";  // the tool's own
+  };
+  for (const auto& found : search.found_below(death.home.directory, holds_them)) {
+    death.violated("a secret in clear: " + found);
+  }
+}
+
 void judge(const Scenario& scenario, Death& death, int posts_before) {
+  check_for_secrets(scenario, death);
   if (scenario.talks) {
     death.expect(death.stage.portal_is_idle(), "a request does not end");
   } else {
