@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "migrate/fields.h"
 #include "migrate/json_text.h"
+#include "migrate/withheld.h"
 #include "migrate/writers.h"
 
 namespace authdb::migrate {
@@ -26,17 +26,6 @@ constexpr std::array kNames{
     Name{Format::opencode, "opencode"},
 };
 
-// Also those in fields that nobody modelled, and in rows that could not be imported.
-void strip_refresh_tokens(json& tree) {
-  if (!tree.is_structured()) return;
-  if (tree.is_object()) {
-    for (const char* key : {"refresh_token", "refreshToken"}) {
-      if (has_secret(tree, key)) tree.erase(key);
-    }
-  }
-  for (json& child : tree) strip_refresh_tokens(child);
-}
-
 }  // namespace
 
 std::optional<Format> format_named(std::string_view name) {
@@ -56,7 +45,9 @@ Result<Secret> export_document(const Store& store, const ExportRequest& request)
   if (!contents) return fail(contents.error());
   auto tree = tool_tree(*contents, request);
   if (!tree) return fail(std::move(tree.error()));
-  if (!request.with_refresh_tokens) strip_refresh_tokens(*tree);
+  if (!request.with_refresh_tokens) {
+    if (auto done = withhold_refresh_tokens(*tree, store); !done) return fail(done.error());
+  }
   std::string text = tree->dump(2) + "\n";
   wipe_strings(*tree);
   return Secret::take(std::move(text));

@@ -189,10 +189,11 @@ void write_grant(json& object, const Spelling& spelling, const Held& held, Writi
     if (!access_mask.empty()) object["secret_fingerprint"] = access_mask;
     return;
   }
-  // A borrowed row, whose owner's file is written beside it.
-  if (known && access_mask.empty() && has_text(object, "secret_fingerprint")) return;
-
   const std::string refresh_mask = spelling.refresh ? mask_at(tokens, spelling.refresh) : "";
+  // A borrowed row, whose owner's file is written beside it.
+  const bool bare = access_mask.empty() && refresh_mask.empty();
+  if (known && bare && has_text(object, "secret_fingerprint")) return;
+
   const auto& hash = held.row.refresh_hash;
   const bool moved = !known || access_mask != held.row.access_fingerprint ||
                      (!refresh_mask.empty() && hash && refresh_mask != fingerprint(*hash));

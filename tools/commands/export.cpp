@@ -14,8 +14,9 @@ constexpr std::string_view kManual =
     R"man(Prints the file that another tool would read, made from a profile's credentials.
 What was imported from such a file goes back as it was, unknown fields included.
 
-Without further options the file has no refresh tokens: it is a projection that
-works until its access tokens expire, and the tool has nothing to spend.
+Without further options the file has no refresh tokens, in unknown fields neither:
+it is a projection that works until its access tokens expire, and the tool has
+nothing to spend.
 --reveal-refresh puts them in, for a backup that you lock away: whoever uses
 such a copy is a second spender, and the first of the two to refresh ends the
 other's session. Every grant is settled first, so that the copy is the live one.

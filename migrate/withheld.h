@@ -1,0 +1,20 @@
+// Takes refresh tokens out of a file that must have none.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "store/result.h"
+#include "store/store.h"
+
+namespace authdb::migrate {
+
+// Out of every field at any depth, whether a reader knows it or not:
+//   - what is called one: `refresh_token` and `refreshToken` go; in a field whose name has
+//   `refresh`
+//     in it, texts become null, unless they are times, fingerprints, or the word kHeldElsewhere;
+//   - what the store knows as one, current or retired, of any credential: a text that is one, or
+//     has one in it, becomes null, and a member that is called so goes.
+// Errors as of the store; the tree is then not to be used.
+Result<void> withhold_refresh_tokens(nlohmann::json& tree, const Store& store);
+
+}  // namespace authdb::migrate

@@ -1,0 +1,181 @@
+// What an export without refresh tokens withholds: all of them, whatever they are called and
+// wherever they stand.
+#include "migrate/export.h"
+#include "store/rotation.h"
+#include "tests/migrate/support.h"
+#include "tests/store/store_fixture.h"
+
+namespace authdb::migrate {
+namespace {
+
+using namespace authdb::migrate::testing;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kLive = "rt-LIVE-0123456789-abcdef";
+constexpr const char* kAccess = "at-LIVE-0123456789-abcdef";
+
+// Fields that no reader knows, each with a refresh token that begins with `rt-`.
+json hidden() {
+  return {{"refresh", "rt-named-1"},
+          {"old_refresh_token", "rt-named-2"},
+          {"oldRefreshToken", "rt-named-3"},
+          {"REFRESH_TOKEN", "rt-named-4"},
+          {"refresh_tokens", {"rt-named-5", {{"value", "rt-named-6"}}}},
+          {"nested", {{"deep", {{{"refreshToken", "rt-named-7"}}}}}},
+          {"copy", kLive},
+          {"note", std::string("was ") + kLive + ", see the log"},
+          {"raw", std::string(R"({"a":[")") + kLive + R"("]})"},
+          {"link", std::string("https://x.example/?t=") + kLive + "&more=1"},
+          {"seen", {{kLive, "2026-01-01T00:00:00Z"}}}};
+}
+
+// Names with the same word that stay, since they hold none.
+json harmless() {
+  return {{"refreshed", true},
+          {"refresh_count", 3},
+          {"refresh_token_expires_at", 1790028800000},
+          {"next_refresh", "2026-09-20T09:00:00Z"},
+          {"refresh_token_fingerprint", "sha256:0123456789abcdef"},
+          {"remark", "nothing to see"}};
+}
+
+json with(json tree, const json& more) {
+  for (const auto& [name, value] : more.items()) {
+    if (!tree.contains(name)) tree[name] = value;
+  }
+  return tree;
+}
+json loaded(json tree) { return with(with(std::move(tree), harmless()), {{"x", hidden()}}); }
+
+struct Case {
+  Format format;
+  fs::path file;
+  json tree;
+  json::json_pointer block;  // one place that has the harmless fields
+};
+
+std::vector<Case> cases() {
+  const json tokens{{"access_token", kAccess}, {"refresh_token", kLive}};
+  const json camel{{"accessToken", kAccess}, {"refreshToken", kLive}};
+  json row = loaded(grant_row("aaa", kLive));
+  row["source"] = "device_code";
+  row["access_token"] = kAccess;
+  const json given_up = loaded({{"last_auth_error", {{"code", "x"}}}});
+  const json bad = with(hidden(), {{"id", 7}, {"refresh_token", {"rt-named-8"}}});
+  const json hermes = loaded({{"providers", {{"nous", loaded(tokens)}, {"spotify", given_up}}},
+                              {"credential_pool", {{"nous", std::vector<json>{row, bad}}}}});
+  return {
+      {Format::hermes, "auth.json", hermes, "/credential_pool/nous/0"_json_pointer},
+      {Format::hermes, "auth.json", hermes, "/providers/nous"_json_pointer},
+      {Format::hermes, "auth.json", hermes, "/providers/spotify"_json_pointer},
+      {Format::hermes, "auth.json", hermes, ""_json_pointer},
+      {Format::hermes_anthropic, ".anthropic_oauth.json", loaded(camel), ""_json_pointer},
+      {Format::hermes_shared_nous, "shared/nous_auth.json",
+       loaded(with(tokens, {{"portal_base_url", "https://portal.nousresearch.com"}})),
+       ""_json_pointer},
+      {Format::claude, ".credentials.json", loaded({{"claudeAiOauth", loaded(camel)}}),
+       "/claudeAiOauth"_json_pointer},
+      {Format::codex, "auth.json", loaded({{"tokens", loaded(tokens)}}), "/tokens"_json_pointer},
+      {Format::qwen, "oauth_creds.json",
+       loaded(with(tokens, {{"resource_url", "portal.qwen.ai"}, {"expiry_date", 1790028800000}})),
+       ""_json_pointer},
+      {Format::opencode,
+       "auth.json",
+       {{"anthropic", loaded({{"type", "oauth"}, {"access", kAccess}, {"refresh", kLive}})}},
+       "/anthropic"_json_pointer}};
+}
+
+class WithheldTest : public test::StoreTest {
+ protected:
+  Store imported(const fs::path& file, const json& tree) {
+    auto made = options();
+    const std::string name = std::to_string(++stores_);
+    made.path = dir_.path() / name / "auth.db";
+    Store store = *Store::open(made, OpenMode::create);
+    import(store, fs::path(name) / file, tree);
+    return store;
+  }
+  void import(Store& store, const fs::path& file, const json& tree) {
+    const auto path = files_.write_json(file, tree);
+    const auto done = apply(store, *read_sources(from({path})), {});
+    EXPECT_TRUE(done) << done.error().message;
+  }
+  static json exported(const Store& store, Format format, bool with_refresh) {
+    const auto bytes = export_document(
+        store, {.profile = "default", .format = format, .with_refresh_tokens = with_refresh});
+    EXPECT_TRUE(bytes) << bytes.error().message;
+    return bytes ? json::parse(bytes->reveal()) : json();
+  }
+
+  TempDir files_;
+  int stores_ = 0;
+};
+
+TEST_F(WithheldTest, NoFormatHasARefreshTokenInAnyField) {
+  for (const Case& one : cases()) {
+    SCOPED_TRACE(std::string(name_of(one.format)) + one.block.to_string());
+    const Store store = imported(one.file, one.tree);
+
+    const json projection = exported(store, one.format, false);
+
+    EXPECT_THAT(projection.dump(), Not(HasSubstr("rt-")));
+    EXPECT_THAT(projection.dump(), HasSubstr(kAccess)) << "it is of use all the same";
+    const json& block = projection.at(one.block);
+    const json stays = harmless();
+    for (const auto& [name, value] : stays.items()) {
+      EXPECT_EQ(block.value(name, json()), value) << name;
+    }
+    EXPECT_TRUE(block.value("x", json()).contains("copy")) << "what is taken leaves its place";
+  }
+}
+
+TEST_F(WithheldTest, WhatIsAskedForWithThemIsAsItWas) {
+  for (const Case& one : cases()) {
+    SCOPED_TRACE(std::string(name_of(one.format)) + one.block.to_string());
+    const Store store = imported(one.file, one.tree);
+
+    const json back = exported(store, one.format, true);
+
+    EXPECT_EQ(back.at(one.block).value("x", json()), hidden());
+  }
+}
+
+TEST_F(WithheldTest, TokensOfOtherCredentialsAndSpentOnesGoToo) {
+  auto first = grant_row("aaa", kLive);
+  auto second = grant_row("bbb", "rt-SECOND-0123456789-abcdef");
+  first["memo"] = "rt-SECOND-0123456789-abcdef";
+  Store store = imported("auth.json", pool("nous", {first, second}));
+  RotateRequest request;
+  request.force = true;
+  const auto rows = *store.list({});
+  for (const auto& row : rows) {
+    will(test::grants("rt-NEXT-" + row.uid, "at-NEXT-" + row.uid));
+    const auto rotated = rotate(store, row.uid, request);
+    ASSERT_TRUE(rotated) << rotated.error().message;
+  }
+  auto third = grant_row("ccc", "rt-THIRD-0123456789-abcdef");
+  third["memo"] = std::string("first it was ") + kLive;
+  auto other = third;
+  import(store, "profiles/other/auth.json", pool("nous", {third}));
+  first["memo"] = "rt-THIRD-0123456789-abcdef";
+  first["memo2"] = "rt-SECOND-0123456789-abcdef";
+  import(store, "again/auth.json", pool("nous", {first}));
+
+  EXPECT_THAT(exported(store, Format::hermes, false).dump(), Not(HasSubstr("rt-")));
+}
+
+TEST_F(WithheldTest, ARowThatHadARefreshTokenAloneShowsNoFingerprintForOne) {
+  auto row = grant_row("aaa", kLive);
+  row.erase("access_token");
+  row["secret_fingerprint"] = fingerprint(token_hash("something else"));
+  const Store store = imported("auth.json", pool("nous", {row}));
+
+  EXPECT_EQ(exported(store, Format::hermes, true)["credential_pool"]["nous"][0]["refresh_token"],
+            kLive);
+  EXPECT_FALSE(exported(store, Format::hermes, false)["credential_pool"]["nous"][0].contains(
+      "refresh_token"));
+}
+
+}  // namespace
+}  // namespace authdb::migrate
