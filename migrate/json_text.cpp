@@ -177,6 +177,8 @@ Result<json> parse_json(std::string_view text, const std::string& path) {
   return refuse_at(text, progress.read - 1, path, builder.problem());
 }
 
+bool is_utf8(std::string_view text) { return first_invalid_utf8(text) == text.size(); }
+
 // NOLINTNEXTLINE(bugprone-exception-escape): types are asked before they are used
 void wipe_strings(json& tree) noexcept {
   if (tree.is_string()) {

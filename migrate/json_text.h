@@ -19,6 +19,9 @@ inline constexpr std::size_t kMaxValues = 16'000'000;
 // kMaxDepth, more than kMaxValues values. The error quotes nothing of the text.
 Result<nlohmann::json> parse_json(std::string_view text, const std::string& path);
 
+// True if the text is UTF-8 (RFC 3629), as every text of a tree must be.
+bool is_utf8(std::string_view text);
+
 // Zeroes every string of the tree, keys excepted.
 // NOLINTNEXTLINE(bugprone-exception-escape): types are asked before they are used
 void wipe_strings(nlohmann::json& tree) noexcept;

@@ -1,5 +1,6 @@
 #include "migrate/readers.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -84,6 +85,20 @@ std::span<const Reader> readers() {
   return kReaders;
 }
 
+// A profile is called as its directory, and that may be called anything.
+bool is_name(const std::string& profile) {
+  return is_utf8(profile) && std::none_of(profile.begin(), profile.end(),
+                                          [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+}
+
+Error unnameable(const std::filesystem::path& path) {
+  return {Errc::refused,
+          path.string() +
+              ": its directory's name can be no profile's: it has control characters, "
+              "or is no UTF-8",
+          "Nothing was taken from this file; give the directory another name, and migrate again."};
+}
+
 // Rows with a token that can be none are left where they are, and named.
 void leave_odd_tokens(Document& document) {
   const auto odd_field = [](const Row& row) -> const char* {
@@ -109,6 +124,7 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
   document.path = path;
   document.profile = std::move(profile);
 
+  if (!is_name(document.profile)) return failed(std::move(document), unnameable(path));
   auto bytes = read_source(path);
   if (!bytes) {
     document.failure = std::move(bytes.error());

@@ -214,5 +214,21 @@ TEST(Sources, WithoutAHomeNothingIsLookedForWhereTheProcessStands) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST(Sources, ADirectoryWhoseNameCanBeNoProfilesFailsAlone) {
+  const TempDir dir;
+  dir.write("auth.json", kEmpty);
+  for (const std::string name : {"\xff\xfe", "line\nend", "\x1b[31m", "del\x7f"}) {
+    dir.write_json(fs::path("profiles") / name / "auth.json",
+                   testing::pool("nous", {testing::grant_row("aaa", "r1")}));
+  }
+  const auto documents = read_sources(from({dir.path()}));
+
+  ASSERT_THAT(*documents, SizeIs(5));
+  for (const Document& document : *documents) {
+    EXPECT_EQ(document.failure.has_value(), document.profile != "default");
+  }
+  EXPECT_TRUE(plan(*documents, nullptr, {})) << "and the others are imported";
+}
+
 }  // namespace
 }  // namespace authdb::migrate
