@@ -59,6 +59,7 @@ struct Document {
   std::vector<std::string> spent;
   Secret unknown;  // JSON object: what belongs to no row and no provider; empty: nothing
   std::vector<BadRow> bad_rows;
+  std::vector<BadRow> notes;     // fields that were left out of rows that were read, or changed
   std::optional<Error> failure;  // nothing was taken from this file
 };
 

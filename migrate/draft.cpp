@@ -92,23 +92,25 @@ void Draft::skip(Settled& settled, const std::string& reason) {
 }
 
 void Draft::give(Settled& settled, const Pair& winner) {
-  const auto credit = by_credit(winner, *settled.family, premises.copies);
+  const Credit credit = by_credit(winner, *settled.family, premises.copies);
   const Identity identity = merged_identity(credit);
+  const Credential* existing = settled.existing;
+  const bool same_pair = existing && winner.refresh && winner.refresh == existing->refresh_hash;
   CredentialChange& change = change_of(settled);
   Secret stored;
-  if (!settled.existing) {
+  if (!existing) {
     change.identity = identity;
     settled.decision.label = identity.label;
-  } else if (!settled.existing->removed_at) {
-    stored = premises.extra(settled.existing->uid);
+  } else if (!existing->removed_at) {
+    stored = premises.extra(existing->uid);
   }
+  // What the store has is about another pair: where this one goes, its own copies say.
+  if (existing && !same_pair) change.identity = with_ways_of(existing->identity, identity);
   change.grant = merged_grant(winner, premises.copies, identity);
-  if (settled.existing && winner.refresh && winner.refresh == settled.existing->refresh_hash) {
-    change.grant->refresh_token = Secret();  // the one in the store stays
-  }
+  if (same_pair) change.grant->refresh_token = Secret();  // the one in the store stays
   change.agent_key = merged_agent_key(winner, premises.copies);
   change.health = merged_health(credit);
-  change.extra = merged_extra(credit, premises.documents, stored);
+  change.extra = merged_extra(credit, premises.documents, stored, same_pair);
   if (winner.retired) change.pardon.push_back(*winner.refresh);
   settled.current = winner.refresh;
   set(winner, Fate::merged);
@@ -116,16 +118,17 @@ void Draft::give(Settled& settled, const Pair& winner) {
 }
 
 void Draft::refer(Settled& settled) {
-  std::vector<const Copy*> credit;
-  for (const auto i : *settled.family) credit.push_back(&premises.copies[i]);
-  const Row& row = *credit.front()->row;
+  Credit credit;
+  for (const auto i : *settled.family) credit.copies.push_back(&premises.copies[i]);
+  credit.holders = 1;
+  const Row& row = credit.first();
   CredentialChange& change = change_of(settled);
   change.identity = merged_identity(credit);
   change.grant.emplace();
   change.grant->expires_at = row.grant.expires_at;
   change.grant->bearer_kind = row.grant.bearer_kind;
   change.health = row.health;
-  change.extra = merged_extra(credit, premises.documents, Secret());
+  change.extra = merged_extra(credit, premises.documents, Secret(), false);
   if (premises.allows(*change.identity)) {
     nlohmann::json extra = open_text(*change.extra);
     allow(extra, *change.identity);

@@ -1,6 +1,7 @@
 #include "migrate/families.h"
 
 #include <algorithm>
+#include <cctype>
 #include <numeric>
 #include <set>
 #include <unordered_map>
@@ -42,6 +43,20 @@ std::string key(std::initializer_list<std::string_view> parts) {
 
 std::string_view bytes(const TokenHash& hash) {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
+}
+
+// An issuer is a host, whatever the scheme, the path or the case.
+std::string issuer_of(const Identity& id) {
+  std::string_view url = id.portal_base_url;
+  if (const auto scheme = url.find("://"); scheme != url.npos) url.remove_prefix(scheme + 3);
+  std::string host(url.substr(0, url.find('/')));
+  std::transform(host.begin(), host.end(), host.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return host;
+}
+
+bool differ(const std::string& a, const std::string& b) {
+  return !a.empty() && !b.empty() && a != b;
 }
 
 bool same_principal(const Copy& a, const Copy& b) {
@@ -139,34 +154,55 @@ class Linker {
   // An id that one file gives to different grants says nothing; together with label and source it
   // may still do.
   void link_ids(const Members& members) {
-    for (const auto& [principal, same] : by_principal(members)) {
-      if (link_unless_ambiguous(same)) continue;
+    for (const Members& same : undisputed(members)) {
       Buckets finer;
+      const bool ambiguous = is_ambiguous(same);
       for (const auto i : same) {
-        finer[key({identity(i).label, identity(i).source})].push_back(i);
+        const Identity& id = identity(i);
+        if (ambiguous) {
+          if (!id.label.empty()) finer[key({id.label, id.source})].push_back(i);
+          continue;
+        }
+        for (auto& fact : facts_of(id)) finer[std::move(fact)].push_back(i);
+        if (!copies_[i].principal.empty()) finer[key({"", copies_[i].principal})].push_back(i);
       }
-      for (const auto& [name, rows] : finer) link_unless_ambiguous(rows);
+      for (const auto& [fact, rows] : finer) {
+        if (ambiguous && is_ambiguous(rows)) continue;
+        for (const auto i : rows) sets_.join(rows.front(), i);
+      }
     }
   }
-  // Those whose principal is not known go with the first that is.
-  Buckets by_principal(const Members& members) const {
-    const auto named = std::find_if(members.begin(), members.end(),
-                                    [&](auto i) { return !copies_[i].principal.empty(); });
-    const std::string first = named == members.end() ? "" : copies_[*named].principal;
-    Buckets parts;
-    for (const auto i : members) {
-      parts[copies_[i].principal.empty() ? first : copies_[i].principal].push_back(i);
-    }
-    return parts;
+  // In parts that name no two principals, issuers or clients.
+  std::vector<Members> undisputed(const Members& members) const {
+    std::vector<Members> parts{members};
+    parts = split(parts, [&](auto i) { return copies_[i].principal; });
+    parts = split(parts, [&](auto i) { return issuer_of(identity(i)); });
+    return split(parts, [&](auto i) { return identity(i).client_id; });
   }
-  bool link_unless_ambiguous(const Members& members) {
+  // Those whose name is not known go with the first that is.
+  template <typename NameOf>
+  static std::vector<Members> split(const std::vector<Members>& parts, NameOf name_of) {
+    std::vector<Members> finer;
+    for (const Members& part : parts) {
+      const auto named =
+          std::find_if(part.begin(), part.end(), [&](auto i) { return !name_of(i).empty(); });
+      const std::string first = named == part.end() ? "" : name_of(*named);
+      Buckets buckets;
+      for (const auto i : part) {
+        std::string name = name_of(i);
+        buckets[name.empty() ? first : std::move(name)].push_back(i);
+      }
+      for (auto& [name, rows] : buckets) finer.push_back(std::move(rows));
+    }
+    return finer;
+  }
+  bool is_ambiguous(const Members& members) {
     std::unordered_map<std::size_t, std::size_t> root_in;  // document -> root
     for (const auto i : members) {
       const auto [it, fresh] = root_in.emplace(copies_[i].document, sets_.root(i));
-      if (!fresh && it->second != sets_.root(i)) return false;
+      if (!fresh && it->second != sets_.root(i)) return true;
     }
-    for (const auto i : members) sets_.join(members.front(), i);
-    return true;
+    return false;
   }
 
   const std::vector<Document>& documents_;
@@ -176,6 +212,23 @@ class Linker {
 };
 
 }  // namespace
+
+std::vector<std::string> facts_of(const Identity& id) {
+  std::vector<std::string> facts;
+  const auto add = [&](const char* name, const std::string& fact) {
+    if (!fact.empty()) facts.push_back(key({name, fact}));
+  };
+  add("label", id.label);
+  if (id.source != "manual") add("source", id.source);  // what a row is that says nothing of it
+  add("account", id.account);
+  add("issuer", issuer_of(id));
+  add("client", id.client_id);
+  return facts;
+}
+
+bool other_issuer(const Identity& a, const Identity& b) {
+  return differ(issuer_of(a), issuer_of(b)) || differ(a.client_id, b.client_id);
+}
 
 std::vector<Copy> copies_of(const std::vector<Document>& documents, bool include_env) {
   std::vector<Copy> copies;

@@ -1,10 +1,12 @@
 // Which rows of which files are copies of one credential. Pure; linear in the number of rows.
 //
 // Copies of one grant: equal refresh token, equal access token (which for an API key is the key),
-// or equal row id within a provider in different files; and transitively. Within one Hermes home, a
-// provider's block, its side file and the pool row that Hermes seeds from them are one slot: each
-// overwrites the other, so at most one of their pairs is alive. An equal account proves nothing;
-// different accounts disprove an equal id or slot.
+// or equal row id within a provider in different files, if a second fact is equal too; and
+// transitively. Within one Hermes home, a provider's block, its side file and the pool row that
+// Hermes seeds from them are one slot: each overwrites the other, so at most one of their pairs is
+// alive. An id alone proves nothing (clones share ids, and they collide), and neither does an
+// account; different accounts disprove an equal id or slot, and so do another issuer and another
+// client an equal id.
 #pragma once
 
 #include <optional>
@@ -25,6 +27,11 @@ struct Copy {
   std::string fingerprint;  // of its secret as Hermes reckons it, or as the file states it
   std::string principal;    // whom the access token names; empty: nobody, so anybody
 };
+
+// The facts of which one must be equal beside an equal id. Empty ones say nothing.
+std::vector<std::string> facts_of(const Identity& identity);
+// Both name an issuer or a client, and not the same: no refresh token is of both.
+bool other_issuer(const Identity& a, const Identity& b);
 
 // In the order of the documents and their rows.
 std::vector<Copy> copies_of(const std::vector<Document>& documents, bool include_env);

@@ -81,7 +81,7 @@ void write_terms(json& object, const Identity& identity) {
   };
   keep("scope", identity.scope);
   keep("token_type", identity.token_type);
-  keep("inference_base_url", identity.inference_base_url);
+  write_ways(object, identity);
 }
 
 // The JWT era keeps a copy of the access token where the agent key was.
@@ -209,6 +209,18 @@ void write_grant(json& object, const Spelling& spelling, const Held& held, Writi
   write_times(object, spelling, held.row);
   write_terms(object, held.row.identity);
   object.erase("last_auth_error");
+}
+
+void write_ways(json& object, const Identity& identity) {
+  const auto put = [](json& into, const char* key, const std::string& text) {
+    if (has_text(into, key) && !text.empty()) into[key] = text;
+  };
+  put(object, "client_id", identity.client_id);
+  put(object, "base_url", identity.base_url);
+  put(object, "portal_base_url", identity.portal_base_url);
+  put(object, "inference_base_url", identity.inference_base_url);
+  const auto tls = object.find("tls");
+  if (tls != object.end() && tls->is_object()) put(*tls, "ca_bundle", identity.ca_file);
 }
 
 std::vector<Imprint> imprints_in(const json& extra) {

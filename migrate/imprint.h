@@ -45,6 +45,10 @@ struct Writing {
 void write_grant(nlohmann::json& object, const Spelling& spelling, const Held& held,
                  Writing writing);
 
+// Where the tokens go: a place that names addresses, perhaps for tokens it had before, names the
+// credential's own instead.
+void write_ways(nlohmann::json& object, const Identity& identity);
+
 // A credential's places as its sealed `extra` remembers them.
 struct Imprint {
   std::string profile;

@@ -1,5 +1,7 @@
 #include "migrate/known.h"
 
+#include <algorithm>
+
 #include "migrate/fields.h"
 #include "migrate/json_text.h"
 #include "store/env_source.h"
@@ -28,6 +30,17 @@ bool other_account(const Credential& known, const Copy& copy) {
   const Claims& claims = *copy.row->claims;
   return account != claims.account && account != claims.email && account != claims.subject &&
          account != copy.row->identity.account;
+}
+
+bool disproved(const Credential& known, const Copy& copy) {
+  return other_account(known, copy) || other_issuer(known.identity, copy.row->identity);
+}
+
+bool share_a_fact(const Identity& a, const Identity& b) {
+  const auto facts = facts_of(a);
+  const auto others = facts_of(b);
+  return std::find_first_of(facts.begin(), facts.end(), others.begin(), others.end()) !=
+         facts.end();
 }
 
 std::string foreign_key(const Identity& id) { return key({id.provider, id.foreign_id}); }
@@ -167,7 +180,7 @@ const Credential* KnownIndex::by_foreign_id(const Copy& copy) const {
   if (it == foreign_.end()) return nullptr;
   const Credential* found = nullptr;
   for (const Credential* row : it->second) {
-    if (other_account(*row, copy)) continue;
+    if (disproved(*row, copy) || !share_a_fact(row->identity, id)) continue;
     if (found && row->identity.label != id.label && found->identity.label == id.label) continue;
     if (found && (row->identity.label == id.label) == (found->identity.label == id.label)) {
       return nullptr;  // an id that several have tells nothing
@@ -181,7 +194,7 @@ const Credential* KnownIndex::by_slot(const Copy& copy, const std::string& profi
   const Identity& id = copy.row->identity;
   if (copy.reference || !id.foreign_id.empty() || id.auth_type != AuthType::oauth) return nullptr;
   const Credential* found = only(slot_, slot_key(id, profile, copy.row->singleton));
-  return found && !other_account(*found, copy) ? found : nullptr;
+  return found && !disproved(*found, copy) ? found : nullptr;
 }
 
 }  // namespace authdb::migrate

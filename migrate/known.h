@@ -42,12 +42,13 @@ class KnownIndex {
   const Credential* by_refresh(const TokenHash& hash) const;
   // By equal access token or equal secret elsewhere.
   const Credential* by_secret(const Copy& copy) const;
-  // By the id it had where it was imported from; nullptr if several have it, or it names another
-  // account.
+  // By the id it had where it was imported from, if another fact is equal too; nullptr if several
+  // have it, or it names another account, issuer or client.
   const Credential* by_foreign_id(const Copy& copy) const;
   // Those that are kept in the variable that `copy` names, whatever their fingerprints are.
   const std::vector<const Credential*>& in_variable(const Copy& copy) const;
-  // For rows without an id: the one credential without an id that `profile` has from that source.
+  // For rows without an id: the one credential without an id that `profile` has from that source,
+  // unless it names another account, issuer or client.
   const Credential* by_slot(const Copy& copy, const std::string& profile) const;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 
 #include "migrate/imprint.h"
 #include "migrate/json_text.h"
@@ -11,12 +12,13 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::array kTexts{&Identity::label,           &Identity::source,
-                            &Identity::foreign_id,      &Identity::account,
-                            &Identity::client_id,       &Identity::scope,
-                            &Identity::token_type,      &Identity::base_url,
-                            &Identity::portal_base_url, &Identity::inference_base_url,
-                            &Identity::ca_file};
+constexpr std::array kNames{&Identity::label, &Identity::source, &Identity::foreign_id,
+                            &Identity::account};
+// Where the tokens go, and how.
+constexpr std::array kWays{&Identity::client_id,       &Identity::scope,
+                           &Identity::token_type,      &Identity::base_url,
+                           &Identity::portal_base_url, &Identity::inference_base_url,
+                           &Identity::ca_file};
 
 // What a copy suffered, rather than what it is; never passes from one copy to another.
 constexpr std::array<std::string_view, 4> kOwnTroubles{"last_auth_error", "failure_reason",
@@ -25,17 +27,17 @@ constexpr std::array<std::string_view, 4> kOwnTroubles{"last_auth_error", "failu
 // Hermes labels a row by its source when nobody named it.
 bool named(const Identity& id) { return !id.label.empty() && id.label != id.source; }
 
-std::string label_of(const std::vector<const Copy*>& credit) {
-  const Copy& first = *credit.front();
-  for (const Copy* copy : credit) {
+std::string label_of(const Credit& credit) {
+  const Copy& first = *credit.copies.front();
+  for (const Copy* copy : credit.copies) {
     if (copy->document == first.document && named(copy->row->identity)) {
       return copy->row->identity.label;
     }
   }
-  for (const Copy* copy : credit) {
+  for (const Copy* copy : credit.copies) {
     if (!copy->row->identity.label.empty()) return copy->row->identity.label;
   }
-  for (const Copy* copy : credit) {
+  for (const Copy* copy : credit.copies) {
     if (copy->row->claims && !copy->row->claims->email.empty()) return copy->row->claims->email;
   }
   const Identity& id = first.row->identity;
@@ -64,33 +66,42 @@ AgentKey clone(const AgentKey& key) {
 
 }  // namespace
 
-std::vector<const Copy*> by_credit(const Pair& winner, const std::vector<std::size_t>& family,
-                                   const std::vector<Copy>& copies) {
+Credit by_credit(const Pair& winner, const std::vector<std::size_t>& family,
+                 const std::vector<Copy>& copies) {
+  const std::unordered_set<std::size_t> holders(winner.copies.begin(), winner.copies.end());
   const auto lead = copies[winner.copies.front()].document;
   std::vector<std::pair<int, const Copy*>> ranked;
   for (const auto i : family) {
     const Copy& copy = copies[i];
-    const bool of_pair = !copy.reference && copy.refresh == winner.refresh &&
-                         (winner.refresh || copy.access == winner.access);
-    const int rank = (of_pair ? 0 : 4) + (copy.document == lead ? 0 : 2) + (copy.row->singleton);
+    const bool holds = holders.count(i) != 0;
+    const int rank = (holds ? 0 : 4) + (copy.document == lead ? 0 : 2) + (copy.row->singleton);
     ranked.emplace_back(rank, &copy);
   }
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<const Copy*> credit;
-  for (const auto& [rank, copy] : ranked) credit.push_back(copy);
+  Credit credit;
+  credit.holders = holders.size();
+  for (const auto& [rank, copy] : ranked) credit.copies.push_back(copy);
   return credit;
 }
 
-Identity merged_identity(const std::vector<const Copy*>& credit) {
-  Identity merged = credit.front()->row->identity;
-  for (const Copy* copy : credit) {
-    for (const auto text : kTexts) {
-      if ((merged.*text).empty()) merged.*text = copy->row->identity.*text;
-    }
+Identity merged_identity(const Credit& credit) {
+  Identity merged = credit.first().identity;
+  for (std::size_t i = 0; i < credit.copies.size(); ++i) {
+    const Identity& from = credit.copies[i]->row->identity;
+    const auto fill = [&](auto fact) {
+      if ((merged.*fact).empty()) merged.*fact = from.*fact;
+    };
+    std::for_each(kNames.begin(), kNames.end(), fill);
+    if (i < credit.holders) std::for_each(kWays.begin(), kWays.end(), fill);
   }
   merged.label = label_of(credit);
   return merged;
+}
+
+Identity with_ways_of(Identity identity, const Identity& other) {
+  for (const auto way : kWays) identity.*way = other.*way;
+  return identity;
 }
 
 Grant merged_grant(const Pair& winner, const std::vector<Copy>& copies, const Identity& identity) {
@@ -133,24 +144,26 @@ std::optional<AgentKey> merged_agent_key(const Pair& winner, const std::vector<C
   return merged;
 }
 
-Health merged_health(const std::vector<const Copy*>& credit) { return credit.front()->row->health; }
+Health merged_health(const Credit& credit) { return credit.first().health; }
 
-Secret merged_extra(const std::vector<const Copy*>& credit, const std::vector<Document>& documents,
-                    const Secret& stored) {
-  json merged = open_text(credit.front()->row->extra);
+Secret merged_extra(const Credit& credit, const std::vector<Document>& documents,
+                    const Secret& stored, bool same_pair) {
+  json merged = open_text(credit.first().extra);
   json places = json::array();
-  for (const Copy* copy : credit) {
-    if (copy != credit.front()) join(merged, open_text(copy->row->extra));
-    places.push_back(imprint_json(documents[copy->document], *copy->row));
+  for (std::size_t i = 0; i < credit.copies.size(); ++i) {
+    const Copy& copy = *credit.copies[i];
+    if (i > 0 && i < credit.holders) join(merged, open_text(copy.row->extra));
+    places.push_back(imprint_json(documents[copy.document], *copy.row));
   }
   json before = open_text(stored);
   merged[kImprints] = merged_imprints(std::move(places), before.value(kImprints, json()));
-  join(merged, std::move(before));
-  for (const Copy* copy : credit) {
+  if (same_pair) join(merged, std::move(before));
+  wipe_strings(before);
+  for (const Copy* copy : credit.copies) {
     if (!copy->reference) return seal_text(std::move(merged));
   }
   // A reference: the fingerprint is all there is to know it by.
-  const std::string& fingerprint = credit.front()->fingerprint;
+  const std::string& fingerprint = credit.copies.front()->fingerprint;
   if (!fingerprint.empty()) merged["secret_fingerprint"] = fingerprint;
   return seal_text(std::move(merged));
 }

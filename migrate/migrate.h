@@ -24,6 +24,11 @@ namespace authdb::migrate {
 // thread.
 using Listener = std::function<void(std::string_view step, std::size_t done, std::size_t all)>;
 
+// The address as tokens of `provider` may be sent to it, perhaps in a safer spelling than `url`; an
+// error, with what to do, if they may not.
+using UsableAddress =
+    std::function<Result<std::string>(const std::string& provider, const std::string& url)>;
+
 struct MigrateOptions {
   std::vector<std::filesystem::path> paths;  // files or Hermes roots; empty: the well-known places
   std::optional<std::filesystem::path>
@@ -36,6 +41,9 @@ struct MigrateOptions {
   // Absent: the store's clock; without a store, every time is believed.
   std::optional<Instant> now;
   Listener progress = {};  // may be empty
+  // What grants say of where their tokens go is asked of it. Empty: everything is taken; whatever
+  // sends a token still asks.
+  UsableAddress usable = {};
 };
 
 // One row or block that was not imported, and why.

@@ -4,6 +4,8 @@
 #include <map>
 #include <set>
 
+#include "store/scrub.h"
+
 namespace authdb::migrate {
 namespace {
 
@@ -55,7 +57,7 @@ bool is_grant(const Premises& premises, const Settled& settled) {
 
 // What a login is called where its token is not shown.
 std::string login(const Settled& settled) {
-  return settled.decision.provider + " " + settled.decision.label + " (" +
+  return settled.decision.provider + " " + shortened(settled.decision.label, kShownLabel) + " (" +
          fingerprint(*settled.current) + ")";
 }
 
@@ -99,6 +101,15 @@ void warn_of_logins(Draft& draft) {
   }
 }
 
+void warn_of_addresses(const Premises& premises, Draft& draft) {
+  for (const Document& document : premises.documents) {
+    for (const BadRow& note : document.notes) {
+      draft.plan.warnings.push_back({"endpoint", document.path.string() + ": " + note.where + " " +
+                                                     note.field + " " + note.reason});
+    }
+  }
+}
+
 void warn_of_insecure_tls(const Premises& premises, Draft& draft) {
   for (const Document& document : premises.documents) {
     const auto row = std::find_if(document.rows.begin(), document.rows.end(),
@@ -127,6 +138,7 @@ void report(const Premises& premises, Draft& draft) {
   }
   warn_of_second_spenders(premises, draft);
   warn_of_logins(draft);
+  warn_of_addresses(premises, draft);
   warn_of_insecure_tls(premises, draft);
   for (const Settled& settled : draft.families) {
     ++plan.credentials;

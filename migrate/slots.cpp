@@ -3,6 +3,7 @@
 #include <array>
 
 #include "migrate/fields.h"
+#include "migrate/imprint.h"
 #include "store/timestamp.h"
 
 namespace authdb::migrate {
@@ -112,6 +113,7 @@ void Slot::put(const Held& held, bool with_refresh_token) {
   put_times(held.row);
   put_agent_key(held);
   const Identity& id = held.row.identity;
+  write_ways(*around_, id);
   if (around_->contains("scope") && !id.scope.empty() && (*around_)["scope"].is_string()) {
     (*around_)["scope"] = id.scope;
   }

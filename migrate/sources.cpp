@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "migrate/addresses.h"
 #include "migrate/migrate.h"
 #include "migrate/readers.h"
 #include "store/user_directories.h"
@@ -152,6 +153,7 @@ Result<std::vector<Document>> read_sources(const MigrateOptions& options) {
   std::vector<Document> documents;
   for (const Place& place : found.places) {
     documents.push_back(read_document(place.path, place.profile));
+    if (options.usable) check_addresses(documents.back(), options.usable);
     if (options.progress) options.progress("files read", documents.size(), found.places.size());
   }
   // Nobody is told of well-known places that do not exist.

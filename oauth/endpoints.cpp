@@ -126,12 +126,30 @@ Result<std::string> agent_key_url(const Provider& provider, const Identity& iden
   return absolute(provider, identity, environment, provider.agent_key->endpoint);
 }
 
+Result<std::string> usable_base_url(const Provider& provider, const std::string& url,
+                                    const Environment& environment) {
+  const auto moved = provider.moved_hosts.find(host_of(url));
+  const std::string used = moved == provider.moved_hosts.end() ? url : "https://" + moved->second;
+  const auto allowed = check_allowed(provider, used, environment);
+  if (allowed) return url;
+  const auto parsed = parse_url(used);
+  if (parsed && parsed->scheme == "http" && parsed->port.empty()) {
+    const std::string secure = "https" + used.substr(4);
+    if (check_allowed(provider, secure, environment)) return secure;
+  }
+  return fail(allowed.error());
+}
+
 std::string inference_base_url(const Provider& provider, const Identity& identity,
                                const Environment& environment) {
   const Setting set = setting(provider, "inference_base_url", environment);
   if (!set.variable.empty()) return set.value;
-  if (!identity.inference_base_url.empty()) return identity.inference_base_url;
-  if (!identity.base_url.empty()) return identity.base_url;
+  // Of a provider that nobody knows, only the credential tells.
+  const bool free = identity.auth_type == AuthType::api_key || provider.id.empty();
+  for (const std::string* stored : {&identity.inference_base_url, &identity.base_url}) {
+    if (stored->empty()) continue;
+    if (free || check_allowed(provider, *stored, environment)) return *stored;
+  }
   return set.value;
 }
 

@@ -38,7 +38,13 @@ Result<std::string> agent_key_url(const Provider& provider, const Identity& iden
 Result<void> check_allowed(const Provider& provider, std::string_view url,
                            const Environment& environment);
 
-// What the bearer is for.
+// A base URL that a credential of the provider has stored, as it may be used: with https where the
+// host is right and only the scheme is not. A host that has moved counts as where it went.
+Result<std::string> usable_base_url(const Provider& provider, const std::string& url,
+                                    const Environment& environment);
+
+// What the bearer is for. An address that a grant has stored and check_allowed() refuses is not
+// used. API keys keep theirs.
 std::string inference_base_url(const Provider& provider, const Identity& identity,
                                const Environment& environment);
 

@@ -32,6 +32,17 @@ bool agent_key_serves(const Credential& row, const BearerRequest& request, Insta
   return now < due && now < ends;
 }
 
+// Whoever has put another address there wants to know why it does not count.
+void warn_of_address(Bearer& bearer, const Provider* provider, const Identity& identity,
+                     const Environment& environment) {
+  if (provider == nullptr || identity.auth_type == AuthType::api_key) return;
+  for (const std::string* stored : {&identity.inference_base_url, &identity.base_url}) {
+    if (stored->empty() || *stored == bearer.base_url) continue;
+    const auto allowed = check_allowed(*provider, *stored, environment);
+    if (!allowed) bearer.warnings.push_back(allowed.error().message);
+  }
+}
+
 bool not_known_to_be_over(std::optional<Instant> expires_at, Instant now) {
   return !expires_at || now < *expires_at;
 }
@@ -495,6 +506,7 @@ Bearer Serving::make(const Credential& row, BearerKind kind, Secret token, Actio
     const Provider* provider = parts_.registry().find(row.identity.provider);
     bearer.base_url = inference_base_url(provider == nullptr ? Provider{} : *provider, row.identity,
                                          parts_.environment);
+    warn_of_address(bearer, provider, row.identity, parts_.environment);
   }
   return bearer;
 }

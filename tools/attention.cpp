@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "migrate/migrate.h"
 #include "store/timestamp.h"
 #include "tools/render/text.h"
 
@@ -71,10 +70,12 @@ bool renewal_fails(const NamedRow& row) {
 }
 
 // Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
-void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
+void add_second_spenders(const Store& store, const migrate::UsableAddress& usable,
+                         std::vector<Finding>& findings) {
   const auto receipts = store.receipts();
   if (!receipts || receipts->empty()) return;
   migrate::MigrateOptions sources;
+  sources.usable = usable;
   for (const auto& receipt : *receipts) {
     std::error_code ignored;
     const std::filesystem::path path(receipt.path);
@@ -89,7 +90,8 @@ void add_second_spenders(const Store& store, std::vector<Finding>& findings) {
   if (!plan) return;  // without the key there is nothing to compare with
   for (const auto& warning : plan->warnings) {
     if (warning.code == "second_spender" || warning.code == "logged_in_again") {
-      findings.push_back({warning.code, Severity::attention, warning.message, {}, false});
+      findings.push_back(
+          {warning.code, Severity::attention, printable(warning.message), {}, false});
     }
   }
 }
@@ -128,7 +130,7 @@ std::string Outages::of(const NamedRow& row) const {
 }
 
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const Registry& registry) {
+                               const Registry& registry, const migrate::UsableAddress& usable) {
   std::vector<Finding> findings;
   const Outages outages(store, registry, rows.rows.size());
   const auto find = [&](const char* code, Severity severity, std::string message) {
@@ -151,7 +153,7 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
     const bool ours = hold != "handed_over";  // which is as somebody wanted it
     find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row));
   }
-  add_second_spenders(store, findings);
+  add_second_spenders(store, usable, findings);
   return findings;
 }
 

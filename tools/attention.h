@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "migrate/migrate.h"
 #include "oauth/provider.h"
 #include "store/doctor.h"
 #include "store/store.h"
@@ -22,7 +23,7 @@ inline Registry providers_of(Context& context) {
 // Logins that are needed, sessions that end soon, grants that are held, bearers that do not work
 // and are not replaced, and second spenders. `rows` are of the view `freshness`.
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const Registry& registry);
+                               const Registry& registry, const migrate::UsableAddress& usable);
 
 // Why a credential has no bearer that works and does not get one, or will not get its next one.
 class Outages {

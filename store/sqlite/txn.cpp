@@ -131,7 +131,7 @@ void SqliteTxn::set_identity(std::int64_t credential, const Identity& identity) 
       connection_,
       "UPDATE credential SET provider = ?, label = ?, auth_type = ?, source = ?, foreign_id = ?, "
       "account = ?, client_id = ?, scope = ?, token_type = ?, base_url = ?, portal_base_url = ?, "
-      "inference_base_url = ?, ca_file = coalesce(?, ca_file) WHERE id = ?",
+      "inference_base_url = ?, ca_file = ? WHERE id = ?",
       [&](Binder& b) {
         bind_identity(b, identity);
         b.integer(credential);

@@ -345,6 +345,108 @@ TEST_F(ApplyTest, ANewerPairOfAnImportedGrantIsAdopted) {
   EXPECT_EQ(plan.sources[0].imported, 1);
 }
 
+// The tokens of one file, where they go and how.
+json with_ways(json row, const std::string& whose) {
+  row.update({{"client_id", "one-client"},
+              {"scope", "scope-of-" + whose},
+              {"base_url", "https://base.example/" + whose},
+              {"portal_base_url", "https://portal.example/" + whose},
+              {"inference_base_url", "https://inference.example/" + whose},
+              {"tls", {{"ca_bundle", "/ca-of-" + whose}}}});
+  return row;
+}
+std::string ways_of(const Identity& id) {
+  return id.client_id + " " + id.scope + " " + id.base_url + " " + id.portal_base_url + " " +
+         id.inference_base_url + " " + id.ca_file;
+}
+
+TEST_F(ApplyTest, AnAdoptedPairGoesWhereItsOwnFileSays) {
+  auto store = open();
+  root(pool("nous", {with_ways(grant_row("same", "r1", "2026-01-01T00:00:00Z"), "old")}));
+  migrate(store);
+  root(pool("nous", {with_ways(grant_row("same", "r2", "2026-02-01T00:00:00Z"), "new")}));
+  migrate(store);
+
+  ASSERT_EQ(refresh_of(store, only(store).uid), "r2");
+  EXPECT_EQ(ways_of(only(store).identity),
+            "one-client scope-of-new https://base.example/new https://portal.example/new "
+            "https://inference.example/new /ca-of-new");
+
+  root(pool("nous", {grant_row("same", "r3", "2026-03-01T00:00:00Z")}));
+  migrate(store);
+
+  ASSERT_EQ(refresh_of(store, only(store).uid), "r3");
+  EXPECT_EQ(ways_of(only(store).identity), "     ") << "what is not said is the provider's";
+  EXPECT_FALSE(extra_of(*store.unseal_extra(only(store).uid)).contains("tls"));
+}
+
+TEST_F(ApplyTest, AFileThatHasTheStoresTokenDoesNotSayWhereItGoes) {
+  auto store = open();
+  root(pool("nous", {with_ways(grant_row("same", "r1", "2026-01-01T00:00:00Z"), "old")}));
+  migrate(store);
+  const std::string before = ways_of(only(store).identity);
+
+  auto newer = with_ways(grant_row("same", "r1", "2026-02-01T00:00:00Z"), "new");
+  newer["access_token"] = "newer-access-token";
+  root(pool("nous", {newer}));
+  migrate(store);
+
+  EXPECT_EQ(text(store.unseal(only(store).uid)->access_token), "newer-access-token");
+  EXPECT_EQ(ways_of(only(store).identity), before);
+}
+
+TEST_F(ApplyTest, AnIdAndALabelOfAnotherIssuerChangeNothingOfACredential) {
+  auto store = open();
+  auto row = grant_row("same", "r1", "2026-01-01T00:00:00Z");
+  row["portal_base_url"] = "https://portal.example";
+  root(pool("nous", {row}));
+  migrate(store);
+  const Credential before = only(store);
+
+  auto other = grant_row("same", "r2", "2026-02-01T00:00:00Z");
+  other["portal_base_url"] = "https://another.example";
+  root(pool("nous", {other}));
+  migrate(store);
+
+  EXPECT_EQ(refresh_of(store, before.uid), "r1");
+  EXPECT_EQ(store.find(before.uid)->identity.portal_base_url, "https://portal.example");
+  EXPECT_THAT(*store.list({"nous", "", true}), SizeIs(2));
+}
+
+TEST_F(ApplyTest, AnEqualIdAloneNamesNoCredentialOfTheStore) {
+  auto store = open();
+  root(pool("nous", {grant_row("same", "r1", "2026-01-01T00:00:00Z")}));
+  migrate(store);
+  const Uid uid = only(store).uid;
+
+  auto stranger = grant_row("same", "r2", "2026-02-01T00:00:00Z");
+  stranger["label"] = "stranger";
+  stranger.erase("source");
+  root(pool("nous", {stranger}));
+  migrate(store);
+
+  EXPECT_EQ(refresh_of(store, uid), "r1");
+}
+
+TEST_F(ApplyTest, WithoutAnIdAPlaceOfAnotherIssuerIsAnother) {
+  auto store = open();
+  const auto block = [](const char* token, const char* obtained, const char* portal) {
+    return json{{"providers",
+                 {{"nous",
+                   {{"access_token", std::string("at_of_") + token},
+                    {"refresh_token", token},
+                    {"obtained_at", obtained},
+                    {"portal_base_url", portal}}}}}};
+  };
+  root(block("r1", "2026-01-01T00:00:00Z", "https://portal.example"));
+  migrate(store);
+  const Uid uid = only(store).uid;
+  root(block("r2", "2026-02-01T00:00:00Z", "https://another.example"));
+  migrate(store);
+
+  EXPECT_EQ(refresh_of(store, uid), "r1");
+}
+
 TEST_F(ApplyTest, WhatThisStoreRotatedIsNotDisplacedOnTimestampsAlone) {
   const auto file = root(pool("nous", {grant_row("a", "r1", "2026-09-01T00:00:00Z")}));
   Store store = open();

@@ -324,6 +324,24 @@ TEST_F(CutoverTest, AllThatShareAGrantGetItsOneLivingAccessToken) {
 // ---- Living with it
 // ------------------------------------------------------------------------------
 
+TEST_F(CutoverTest, AFileThatLostGetsTheLivePairsAddressesWithItsToken) {
+  json lost = nous_home("rt-1");
+  lost["providers"]["nous"]["inference_base_url"] = "https://lost.example";
+  json live = nous_home("rt-2");
+  for (json* place : {&live["providers"]["nous"], &live["credential_pool"]["nous"][0]}) {
+    (*place)["obtained_at"] = format_iso(now() + Seconds(60));
+    (*place)["inference_base_url"] = "https://live.example";
+  }
+  root(lost);
+  home_.write_json("profiles/atlas/auth.json", live);
+  Store store = open();
+  cut(store);
+
+  const json block = tree()["providers"]["nous"];
+  EXPECT_EQ(block["access_token"], live["providers"]["nous"]["access_token"]);
+  EXPECT_EQ(block["inference_base_url"], "https://live.example");
+}
+
 TEST_F(CutoverTest, AnUnmodifiedHermesNeverWantsToRefreshWhileTheFilesAreKeptFresh) {
   for (const Era era : {Era::e1, Era::e3}) {
     root(nous_home("rt-" + std::to_string(static_cast<int>(era)), era));

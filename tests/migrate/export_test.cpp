@@ -231,6 +231,28 @@ TEST_F(ExportTest, ARotatedGrantIsSpelledAnewAndEverythingElseOfItsPlacesStays) 
   EXPECT_EQ(after["credential_pool"]["openrouter"], before["credential_pool"]["openrouter"]);
 }
 
+TEST_F(ExportTest, APlaceThatLostGetsTheLivePairWithItsAddresses) {
+  const auto row = [](const char* refresh, const char* obtained, const std::string& host) {
+    json out = grant_row("same", refresh, obtained);
+    out["portal_base_url"] = "https://portal.example/" + host;
+    out["inference_base_url"] = "https://inference.example/" + host;
+    out["base_url"] = "https://base.example/" + host;
+    out["tls"] = {{"ca_bundle", "/" + host}};
+    return out;
+  };
+  Store store = new_store("s");
+  const json lost = pool("nous", {row("r1", "2026-01-01T00:00:00Z", "lost")});
+  const json live = pool("nous", {row("r2", "2026-02-01T00:00:00Z", "live")});
+  files_.write_json("auth.json", lost);
+  files_.write_json("profiles/atlas/auth.json", live);
+  import(store, files_.path());
+
+  const json back = exported(store, Format::hermes)["credential_pool"]["nous"][0];
+
+  EXPECT_EQ(back["refresh_token"], "r2");
+  EXPECT_THAT(back.dump(), Not(HasSubstr("lost")));
+}
+
 TEST_F(ExportTest, ACooldownThatEndedIsNotWrittenAgain) {
   Store store = new_store("health");
   import(store, files_.copy_sample("01_root_old_v011.json", "auth.json"));

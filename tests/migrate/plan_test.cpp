@@ -324,6 +324,62 @@ TEST_F(PlanTest, DifferentAccountsDisproveAnEqualId) {
   EXPECT_EQ(plan_root().credentials, 2);
 }
 
+TEST_F(PlanTest, AnEqualIdAloneIsNoProof) {
+  auto a = grant_row("same", "r1", "2026-01-01T00:00:00Z");
+  auto b = grant_row("same", "r2", "2026-02-01T00:00:00Z");
+  for (const char* fact : {"label", "source"}) a.erase(fact);
+  for (const char* fact : {"label", "source"}) b.erase(fact);
+  root(pool("nous", {a}));
+  profile("atlas", pool("nous", {b}));
+
+  const Plan plan = plan_root();
+
+  EXPECT_EQ(plan.credentials, 2);
+  EXPECT_FALSE(retires(*giving(plan, "r2"), "r1"));
+}
+
+TEST_F(PlanTest, AnEqualIdWithAnyOtherFactInCommonIsOne) {
+  for (const char* fact : {"label", "source", "client_id", "portal_base_url"}) {
+    SCOPED_TRACE(fact);
+    auto a = grant_row("same", "r1", "2026-01-01T00:00:00Z");
+    auto b = grant_row("same", "r2", "2026-02-01T00:00:00Z");
+    a["label"] = "one";
+    b["label"] = "two";
+    a["source"] = "manual:one";
+    b["source"] = "manual:two";
+    a[fact] = b[fact] = "https://the-same.example";
+    root(pool("nous", {a}));
+    profile("atlas", pool("nous", {b}));
+
+    EXPECT_EQ(plan_root().credentials, 1);
+  }
+}
+
+TEST_F(PlanTest, AnotherIssuerOrClientDisprovesAnEqualId) {
+  for (const char* fact : {"client_id", "portal_base_url"}) {
+    SCOPED_TRACE(fact);
+    auto a = grant_row("same", "r1", "2026-01-01T00:00:00Z");
+    auto b = grant_row("same", "r2", "2026-02-01T00:00:00Z");
+    a[fact] = "https://one.example";
+    b[fact] = "https://another.example";
+    root(pool("nous", {a}));
+    profile("atlas", pool("nous", {b}));
+
+    EXPECT_EQ(plan_root().credentials, 2);
+  }
+}
+
+TEST_F(PlanTest, OneIssuerIsOneInEverySpellingOfItsAddress) {
+  auto a = grant_row("same", "r1", "2026-01-01T00:00:00Z");
+  auto b = grant_row("same", "r2", "2026-02-01T00:00:00Z");
+  a["portal_base_url"] = "https://Portal.Example/";
+  b["portal_base_url"] = "http://portal.example";
+  root(pool("nous", {a}));
+  profile("atlas", pool("nous", {b}));
+
+  EXPECT_EQ(plan_root().credentials, 1);
+}
+
 TEST_F(PlanTest, AnEqualIdOfAnotherProviderIsNoProof) {
   root(json{{"credential_pool",
              {{"nous", {grant_row("same", "r1")}}, {"xai-oauth", {grant_row("same", "r2")}}}}});
@@ -495,7 +551,102 @@ TEST_F(PlanTest, AMalformedSourceFailsAloneAndLeavesNoReceipt) {
   EXPECT_THAT(plan.change.profiles, ElementsAre("atlas"));
 }
 
-TEST_F(PlanTest, UnknownFieldsOfTheCopiesSurviveBesideTheWinners) {
+// What decides where tokens go, or how.
+json with_ways(json row) {
+  row.update({{"client_id", "their-client"},
+              {"scope", "inference:invoke"},
+              {"token_type", "Odd"},
+              {"base_url", "https://their-base.example"},
+              {"portal_base_url", "https://their-portal.example"},
+              {"inference_base_url", "https://their-inference.example"},
+              {"tls", {{"ca_bundle", "/their/ca.pem"}}},
+              {"discovery", {{"token_endpoint", "https://their-endpoint.example"}}}});
+  return row;
+}
+
+// All of them, one after another: the one that was forgotten is named.
+std::string ways_of(const CredentialChange& change) {
+  const Identity& id = *change.identity;
+  const json extra = extra_of(*change.extra);
+  return id.client_id + id.scope + id.token_type + id.base_url + id.portal_base_url +
+         id.inference_base_url + id.ca_file + change.grant->scope + change.grant->token_type +
+         change.grant->inference_base_url + extra.value("tls", json("")).dump() +
+         extra.value("discovery", json("")).dump();
+}
+constexpr const char* kNoWays = "\"\"\"\"";
+
+TEST_F(PlanTest, ACopyThatLostSaysNothingOfWhereTheLivePairGoes) {
+  root(pool("nous", {with_ways(grant_row("same", "r1", "2026-01-01T00:00:00Z"))}));
+  profile("atlas", pool("nous", {grant_row("same", "r2", "2026-02-01T00:00:00Z")}));
+
+  const Plan plan = plan_root();
+
+  ASSERT_EQ(plan.credentials, 1);
+  ASSERT_TRUE(giving(plan, "r2"));
+  EXPECT_EQ(ways_of(*giving(plan, "r2")), kNoWays);
+}
+
+TEST_F(PlanTest, NorDoesAnotherRowOfItsOwnFileThatHasTheSameAccessToken) {
+  auto old = with_ways(grant_row("one", "r1", "2026-01-01T00:00:00Z"));
+  auto live = grant_row("two", "r2", "2026-02-01T00:00:00Z");
+  auto bare = with_ways(grant_row("three", "r3"));  // holds no refresh token
+  for (json* row : {&old, &live, &bare}) (*row)["access_token"] = "one-access-token";
+  bare.erase("refresh_token");
+  root(pool("nous", {old, live, bare}));
+
+  const Plan plan = plan_root();
+
+  ASSERT_EQ(plan.credentials, 1);
+  ASSERT_TRUE(giving(plan, "r2"));
+  EXPECT_EQ(ways_of(*giving(plan, "r2")), kNoWays);
+}
+
+TEST_F(PlanTest, NorDoesAReferenceThatStatesItsFingerprint) {
+  auto reference = with_ways(key_row("ref", "", "env:NOUS"));
+  reference["auth_type"] = "oauth";
+  reference["secret_fingerprint"] = fingerprint(token_hash("at_of_r1"));
+  root(pool("nous", {reference, grant_row("live", "r1")}));
+
+  const Plan plan = plan_root();
+
+  ASSERT_EQ(plan.credentials, 1);
+  EXPECT_EQ(ways_of(*giving(plan, "r1")), kNoWays);
+}
+
+TEST_F(PlanTest, NorDoesAnotherAgentKeyWithoutTokens) {
+  const auto key_only = [](const char* key, json row) {
+    row.erase("access_token");
+    row.erase("refresh_token");
+    row["agent_key"] = key;
+    return row;
+  };
+  root(pool("nous", {key_only("k1", grant_row("same", "")), grant_row("x", "r1")}));
+  profile("atlas", pool("nous", {key_only("k2", with_ways(grant_row("same", "")))}));
+
+  const Plan plan = plan_root();
+
+  ASSERT_EQ(plan.credentials, 2);
+  for (const auto& change : plan.change.credentials) EXPECT_EQ(ways_of(change), kNoWays);
+}
+
+TEST_F(PlanTest, CopiesThatHoldTheLivePairCompleteEachOther) {
+  auto row = grant_row("aaa", "r1");
+  row["source"] = "device_code";
+  json block = with_ways(row);
+  for (const char* key : {"id", "source", "label"}) block.erase(key);
+  root(json{{"providers", {{"nous", block}}}, {"credential_pool", {{"nous", {row}}}}});
+
+  const Plan plan = plan_root();
+  const auto* live = giving(plan, "r1");
+
+  ASSERT_TRUE(live);
+  EXPECT_EQ(live->identity->portal_base_url, "https://their-portal.example");
+  EXPECT_EQ(live->identity->client_id, "their-client");
+  EXPECT_EQ(live->identity->ca_file, "/their/ca.pem");
+  EXPECT_EQ(live->identity->label, "aaa");
+}
+
+TEST_F(PlanTest, UnknownFieldsOfACopyStayWithItsPlace) {
   auto old = grant_row("same", "r1", "2026-01-01T00:00:00Z");
   auto live = grant_row("same", "r2", "2026-02-01T00:00:00Z");
   old["team"] = "red";
@@ -509,11 +660,12 @@ TEST_F(PlanTest, UnknownFieldsOfTheCopiesSurviveBesideTheWinners) {
   const json extra = extra_of(*giving(plan, "r2")->extra);
 
   EXPECT_EQ(extra["team"], "blue");
-  EXPECT_EQ(extra["note"], "only here");
+  EXPECT_FALSE(extra.contains("note")) << "what it means, and for which pair, nobody knows";
   EXPECT_FALSE(extra.contains("failure_reason")) << "that is the copy's own trouble";
   const json& copy = extra["imprints"][1];
   EXPECT_EQ(copy["profile"], "default");
   EXPECT_EQ(copy["as"]["team"], "red");
+  EXPECT_EQ(copy["as"]["note"], "only here");
   EXPECT_EQ(copy["as"]["failure_reason"], "billing");
   EXPECT_EQ(copy["as"]["refresh_token"], fingerprint(token_hash("r1"))) << "never the token";
 }

@@ -1010,6 +1010,26 @@ TEST_F(BearerTest, BaseUrlOfTheEnvironmentWins) {
   EXPECT_EQ(bearer()->base_url, "http://127.0.0.1:9/v1");
 }
 
+TEST_F(BearerTest, AnAddressThatIsNoneOfTheProvidersIsNotHandedOutWithItsBearer) {
+  const Uid uid = add(with_key(Seconds{1800}));
+  const Identity before = open().find(uid)->identity;
+  for (const auto field : {&Identity::inference_base_url, &Identity::base_url}) {
+    Change change;
+    auto& one = change.credentials.emplace_back();
+    one.uid = uid;
+    one.identity = before;
+    (*one.identity).*field = "https://llm.attacker.example/v1";
+    ASSERT_TRUE(open().apply(change));
+    BearerRequest request;
+    request.provider = "nous";
+    request.credential = uid;
+    const auto got = source().bearer(request);
+
+    EXPECT_EQ(got->base_url, "https://inference-api.nousresearch.com/v1");
+    EXPECT_THAT(got->warnings, ElementsAre(HasSubstr("llm.attacker.example")));
+  }
+}
+
 TEST_F(BearerTest, FreshBearerAsksForNoProviderUnlessItsAddressIsWanted) {
   add(with_key(Seconds{1800}));
   BearerSource bearers = source();

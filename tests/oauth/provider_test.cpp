@@ -332,13 +332,40 @@ TEST_F(Endpoints, InferenceBaseComesFromTheEnvironmentThenTheCredentialThenThePr
   Identity identity;
   EXPECT_EQ(inference_base_url(nous, identity, no_environment()),
             "https://inference-api.nousresearch.com/v1");
-  identity.base_url = "https://b.example";
-  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), "https://b.example");
-  identity.inference_base_url = "https://i.example";
-  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), "https://i.example");
+  identity.base_url = "https://welcome-api.nousresearch.com/b";
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), identity.base_url);
+  identity.inference_base_url = "https://welcome-api.nousresearch.com/i";
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), identity.inference_base_url);
   EXPECT_EQ(inference_base_url(nous, identity,
                                environment({{"NOUS_INFERENCE_BASE_URL", "https://e.example"}})),
             "https://e.example");
+}
+
+TEST_F(Endpoints, AGrantsInferenceBaseIsItsProvidersAndAKeysIsItsOwn) {
+  const Provider& nous = *registry_.find("nous");
+  Identity identity;
+  identity.inference_base_url = "https://i.example";
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()),
+            "https://inference-api.nousresearch.com/v1");
+  EXPECT_EQ(inference_base_url(Provider{}, identity, no_environment()), "https://i.example");
+  identity.auth_type = AuthType::api_key;
+  EXPECT_EQ(inference_base_url(nous, identity, no_environment()), "https://i.example");
+}
+
+TEST_F(Endpoints, AStoredBaseUrlIsUsedAsItIsOrWithHttpsOrNotAtAll) {
+  const Provider& nous = *registry_.find("nous");
+  const auto usable = [&](const std::string& url) {
+    return usable_base_url(nous, url, no_environment()).value_or("refused");
+  };
+  EXPECT_EQ(usable("https://portal.nousresearch.com/"), "https://portal.nousresearch.com/");
+  EXPECT_EQ(usable("http://portal.nousresearch.com/x"), "https://portal.nousresearch.com/x");
+  EXPECT_EQ(usable("https://api.nousresearch.com"), "https://api.nousresearch.com") << "moved";
+  EXPECT_EQ(usable("http://127.0.0.1:9"), "http://127.0.0.1:9");
+  for (const char* url : {"https://portal.example", "http://portal.example",
+                          "http://portal.nousresearch.com:8080", "ftp://portal.nousresearch.com",
+                          "https://portal.nousresearch.com@portal.example", "portal"}) {
+    EXPECT_EQ(usable(url), "refused") << url;
+  }
 }
 
 TEST_F(Endpoints, WildcardAllowsSubdomainsAndNothingThatOnlyEndsAlike) {

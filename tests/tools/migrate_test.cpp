@@ -95,6 +95,74 @@ TEST_F(MigrateTest, ACredentialKeepsItsCaBundleAndInsecureTlsIsRefusedAloud) {
   EXPECT_EQ(stored()[0].identity.ca_file, "/etc/our-ca.pem");
 }
 
+std::string row_with(const std::string& n, const std::string& more) {
+  auto row = hermes_row(n, "2026-04-12T10:00:00+00:00");
+  row.back() = ',';
+  return hermes_file(row + more + "}");
+}
+
+TEST_F(MigrateTest, ARowWhosePortalIsNoneOfItsProvidersIsSkippedAndSaysWhatToDo) {
+  write_file(dir_ / "one/auth.json",
+             row_with("1", R"("portal_base_url":"https://portal.attacker.example")"));
+  const auto ran = run({"migrate", (dir_ / "one").string()});
+
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("skipped credential_pool.nous[0]: portal_base_url"),
+                             HasSubstr("portal.attacker.example"), HasSubstr("allowed_hosts")));
+  EXPECT_THAT(stored(), IsEmpty());
+
+  env_["HERMES_PORTAL_BASE_URL"] = "https://portal.attacker.example";
+  must({"migrate", (dir_ / "one").string()});
+  EXPECT_THAT(stored(), SizeIs(1)) << "the operator says that it is right";
+}
+
+TEST_F(MigrateTest, SuchARowIsNoRivalOfAGoodOne) {
+  write_file(dir_ / "one/auth.json", hermes_file(hermes_row("1", "2026-04-12T10:00:00+00:00")));
+  auto hostile = hermes_row("2", "2026-04-12T12:00:00+00:00");
+  hostile.back() = ',';
+  write_file(dir_ / "one/profiles/evil/auth.json",
+             hermes_file(hostile + R"("portal_base_url":"https://portal.attacker.example"})"));
+  must({"migrate", (dir_ / "one").string()});
+
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored_token(stored()[0].uid), "access-token-ALPHA-1");
+}
+
+TEST_F(MigrateTest, AnAddressForBearersThatIsNoneOfTheProvidersIsLeftOut) {
+  for (const std::string field : {"inference_base_url", "base_url"}) {
+    SCOPED_TRACE(field);
+    write_file(dir_ / field / "auth.json",
+               row_with(field, "\"" + field + R"(":"https://llm.attacker.example/v1")"));
+    const auto ran = must({"migrate", (dir_ / field).string()});
+
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("endpoint: "), HasSubstr("credential_pool.nous[0]"),
+                               HasSubstr(field), HasSubstr("llm.attacker.example")));
+    for (const auto& row : stored()) {
+      EXPECT_EQ(row.identity.inference_base_url + row.identity.base_url, "");
+    }
+  }
+}
+
+TEST_F(MigrateTest, AnUnencryptedAddressOfTheProvidersOwnIsTakenAsHttps) {
+  write_file(dir_ / "one/auth.json",
+             row_with("1", R"("portal_base_url":"http://portal.nousresearch.com")"));
+  const auto ran = must({"migrate", (dir_ / "one").string()});
+
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("endpoint: "), HasSubstr("https")));
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored()[0].identity.portal_base_url, "https://portal.nousresearch.com");
+}
+
+TEST_F(MigrateTest, AKeyKeepsTheAddressThatItsFileHasForIt) {
+  write_file(dir_ / "one/auth.json",
+             R"({"credential_pool":{"anthropic":[{"id":"k","label":"k","auth_type":"api_key",)"
+             R"("source":"manual","access_token":"sk-ant-api-FAKE",)"
+             R"("base_url":"https://gateway.example"}]}})");
+  must({"migrate", (dir_ / "one").string()});
+
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored()[0].identity.base_url, "https://gateway.example");
+}
+
 TEST_F(MigrateTest, OneBadSourceLeavesTheOthersAndExitsEight) {
   write_file(dir_ / "hermes/profiles/broken/auth.json", "{\n  \"providers\": {,");
   const auto ran = run({"migrate", root()});

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tools/addresses.h"
 #include "tools/attention.h"
 #include "tools/commands/commands.h"
 #include "tools/render/json.h"
@@ -71,7 +72,8 @@ void add_credentials(Context& context, std::vector<Finding>& findings) {
   if (!store) return;  // found already
   const auto rows = store->query("SELECT * FROM freshness ORDER BY provider, label, uid");
   if (!rows) return;
-  auto found = attention(*store, *rows, context.clock(), providers_of(context));
+  auto found =
+      attention(*store, *rows, context.clock(), providers_of(context), usable_addresses(context));
   std::move(found.begin(), found.end(), std::back_inserter(findings));
 }
 

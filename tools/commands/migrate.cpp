@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "migrate/cutover.h"
+#include "tools/addresses.h"
 #include "tools/commands/commands.h"
 #include "tools/progress.h"
 #include "tools/render/json.h"
@@ -190,9 +191,13 @@ int conclude(Context& context, const migrate::Plan& plan, Json json, bool dry_ru
     print_plan(context, plan, dry_run);
   }
   for (const auto& source : plan.sources) {
-    if (source.failure) report(context, *source.failure);
+    if (!source.failure) continue;
+    Error failure = *source.failure;
+    failure.message = printable(failure.message);  // a path may have line ends
+    report(context, failure);
   }
-  for (const auto& warning : plan.warnings) context.warn(warning.code + ": " + warning.message);
+  for (const auto& warning : plan.warnings)
+    context.warn(warning.code + ": " + printable(warning.message));
   if (nothing) return exit_code(Errc::refused);
   return failed > 0 ? exit_code(Errc::partly) : kOk;
 }
@@ -261,6 +266,7 @@ Result<int> run(Context& context, const Options& options) {
   request.include_env = options.include_env;
   request.allow_env = options.allow_env;
   request.now = context.clock();
+  request.usable = usable_addresses(context);
   if (options.running && !options.cutover)
     return fail(Errc::usage, "--running goes with --cutover");
   if (options.cutover && !options.dry_run) {

@@ -1,4 +1,5 @@
 // authdb status: how fresh every credential is, and what needs a person.
+#include "tools/addresses.h"
 #include "tools/attention.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -92,7 +93,8 @@ void print(Context& context, const Store& store, const QueryRows& rows) {
   }
   freshness_table(rows).draw(context.out, context.colour());
   if (context.globals.quiet) return;
-  const auto findings = attention(store, rows, context.clock(), providers_of(context));
+  const auto findings =
+      attention(store, rows, context.clock(), providers_of(context), usable_addresses(context));
   if (!findings.empty()) context.out << '\n';
   for (const auto& finding : findings) {
     context.out << toned("!", Tone::caution, context.colour()) << ' ' << finding.message << '\n';
