@@ -1,6 +1,5 @@
 #include "migrate/source_file.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,24 +9,11 @@
 #include <optional>
 #include <vector>
 
+#include "store/files.h"
 #include "store/fingerprint.h"
 
 namespace authdb::migrate {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 tl::unexpected<Error> unreadable(const std::filesystem::path& path, int error) {
   if (error == ENOENT || error == ENOTDIR) {
@@ -65,14 +51,13 @@ Result<Secret> read_all(int fd, std::size_t size, const std::filesystem::path& p
 // nullopt: it changed meanwhile.
 Result<std::optional<Secret>> read_once(const std::filesystem::path& path,
                                         const std::function<void()>& between) {
-  // O_NONBLOCK: opening a FIFO must not wait for a writer.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat before {};
-  if (file.get() < 0 || ::fstat(file.get(), &before) != 0) return unreadable(path, errno);
-  if (!S_ISREG(before.st_mode)) {
-    return fail(Errc::refused, path.string() + ": not a regular file",
+  const FileToRead file = open_to_read(path);
+  if (!file.kind.empty()) {
+    return fail(Errc::refused, path.string() + ": " + file.problem(),
                 "Give the file itself, or the directory that holds it.");
   }
+  if (!file) return unreadable(path, file.error);
+  const struct stat& before = file.st;
   const auto size = static_cast<std::uintmax_t>(before.st_size);
   if (size > kMaxFileSize) {
     return fail(Errc::refused,
@@ -80,13 +65,13 @@ Result<std::optional<Secret>> read_once(const std::filesystem::path& path,
                     std::to_string(kMaxFileSize >> 20) + " MiB we accept",
                 "Is this the right file? Credential files are far smaller.");
   }
-  auto bytes = read_all(file.get(), static_cast<std::size_t>(size), path);
+  auto bytes = read_all(file.fd.get(), static_cast<std::size_t>(size), path);
   if (!bytes) return fail(std::move(bytes.error()));
   if (between) between();
 
   struct stat after {};
   struct stat named {};
-  if (::fstat(file.get(), &after) != 0 || ::stat(path.c_str(), &named) != 0) {
+  if (::fstat(file.fd.get(), &after) != 0 || ::stat(path.c_str(), &named) != 0) {
     return std::optional<Secret>();
   }
   if (!same(before, after) || !same(before, named) || bytes->size() != size) {

@@ -1,6 +1,5 @@
 #include "oauth/provider.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "oauth/builtin_providers.h"
 #include "oauth/provider_file.h"
+#include "store/files.h"
 #include "store/user_directories.h"
 
 namespace authdb::oauth {
@@ -49,24 +49,8 @@ std::vector<Provider> builtin_providers(std::vector<ProviderProblem>& problems) 
   return out;
 }
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-// Empty if the file may be believed. Checked on the open file, so that it is the one that is read.
-std::string distrust(int fd) {
-  struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) return "is not a regular file";
+// Empty if the file may be believed. Of the open file, so that it is the one that is read.
+std::string distrust(const struct stat& info) {
   if (info.st_uid != ::geteuid() && info.st_uid != 0) return "belongs to another user";
   if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "can be written by others: chmod go-w it";
   if (info.st_size > static_cast<off_t>(kLargestFile)) return "is larger than 1 MiB";
@@ -92,13 +76,15 @@ std::string json_problem(const json::exception& error) {
 
 // The problems of one file; none, and `providers` has what it says.
 std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>& providers) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) return {{"", "cannot be opened"}};
-  if (std::string reason = distrust(file.get()); !reason.empty()) return {{"", reason}};
+  const FileToRead file = open_to_read(path);
+  if (!file) {
+    return {{"", file.kind.empty() ? "cannot be opened: " + file.problem() : file.problem()}};
+  }
+  if (std::string reason = distrust(file.st); !reason.empty()) return {{"", reason}};
 
   json object;
   try {
-    object = json::parse(read_all(file.get()));
+    object = json::parse(read_all(file.fd.get()));
   } catch (const json::exception& error) {
     return {{"", json_problem(error)}};
   }

@@ -60,7 +60,7 @@ std::int64_t earlier_requests(const Locked& locked) {
 
 // A text that may quote a server, without the pair that stands in the row.
 std::string without_tokens(const Locked& locked, const std::string& text) {
-  return scrub(text, {&locked.held.access_token, &locked.held.refresh_token});
+  return without_secrets(text, {&locked.held.access_token, &locked.held.refresh_token});
 }
 
 std::string lost_answer(const Locked& locked) {

@@ -136,17 +136,56 @@ Result<void> make_private_directories(const fs::path& directory) {
   return sync_directory(directory.parent_path());
 }
 
-Result<Secret> read_file(const fs::path& path, std::size_t cap) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO has no end
+std::string FileToRead::problem() const {
+  if (!kind.empty()) return "is " + std::string(kind) + ", not a regular file";
+  return std::generic_category().message(error);
+}
+
+namespace {
+
+std::string_view kind_of(mode_t mode) {
+  if (S_ISREG(mode)) return "";
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+}  // namespace
+
+FileToRead open_to_read(const fs::path& path) {
+  FileToRead file;
+  const auto failed = [&] {
+    file.error = errno;
+    return std::move(file);
+  };
+  // Looked at before: to open a device is to do something with it already.
+  if (::stat(path.c_str(), &file.st) != 0) return failed();
+  file.kind = kind_of(file.st.st_mode);
+  if (!file.kind.empty()) return file;
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd || ::fstat(fd.get(), &file.st) != 0) return failed();
+  // And again: something else may stand there by now, for which O_NONBLOCK did not wait.
+  file.kind = kind_of(file.st.st_mode);
+  if (file.kind.empty()) file.fd = std::move(fd);
+  return file;
+}
+
+std::string_view what_is_no_file(const fs::path& path) {
   struct stat st {};
-  if (!file || ::fstat(file.get(), &st) != 0) return fail(file_error("cannot read", path, errno));
-  if (!S_ISREG(st.st_mode)) return fail(Errc::refused, path.string() + " is not a regular file");
-  if (st.st_size > static_cast<off_t>(cap)) {
+  return ::stat(path.c_str(), &st) == 0 ? kind_of(st.st_mode) : std::string_view();
+}
+
+Result<Secret> read_file(const fs::path& path, std::size_t cap) {
+  const FileToRead file = open_to_read(path);
+  if (!file.kind.empty()) return fail(Errc::refused, path.string() + " " + file.problem());
+  if (!file) return fail(file_error("cannot read", path, file.error));
+  if (file.st.st_size > static_cast<off_t>(cap)) {
     return fail(Errc::refused, path.string() + " is larger than " + std::to_string(cap) + " bytes");
   }
-  std::vector<char> bytes(static_cast<std::size_t>(st.st_size));
-  const ssize_t got = ::pread(file.get(), bytes.data(), bytes.size(), 0);
-  if (got != st.st_size) return fail(file_error("cannot read", path, got < 0 ? errno : EIO));
+  std::vector<char> bytes(static_cast<std::size_t>(file.st.st_size));
+  const ssize_t got = ::pread(file.fd.get(), bytes.data(), bytes.size(), 0);
+  if (got != file.st.st_size) return fail(file_error("cannot read", path, got < 0 ? errno : EIO));
   return Secret(std::move(bytes));
 }
 

@@ -2,6 +2,8 @@
 // only.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -56,6 +58,27 @@ Result<void> sync_directory(const std::filesystem::path& directory);
 
 // mkdir -p with mode 0700 for what it makes.
 Result<void> make_private_directories(const std::filesystem::path& directory);
+
+// A file to be read, wherever its path came from: an option, a variable, another tool's file.
+struct FileToRead {
+  Fd fd;                  // not open: problem() says why
+  struct stat st {};      // of what is open
+  int error = 0;          // errno
+  std::string_view kind;  // what stands there in the place of a file: "a pipe", "a directory", ...
+
+  explicit operator bool() const { return static_cast<bool>(fd); }
+  // For a person, to follow a path: "No such file or directory", "is a pipe, not a regular file".
+  std::string problem() const;
+};
+
+// Opens `path`, through symbolic links, if it is a regular file, and waits for nobody: a pipe whose
+// writer never comes, or a device, is not even opened. The one way in which files that others name
+// or could put in a file's place are opened; tests/opens.cmake looks after that.
+FileToRead open_to_read(const std::filesystem::path& path);
+
+// What stands at `path` in the place of a file, as FileToRead::kind; empty: a file, or nothing.
+// Only looks: for what SQLite opens, and nobody else may.
+std::string_view what_is_no_file(const std::filesystem::path& path);
 
 // The whole file, at most `cap` bytes.
 Result<Secret> read_file(const std::filesystem::path& path, std::size_t cap);

@@ -37,7 +37,7 @@ Result<void> make_journal(const JournalPlace& place) {
 
 Error busy_error(const JournalPlace& place, Milliseconds waited) {
   DiskHolder holder;
-  const Fd file(::open(place.path().c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd file = open_to_read(place.path()).fd;
   std::string who = "another process";
   if (file && read_at(file.get(), kHolderAt, holder) && holder.pid != 0) {
     who = "process " + std::to_string(holder.pid) + " (" + get_text(holder.process) + ") on " +
@@ -114,7 +114,7 @@ std::vector<Uid> Journal::all(const fs::path& directory) {
 std::vector<KeyId> Journal::keys_of(const fs::path& path) {
   std::vector<KeyId> keys;
   if (!is_file(path).value_or(false)) return keys;
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd file = open_to_read(path).fd;
   if (!file) return keys;
   const auto note = [&](const std::optional<CredentialState>& state) {
     if (!state) return;
@@ -152,12 +152,12 @@ Result<Journal> Journal::acquire(const JournalPlace& place, Milliseconds wait, c
 
 Result<Journal> Journal::look(const JournalPlace& place) {
   if (!is_file(place.path()).value_or(true)) return fail(no_file(place.path()));
-  Fd file(::open(place.path().c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file && errno == ENOENT) {
+  FileToRead file = open_to_read(place.path());
+  if (!file && file.error == ENOENT) {
     return fail(Errc::not_found, "there is no journal of " + place.uid);
   }
-  if (!file) return fail(file_error("cannot open", place.path(), errno));
-  Journal journal(std::move(file));
+  if (!file) return fail(file_error("cannot open", place.path(), file.error));
+  Journal journal(std::move(file.fd));
   if (auto loaded = journal.load(place); !loaded) return fail(loaded.error());
   return journal;
 }

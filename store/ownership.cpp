@@ -7,7 +7,10 @@
 #include <cerrno>
 #include <deque>
 #include <fstream>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "store/files.h"
 
@@ -42,10 +45,17 @@ Result<struct stat> look_at(const fs::path& path) {
   return fail(file_error("cannot look at", path, error));
 }
 
+constexpr std::string_view kElsewhere =
+    ", or put the store elsewhere with --store, its key with AUTHDB_KEY_FILE";
+
 // The way to a path, one name after the other, through every symbolic link.
 class Walk {
  public:
-  explicit Walk(const fs::path& to) { put_in_front(fs::absolute(to)); }
+  // `also`: trusted beside this user and root. `elsewhere`: what may be done instead of a chmod.
+  Walk(const fs::path& to, std::set<uid_t> also, std::string_view elsewhere)
+      : also_(std::move(also)), elsewhere_(elsewhere) {
+    put_in_front(fs::absolute(to));
+  }
 
   Result<void> run() {
     if (auto root = check_directory(); !root) return root;
@@ -78,7 +88,7 @@ class Walk {
 
   Result<void> follow(const fs::path& link, const struct stat& st) {
     constexpr int kMostLinks = 40;  // as the kernel
-    if (!is_trusted_owner(st.st_uid)) return fail(belongs_to(link, st.st_uid));
+    if (!trusts(st.st_uid)) return fail(belongs_to(link, st.st_uid));
     if (++links_ > kMostLinks) return fail(file_error("cannot look at", link, ELOOP));
     std::error_code error;
     const fs::path target = fs::read_symlink(link, error);
@@ -100,7 +110,7 @@ class Walk {
   Result<void> check_directory() const {
     const auto st = look_at(at_);
     if (!st) return fail(st.error());
-    if (!is_trusted_owner(st->st_uid)) {
+    if (!trusts(st->st_uid)) {
       Error error = belongs_to(at_, st->st_uid);
       error.message += ": whoever owns it could replace what is in it";
       return fail(std::move(error));
@@ -108,10 +118,13 @@ class Walk {
     const bool kept_apart = !names_.empty() && (st->st_mode & S_ISVTX) != 0;
     if ((st->st_mode & (S_IWGRP | S_IWOTH)) == 0 || kept_apart) return {};
     return fail(Errc::refused, "other users can write to the directory " + at_.string(),
-                "chmod go-w " + at_.string() +
-                    ", or put the store elsewhere with --store, its key with AUTHDB_KEY_FILE");
+                "chmod go-w " + at_.string() + std::string(elsewhere_));
   }
 
+  bool trusts(uid_t owner) const { return is_trusted_owner(owner) || also_.contains(owner); }
+
+  std::set<uid_t> also_;
+  std::string_view elsewhere_;
   fs::path at_ = "/";
   std::deque<fs::path> names_;
   int links_ = 0;
@@ -119,10 +132,9 @@ class Walk {
 
 Result<struct stat> look_at_file(const fs::path& path) {
   auto st = look_at(path);
-  if (st && !S_ISREG(st->st_mode)) {
-    return fail(Errc::refused, path.string() + " is not a regular file");
-  }
-  return st;
+  const std::string_view kind = what_is_no_file(path);
+  if (!st || kind.empty()) return st;
+  return fail(Errc::refused, path.string() + " is " + std::string(kind) + ", not a regular file");
 }
 
 Result<void> check_file(const fs::path& path, const struct stat& st) {
@@ -130,6 +142,18 @@ Result<void> check_file(const fs::path& path, const struct stat& st) {
   if ((st.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
   return fail(Errc::refused, path.string() + " can be read or written by other users",
               "chmod 600 " + path.string());
+}
+
+// Whoever owns the program that runs, or a directory on the way to it.
+std::set<uid_t> owners_of_the_program() {
+  std::set<uid_t> owners;
+  std::error_code error;
+  fs::path at = fs::read_symlink("/proc/self/exe", error);
+  for (; !at.empty(); at = at == at.root_path() ? fs::path() : at.parent_path()) {
+    struct stat st {};
+    if (::stat(at.c_str(), &st) == 0) owners.insert(st.st_uid);  // it may be replaced by now
+  }
+  return owners;
 }
 
 }  // namespace
@@ -160,6 +184,20 @@ Result<void> check_private_or_handed(const fs::path& path) {
   return check_file(path, *st);
 }
 
-Result<void> check_irreplaceable(const fs::path& path) { return Walk(path).run(); }
+Result<void> check_irreplaceable(const fs::path& path) { return Walk(path, {}, kElsewhere).run(); }
+
+Result<void> check_loadable(const fs::path& path) {
+  const auto st = look_at_file(path);
+  if (!st) return fail(st.error());
+  std::set<uid_t> owners = owners_of_the_program();
+  if (!is_trusted_owner(st->st_uid) && !owners.contains(st->st_uid)) {
+    return fail(belongs_to(path, st->st_uid));
+  }
+  if ((st->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+    return fail(Errc::refused, "other users can write to " + path.string(),
+                "chmod go-w " + path.string());
+  }
+  return Walk(path, std::move(owners), "").run();
+}
 
 }  // namespace authdb

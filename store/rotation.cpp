@@ -285,9 +285,10 @@ Result<Rotated> tell_moved(Sending& s, const Judgement& judgement, const Answer&
 
 Result<Rotated> tell_uncertain(Sending& s, const Judgement& judgement) {
   Error error = explain_uncertain(s.locked, next_replay(s.locked, s.request.rejected));
-  error.message +=
-      " (" + scrub(judgement.message, {&s.locked.held.access_token, &s.locked.held.refresh_token}) +
-      ")";
+  error.message += " (" +
+                   without_secrets(judgement.message,
+                                   {&s.locked.held.access_token, &s.locked.held.refresh_token}) +
+                   ")";
   return serve_or_fail(s.locked, s.request, std::move(error));
 }
 

@@ -250,6 +250,10 @@ bool tells_secret(std::string_view text, const std::vector<const Secret*>& known
 }
 
 // Narrower than what scrub() takes for one: labels and profiles have digits, too.
+std::string without_secrets(const std::string& text, const std::vector<const Secret*>& known) {
+  return tells_secret(text, known) ? scrub(text, known) : text;
+}
+
 bool looks_like_token(std::string_view word) {
   if (word.size() < kTokenLength || !std::all_of(word.begin(), word.end(), is_token_char)) {
     return false;

@@ -27,6 +27,10 @@ std::string shortened(std::string_view text, std::size_t longest);
 // shown whole is left out then.
 bool tells_secret(std::string_view text, const std::vector<const Secret*>& known);
 
+// For text that was scrubbed where it came from, and beyond that has words of our own in it, such
+// as names of files: it stays whole, unless one of the secrets stands in it.
+std::string without_secrets(const std::string& text, const std::vector<const Secret*>& known);
+
 // True if a person who typed it has probably typed a token.
 bool looks_like_token(std::string_view word);
 

@@ -7,6 +7,7 @@
 
 #include "store/draft.h"
 #include "store/file_lock.h"
+#include "store/files.h"
 #include "store/ownership.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/schema_sql.h"
@@ -156,6 +157,15 @@ Result<void> write_backup(Connection& connection, const fs::path& file, Clock cl
 }
 
 std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
+  // SQLite would wait for the writer of a pipe.
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    const fs::path opened = beside(file, suffix);
+    const std::string_view kind = what_is_no_file(opened);
+    if (kind.empty()) continue;
+    throw BackendError{{Errc::refused,
+                        opened.string() + " is " + std::string(kind) + ", not a regular file",
+                        "`authdb backup FILE` makes a backup. Nothing has been changed."}};
+  }
   auto vfs = std::make_unique<ClockVfs>(std::move(clock));
   try {
     auto connection = std::make_unique<Connection>(file, Access::read, *vfs);

@@ -368,6 +368,18 @@ TEST_F(BackupTest, WhatIsNoBackupOfThisStoreIsRefusedAndNothingChanges) {
   EXPECT_EQ(file_bytes(database()), before);
 }
 
+TEST_F(BackupTest, APipeIsNoBackupAndNobodyWaitsForItsWriter) {
+  make_backup();
+  const fs::path log = file().string() + "-wal";
+  ASSERT_EQ(::mkfifo(log.c_str(), 0600), 0);
+  EXPECT_THAT(refusal().message, HasSubstr(log.string() + " is a pipe"));
+  fs::remove(file());
+  fs::rename(log, file());
+
+  EXPECT_EQ(refusal().code, Errc::refused);
+  EXPECT_THAT(refusal().message, HasSubstr(file().string() + " is a pipe"));
+}
+
 TEST_F(BackupTest, ABackupWhoseKeyWasPrunedIsRefusedNamingTheKey) {
   make_backup();
   const auto old_key = read_keys(options().key_file);

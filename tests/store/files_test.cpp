@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "store/draft.h"
@@ -78,6 +80,29 @@ TEST_F(FilesTest, WhatIsNoFileOfThisUserByThisNameAloneIsNotReplaced) {
   EXPECT_EQ(file_bytes(file("real")), "old");
   EXPECT_EQ(file_bytes(file("two")), "old");
   EXPECT_EQ(entries(), 6) << "nothing is left over";
+}
+
+TEST_F(FilesTest, WhatIsNoFileIsNeitherWaitedForNorReadAndIsCalledWhatItIs) {
+  ::mkfifo(file("fifo").c_str(), 0600);
+  fs::create_symlink(file("fifo"), file("link"));
+  fs::create_directory(file("directory"));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  file("socket").string().copy(address.sun_path, sizeof address.sun_path - 1);
+  const Fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  const std::vector<std::pair<fs::path, std::string>> all{{file("fifo"), "is a pipe"},
+                                                          {file("link"), "is a pipe"},
+                                                          {file("directory"), "is a directory"},
+                                                          {file("socket"), "is a socket"},
+                                                          {"/dev/zero", "is a device"}};
+  for (const auto& [path, what] : all) {
+    const auto read = read_file(path, 100);
+    ASSERT_FALSE(read) << path;
+    EXPECT_EQ(read.error().code, Errc::refused);
+    EXPECT_THAT(read.error().message, HasSubstr(path.string() + " " + what));
+    EXPECT_FALSE(open_to_read(path)) << path;
+  }
 }
 
 TEST_F(FilesTest, AnotherUsersFileOrDirectoryIsRefusedWithTheWayOut) {

@@ -126,6 +126,35 @@ TEST_F(OwnershipTest, AFileThatIsALinkToNowhereIsRefused) {
   }
 }
 
+TEST_F(OwnershipTest, CodeThatOthersCanWriteOrReplaceIsNotLoadable) {
+  ASSERT_TRUE(check_loadable(at("a/b/c/file")));
+  for (const mode_t mode : {0620u, 0602u}) {
+    chmod("a/b/c/file", mode);
+    const auto checked = check_loadable(at("a/b/c/file"));
+    ASSERT_FALSE(checked);
+    EXPECT_THAT(checked.error().message, HasSubstr(at("a/b/c/file").string()));
+    EXPECT_EQ(checked.error().hint, "chmod go-w " + at("a/b/c/file").string());
+  }
+  chmod("a/b/c/file", 0644);
+  EXPECT_TRUE(check_loadable(at("a/b/c/file")));
+
+  chmod("a/b", 0777);
+  const auto checked = check_loadable(at("a/b/c/file"));
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().hint, "chmod go-w " + at("a/b").string());
+  EXPECT_FALSE(check_loadable(at("a")));
+}
+
+TEST_F(UsersTest, AnotherUsersCodeIsNotLoadable) {
+  for (const char* name : {"a/b/c/file", "a/b"}) {
+    give_away(name);
+    const auto checked = check_loadable(at("a/b/c/file"));
+    ASSERT_FALSE(checked) << name;
+    EXPECT_THAT(checked.error().message, HasSubstr(at(name).string() + " belongs to user 4711"));
+    ASSERT_EQ(::lchown(at(name).c_str(), 0, 0), 0);
+  }
+}
+
 TEST_F(UsersTest, ADirectoryOrLinkOnTheWayThatIsAnotherUsersIsRefusedEvenForRoot) {
   give_away("a/b");
   EXPECT_EQ(refusal("a/b/c/file").code, Errc::refused);
