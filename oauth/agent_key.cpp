@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "oauth/answer_text.h"
+#include "oauth/authorities.h"
 #include "oauth/classify.h"
 #include "oauth/endpoints.h"
 #include "oauth/expiry.h"
@@ -53,6 +54,8 @@ Result<HttpRequest> mint_request(const Provider& provider, const Identity& ident
                                  Milliseconds min_ttl) {
   auto url = agent_key_url(provider, identity, environment);
   if (!url) return fail(url.error());
+  auto authorities = authorities_of(provider, identity, environment);
+  if (!authorities) return fail(std::move(authorities.error()));
   const auto asked =
       std::max({kShortestMint, provider.agent_key->min_ttl, std::chrono::ceil<Seconds>(min_ttl)});
   constexpr std::string_view kScheme = "Bearer ";
@@ -63,7 +66,7 @@ Result<HttpRequest> mint_request(const Provider& provider, const Identity& ident
 
   HttpRequest request;
   request.url = *url;
-  request.ca_file = ca_file_of(provider, identity, environment).value;
+  request.authorities = *std::move(authorities);
   for (const auto& [name, value] : provider.headers) {
     request.headers.emplace_back(name, Secret::copy_of(value));
   }
@@ -82,7 +85,7 @@ MintAnswer read_mint(const Answer& answer, const Provider& provider, const Secre
   const std::string status = "status " + std::to_string(answer.http_status);
   if (answer.http_status == 0) {
     out.code = "transport";
-    out.message = answer.failure.empty() ? "no answer" : scrub(answer.failure, known);
+    out.message = why_no_answer(answer, known);
     return out;
   }
   if (answer.http_status == 200) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "oauth/authorities.h"
 #include "oauth/endpoints.h"
 
 namespace authdb::oauth {
@@ -39,10 +40,12 @@ Result<HttpRequest> client_request(const Provider& provider, const Identity& ide
   if (!client_id) return fail(client_id.error());
   const auto secret = client_secret(provider, environment);
   if (!secret) return fail(secret.error());
+  auto authorities = authorities_of(provider, identity, environment);
+  if (!authorities) return fail(std::move(authorities.error()));
 
   HttpRequest request;
   request.url = std::move(url);
-  request.ca_file = ca_file_of(provider, identity, environment).value;
+  request.authorities = *std::move(authorities);
   for (const auto& [name, value] : provider.headers) {
     request.headers.emplace_back(name, Secret::copy_of(value));
   }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "oauth/authorities.h"
 #include "oauth/endpoints.h"
 #include "oauth/provider_fields.h"
 #include "oauth/token_answer.h"
@@ -54,7 +55,7 @@ bool can_begin(const Provider& provider, const Environment& environment, bool in
 }
 
 std::string said(const Answer& answer) {
-  if (answer.http_status == 0) return scrub(answer.failure);
+  if (answer.http_status == 0) return why_no_answer(answer);
   return "status " + std::to_string(answer.http_status);
 }
 
@@ -119,13 +120,15 @@ Result<ServerMetadata> Discovery::metadata(const Provider& provider, const Ident
 Result<ServerMetadata> Discovery::ask(const Provider& provider, const Identity& identity,
                                       const std::string& issuer) const {
   const auto deadline = Steady::now() + kDeadline;
+  const auto authorities = authorities_of(provider, identity, environment_);
+  if (!authorities) return fail(authorities.error());
   std::string trouble;
   for (const std::string& url : documents_of(issuer)) {
     if (const auto ok = check_allowed(provider, url, environment_); !ok) return fail(ok.error());
     HttpRequest request;
     request.method = "GET";
     request.url = url;
-    request.ca_file = ca_file_of(provider, identity, environment_).value;
+    request.authorities = *authorities;
     request.deadline = std::chrono::duration_cast<Milliseconds>(deadline - Steady::now());
     const Answer answer = http_->perform(request, {});
     const TokenAnswer document(answer);

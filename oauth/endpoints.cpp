@@ -48,6 +48,14 @@ std::string portal_of(const Provider& provider, const Identity& identity,
   return moved == provider.moved_hosts.end() ? chosen : "https://" + moved->second;
 }
 
+constexpr const char* kCertFile = "SSL_CERT_FILE";
+
+Setting variable(const char* name, const Environment& environment) {
+  Setting set{environment ? environment(name).value_or("") : ""};
+  if (!set.value.empty()) set.variable = name;
+  return set;
+}
+
 Result<std::string> absolute(const Provider& provider, const Identity& identity,
                              const Environment& environment, const std::string& endpoint) {
   const std::string url = endpoint.starts_with("/")
@@ -159,15 +167,18 @@ bool mints_agent_keys(const Provider& provider, std::string_view scope) {
 
 Setting ca_file_of(const Provider& provider, const Identity& identity,
                    const Environment& environment) {
-  const auto from = [&](const char* variable) {
-    Setting set{environment ? environment(variable).value_or("") : ""};
-    if (!set.value.empty()) set.variable = variable;
-    return set;
-  };
-  if (Setting set = from("AUTHDB_CA_FILE"); !set.value.empty()) return set;
+  if (Setting set = variable("AUTHDB_CA_FILE", environment); !set.value.empty()) return set;
   if (!identity.ca_file.empty()) return {identity.ca_file};
-  if (!provider.ca_file.empty()) return {provider.ca_file};
-  return from("SSL_CERT_FILE");
+  if (Setting set = setting(provider, "ca_file", environment); !set.value.empty()) return set;
+  if (Setting set = variable("CURL_CA_BUNDLE", environment); !set.value.empty()) return set;
+  return variable(kCertFile, environment);
+}
+
+Setting ca_directory_of(const Provider& provider, const Identity& identity,
+                        const Environment& environment) {
+  const Setting file = ca_file_of(provider, identity, environment);
+  if (!file.value.empty() && file.variable != kCertFile) return {};
+  return variable("SSL_CERT_DIR", environment);
 }
 
 }  // namespace authdb::oauth

@@ -52,9 +52,14 @@ std::string inference_base_url(const Provider& provider, const Identity& identit
 // them (Nous era E1). Its refresh tokens travel in the body, too.
 bool mints_agent_keys(const Provider& provider, std::string_view scope);
 
-// $AUTHDB_CA_FILE, else the credential's, else the provider's, else $SSL_CERT_FILE, else empty: the
-// system's.
+// The PEM file of the authorities to believe: $AUTHDB_CA_FILE, else the credential's, else the
+// provider's, else as the curl command has it (curl(1), Environment): $CURL_CA_BUNDLE, else
+// $SSL_CERT_FILE. Empty: none. An empty variable is none.
 Setting ca_file_of(const Provider& provider, const Identity& identity,
                    const Environment& environment);
+
+// $SSL_CERT_DIR, which counts together with $SSL_CERT_FILE, where nothing comes before that.
+Setting ca_directory_of(const Provider& provider, const Identity& identity,
+                        const Environment& environment);
 
 }  // namespace authdb::oauth

@@ -1,87 +1,17 @@
 #include "oauth/http.h"
 
-#include <dlfcn.h>
-#include <pthread.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <filesystem>
-#include <mutex>
 #include <random>
 #include <thread>
 
-#include "oauth/http_module.h"
+#include "oauth/http_loader.h"
 #include "oauth/token_answer.h"
 #include "oauth/url.h"
+#include "store/scrub.h"
 
 namespace authdb::oauth {
 namespace {
-
-namespace fs = std::filesystem;
-
-struct Module {
-  AuthdbHttpPerform* perform = nullptr;
-  AuthdbHttpRelease* release = nullptr;
-  std::string problem;
-};
-
-std::array<fs::path, 5> module_places() {
-  constexpr const char* kName = "authdb_http.so";
-  std::error_code error;
-  const fs::path bin = fs::read_symlink("/proc/self/exe", error).parent_path();
-  return {bin / ".." / "lib" / kName, bin / kName, bin / ".." / "lib" / "authdb" / kName,
-          fs::path(AUTHDB_MODULE_INSTALL_DIR) / kName, fs::path(AUTHDB_MODULE_BUILD_DIR) / kName};
-}
-
-Module load_module() {
-  Module module;
-  for (const fs::path& place : module_places()) {
-    std::error_code error;
-    if (!fs::exists(place, error)) continue;
-    // Never closed: libcurl and OpenSSL leave handlers behind that run at exit.
-    void* handle = ::dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle == nullptr) {
-      const char* reason = ::dlerror();
-      module.problem = reason == nullptr ? "cannot be loaded" : reason;
-      continue;
-    }
-    module.perform = reinterpret_cast<AuthdbHttpPerform*>(::dlsym(handle, "authdb_http_perform"));
-    module.release = reinterpret_cast<AuthdbHttpRelease*>(::dlsym(handle, "authdb_http_release"));
-    if (module.perform != nullptr && module.release != nullptr) return module;
-    module.problem = place.string() + " is not the HTTP module of authdb";
-  }
-  if (module.problem.empty()) module.problem = "authdb_http.so is not installed";
-  module.perform = nullptr;
-  return module;
-}
-
-// The module is loaded once. fork() waits while a thread does so: its child, which has the forking
-// thread only, would find the loading begun and wait for its end for ever. Registered before there
-// are threads; never undone.
-struct Loading {
-  Loading() {
-    ::pthread_atfork([] { one().mutex.lock(); }, [] { one().mutex.unlock(); },
-                     [] { one().mutex.unlock(); });
-  }
-  static Loading& one() {
-    static auto* const instance = new Loading;
-    return *instance;
-  }
-
-  std::mutex mutex;
-  std::atomic<const Module*> module{nullptr};
-};
-[[maybe_unused]] const Loading& g_loading = Loading::one();
-
-const Module& http_module() {
-  Loading& loading = Loading::one();
-  if (const Module* loaded = loading.module.load()) return *loaded;
-  const std::lock_guard guard(loading.mutex);
-  if (loading.module.load() == nullptr) loading.module = new Module(load_module());
-  return *loading.module.load();
-}
 
 using Steady = std::chrono::steady_clock;
 
@@ -141,6 +71,18 @@ bool splits_lines(const HttpRequest& request) {
   });
 }
 
+// What may be done about a certificate that is not believed.
+std::string about_authorities(int trust, const Authorities& authorities) {
+  const std::string& by = authorities.named_by;
+  if (trust == kAuthdbHttpUnusableAuthorities && !by.empty()) {
+    return "; what " + by + " names are no certificates: let it name a PEM file of them";
+  }
+  if (trust != kAuthdbHttpUnknownAuthority) return {};
+  if (!by.empty()) return "; " + by + " does not name this server's authority: put it in there";
+  return "; if the server's authority is right, name its PEM file with SSL_CERT_FILE or "
+         "CURL_CA_BUNDLE, or as the provider's ca_file";
+}
+
 class CurlTransport final : public HttpTransport {
  public:
   Answer perform(const HttpRequest& request, const std::function<bool()>& sent) override {
@@ -151,9 +93,7 @@ class CurlTransport final : public HttpTransport {
       answer.failure = "not a usable URL";
     } else if (splits_lines(request)) {
       answer.failure = "a header value has a line break in it";
-    } else if (!request.ca_file.empty() && ::access(request.ca_file.c_str(), R_OK) != 0) {
-      answer.failure = "cannot read the CA file " + request.ca_file;
-    } else if (const Module& module = http_module(); module.perform == nullptr) {
+    } else if (const HttpModule& module = http_module(); module.perform == nullptr) {
       answer.failure = "cannot load the HTTP module: " + module.problem;
     } else {
       exchange(module, request, !is_loopback(url->host), sent, answer);
@@ -162,7 +102,7 @@ class CurlTransport final : public HttpTransport {
   }
 
  private:
-  static void exchange(const Module& module, const HttpRequest& request, bool use_proxy,
+  static void exchange(const HttpModule& module, const HttpRequest& request, bool use_proxy,
                        const std::function<bool()>& sent, Answer& answer) {
     std::vector<Secret> values;
     const std::vector<AuthdbHttpHeader> headers = headers_of(request, values);
@@ -174,7 +114,10 @@ class CurlTransport final : public HttpTransport {
     raw.header_count = headers.size();
     raw.body = request.body.empty() ? "" : request.body.reveal().data();
     raw.body_size = request.body.size();
-    raw.ca_file = request.ca_file.empty() ? nullptr : request.ca_file.c_str();
+    const Authorities& authorities = request.authorities;
+    raw.ca_pem = authorities.pem.data();
+    raw.ca_pem_size = authorities.pem.size();
+    raw.ca_directory = authorities.directory.empty() ? nullptr : authorities.directory.c_str();
     raw.use_proxy = use_proxy ? 1 : 0;
     raw.deadline_ms = request.deadline.count();
     raw.answer_cap = request.answer_cap;
@@ -200,12 +143,17 @@ class CurlTransport final : public HttpTransport {
         out.complete != 0 && (out.unbounded == 0 || shows_its_end(answer.body.reveal()));
     if (out.retry_after_s >= 0) answer.retry_after = Seconds{out.retry_after_s};
     if (out.date_s >= 0) answer.server_time = Instant(Seconds{out.date_s});
-    answer.failure = out.failure;
+    // libcurl's words, with what a server or a proxy wrote in them.
+    answer.failure = scrub(out.failure) + about_authorities(out.trust, authorities);
     module.release(&out);
   }
 };
 
 }  // namespace
+
+std::string why_no_answer(const Answer& answer, const std::vector<const Secret*>& known) {
+  return answer.failure.empty() ? "no answer" : without_secrets(answer.failure, known);
+}
 
 std::shared_ptr<HttpTransport> curl_transport() { return std::make_shared<CurlTransport>(); }
 

@@ -18,12 +18,20 @@
 
 namespace authdb::oauth {
 
+// The authorities that a server's certificate must come from (authorities.h).
+struct Authorities {
+  std::string pem;  // their certificates
+  std::string
+      directory;         // and those in these directories (`:` between them), as OpenSSL names them
+  std::string named_by;  // in words: "SSL_CERT_FILE"; empty: nobody named any, the system's count
+};
+
 struct HttpRequest {
   std::string method = "POST";
   std::string url;
   std::vector<std::pair<std::string, Secret>> headers;  // values may carry tokens
   Secret body;
-  std::string ca_file;  // PEM; empty: the system's
+  Authorities authorities;
   Milliseconds deadline{20'000};
   std::size_t answer_cap = 1 << 20;
 };
@@ -36,6 +44,10 @@ class HttpTransport {
   virtual ~HttpTransport() = default;
   virtual Answer perform(const HttpRequest& request, const std::function<bool()>& sent) = 0;
 };
+
+// Why no answer came, for a person. What the transport says itself is whole, since it may name
+// files and variables; with one of `known` in it, it is scrubbed.
+std::string why_no_answer(const Answer& answer, const std::vector<const Secret*>& known = {});
 
 // The libcurl transport. Cheap to make; the module is loaded by the first perform(). If it cannot
 // be loaded, every answer says so in `failure`, and nothing is sent.

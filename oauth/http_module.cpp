@@ -2,6 +2,8 @@
 #include "oauth/http_module.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
@@ -9,7 +11,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -120,6 +124,7 @@ std::size_t take_header(char* data, std::size_t, std::size_t size, void* context
     std::snprintf(transfer.retry_after, sizeof transfer.retry_after, "%.*s",
                   static_cast<int>(sizeof transfer.retry_after) - 1, after);
   }
+  explicit_bzero(line, size);
   return size;
 }
 
@@ -163,6 +168,21 @@ HeaderList headers_of(const AuthdbHttpRequest& request) {
   return HeaderList(list);
 }
 
+// OpenSSL, too, is to wipe what it has decrypted once that is read: SSL_OP_CLEANSE_PLAINTEXT
+// of 3.0. libcurl is linked to it and we are not, so it is called by its name.
+CURLcode wipe_plaintext(CURL*, void* context, void*) {
+  using SetOptions = std::uint64_t(void*, std::uint64_t);
+  constexpr std::uint64_t kCleansePlaintext = 1U << 1U;
+  auto* const set = reinterpret_cast<SetOptions*>(dlsym(RTLD_DEFAULT, "SSL_CTX_set_options"));
+  if (set != nullptr) set(context, kCleansePlaintext);
+  return CURLE_OK;
+}
+
+bool has_openssl_3() {
+  const char* const library = curl_version_info(CURLVERSION_NOW)->ssl_version;
+  return library != nullptr && strncmp(library, "OpenSSL/3", 9) == 0;
+}
+
 void configure(CURL* easy, Transfer& transfer, curl_slist* headers, char* error) {
   const AuthdbHttpRequest& request = transfer.request;
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error);
@@ -182,9 +202,12 @@ void configure(CURL* easy, Transfer& transfer, curl_slist* headers, char* error)
   if (request.use_proxy == 0) curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-  if (request.ca_file != nullptr) {
-    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);
-    curl_easy_setopt(easy, CURLOPT_CAINFO, request.ca_file);
+  if (has_openssl_3()) curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, wipe_plaintext);
+  if (request.ca_pem_size != 0 || request.ca_directory != nullptr) {
+    curl_blob pem{const_cast<char*>(request.ca_pem), request.ca_pem_size, CURL_BLOB_NOCOPY};
+    curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, request.ca_directory);
+    if (request.ca_pem_size != 0) curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &pem);
   } else if (access(kCaDirectory, R_OK) == 0) {
     // The bundle file, libcurl's default, costs 25 ms to read each time; the directory nothing.
     curl_easy_setopt(easy, CURLOPT_CAINFO, nullptr);
@@ -235,14 +258,45 @@ void describe(const Transfer& transfer, CURLcode code, const char* error) {
   say(answer, *error != '\0' ? error : curl_easy_strerror(code));
 }
 
-// While the module is loaded, which fork() waits for (http.cpp).
-const CURLcode g_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+// What libcurl frees was part of a request or an answer: its buffers, its copies of headers and of
+// what it read. All of it is wiped; that costs less than to know which.
+void wiping_free(void* block) {
+  if (block == nullptr) return;
+  explicit_bzero(block, malloc_usable_size(block));
+  free(block);
+}
+
+void* wiping_realloc(void* block, std::size_t size) {
+  if (block == nullptr || size <= malloc_usable_size(block)) {
+    return block == nullptr ? malloc(size) : block;
+  }
+  void* larger = malloc(size);
+  if (larger == nullptr) return nullptr;
+  memcpy(larger, block, malloc_usable_size(block));
+  wiping_free(block);
+  return larger;
+}
+
+// While the module is loaded, which fork() waits for (http_loader.cpp). Where the program has begun
+// to use libcurl before, its way to free counts.
+const CURLcode g_ready =
+    curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, wiping_free, wiping_realloc, strdup, calloc);
 
 // A name that was not found, a port that nobody listens on, a handshake that was cut. A certificate
 // that is not believed stays so.
 bool never_stood(CURLcode code) {
   return code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_RESOLVE_HOST ||
          code == CURLE_COULDNT_CONNECT || code == CURLE_SSL_CONNECT_ERROR;
+}
+
+// OpenSSL's numbers for a chain that ends nowhere: no issuer, or one that signed itself.
+int trust_of(CURL* easy, CURLcode code) {
+  if (code == CURLE_SSL_CACERT_BADFILE) return kAuthdbHttpUnusableAuthorities;
+  long verified = 0;
+  curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+  constexpr std::array kUnknown{2L, 18L, 19L, 20L, 21L, 27L};
+  const bool unknown = std::find(kUnknown.begin(), kUnknown.end(), verified) != kUnknown.end();
+  return code == CURLE_PEER_FAILED_VERIFICATION && unknown ? kAuthdbHttpUnknownAuthority : 0;
 }
 
 // Neither a length nor chunks said where the body ends.
@@ -276,6 +330,7 @@ void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
   answer.status = status >= 200 ? static_cast<int>(status) : 0;
   answer.complete = code == CURLE_OK ? 1 : 0;
   answer.unbounded = is_unbounded(easy.get(), transfer, status) ? 1 : 0;
+  answer.trust = trust_of(easy.get(), code);
   answer.unreached = never_stood(code) && !transfer.asked ? 1 : 0;
   answer.retry_after_s = retry_after_of(transfer);
   answer.date_s = transfer.date;
@@ -288,10 +343,11 @@ void perform(const AuthdbHttpRequest& request, AuthdbHttpAnswer& answer) {
 
 extern "C" void authdb_http_perform(int abi, const AuthdbHttpRequest* request,
                                     AuthdbHttpAnswer* answer) {
-  *answer = AuthdbHttpAnswer{};
+  const bool same = abi == kAuthdbHttpAbi;
+  memset(answer, 0, same ? sizeof *answer : offsetof(AuthdbHttpAnswer, trust));
   answer->retry_after_s = -1;
   answer->date_s = -1;
-  if (abi != kAuthdbHttpAbi) return say(*answer, "authdb_http.so is of another version");
+  if (!same) return say(*answer, "authdb_http.so is of another version: start the program anew");
   perform(*request, *answer);
 }
 

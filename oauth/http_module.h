@@ -6,7 +6,7 @@
 
 extern "C" {
 
-inline constexpr int kAuthdbHttpAbi = 3;
+inline constexpr int kAuthdbHttpAbi = 4;
 
 struct AuthdbHttpHeader {
   const char* name;
@@ -20,13 +20,19 @@ struct AuthdbHttpRequest {
   std::size_t header_count;
   const char* body;
   std::size_t body_size;
-  const char* ca_file;  // null: the system's directory of CAs
-  int use_proxy;        // 0: never; else as the usual environment variables say
+  const char* ca_pem;  // certificates of the authorities to believe
+  std::size_t ca_pem_size;
+  const char* ca_directory;  // more of them, hashed. Neither: the system's directory
+  int use_proxy;             // 0: never; else as the usual environment variables say
   long long deadline_ms;
   std::size_t answer_cap;
   int (*sent)(void* context);  // 0: send nothing
   void* context;
 };
+
+// What was the matter with a certificate.
+inline constexpr int kAuthdbHttpUnknownAuthority = 1;     // the server's, of none that is believed
+inline constexpr int kAuthdbHttpUnusableAuthorities = 2;  // `ca_pem` could not be read
 
 struct AuthdbHttpAnswer {
   int status;     // 0: no final status line arrived
@@ -39,6 +45,9 @@ struct AuthdbHttpAnswer {
   long long retry_after_s;  // -1: none
   long long date_s;         // the Date header, Unix time; -1: none
   char failure[512];
+  // What was added since version 3 follows here: whoever is refused because of its version has room
+  // for what stands above, and finds `failure` there.
+  int trust;  // 0, or a kAuthdbHttp… of the above
 };
 
 using AuthdbHttpPerform = void(int abi, const AuthdbHttpRequest* request, AuthdbHttpAnswer* answer);

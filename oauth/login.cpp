@@ -123,8 +123,7 @@ Result<HttpRequest> login_request(const LoginParts& parts, const char* endpoint,
 Error refused_login(const Answer& answer, const std::string& what,
                     const std::vector<const Secret*>& secrets) {
   if (answer.http_status == 0) {
-    const std::string why = answer.failure.empty() ? "no answer" : answer.failure;
-    return {Errc::try_later, what + " failed: " + scrub(why, secrets),
+    return {Errc::try_later, what + " failed: " + why_no_answer(answer, secrets),
             "Nothing has changed here. Try again."};
   }
   const ErrorBody body = read_error(TokenAnswer(answer));

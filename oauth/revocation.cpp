@@ -33,7 +33,7 @@ Outcome outcome_of(const Answer& answer, bool sent) {
 }
 
 std::string said(const Answer& answer, const Secret& token) {
-  if (answer.http_status == 0) return scrub(answer.failure, {&token});
+  if (answer.http_status == 0) return why_no_answer(answer, {&token});
   const ErrorBody body = read_error(TokenAnswer(answer));
   std::string text = "status " + std::to_string(answer.http_status);
   if (!body.code.empty()) text += ", " + scrub(body.code, {&token}, 64);

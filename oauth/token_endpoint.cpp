@@ -63,9 +63,10 @@ Answer OAuthTokenEndpoint::send(const Secret& refresh_token, const std::function
   Answer answer;
   if (const auto request = this->request(refresh_token)) {
     answer = parts_.http->perform(*request, sent);
-    answer.failure = scrub(answer.failure, {&refresh_token});
+    if (!answer.failure.empty()) answer.failure = why_no_answer(answer, {&refresh_token});
   } else {
-    answer.failure = request.error().message;
+    const Error& error = request.error();
+    answer.failure = error.message + (error.hint.empty() ? "" : ". " + error.hint);
   }
   answer.started_at = started_at;
   return answer;
@@ -176,7 +177,7 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   if (answer.http_status == 0) {
     out.failure = FailureClass::transient;
     out.code = "transport";
-    out.message = answer.failure.empty() ? "no answer" : answer.failure;
+    out.message = why_no_answer(answer);
     return out;
   }
   const TokenAnswer fields(answer);

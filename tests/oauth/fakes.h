@@ -55,7 +55,6 @@ struct Seen {
   std::string url;
   std::map<std::string, std::string> headers;
   std::string body;
-  std::string ca_file;
 };
 
 // Answers in order and remembers what it was asked.
@@ -66,8 +65,7 @@ class ScriptedHttp final : public HttpTransport {
 
   Answer perform(const HttpRequest& request, const std::function<bool()>& sent) override {
     const std::lock_guard lock(mutex_);
-    Seen entry{
-        request.method, request.url, {}, std::string(request.body.reveal()), request.ca_file};
+    Seen entry{request.method, request.url, {}, std::string(request.body.reveal())};
     for (const auto& [name, value] : request.headers) {
       entry.headers[name] = std::string(value.reveal());
     }

@@ -385,11 +385,29 @@ TEST_F(Endpoints, CaFileOfTheOperatorComesFirstThenTheCredentials) {
   };
   EXPECT_EQ(file({}), "");
   EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}}), "/s");
+  EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}, {"CURL_CA_BUNDLE", "/b"}}), "/b");
+  EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}, {"CURL_CA_BUNDLE", ""}}), "/s");
+  provider.env["ca_file"] = "ACME_CA";
+  EXPECT_EQ(file({{"ACME_CA", "/e"}, {"CURL_CA_BUNDLE", "/b"}}), "/e");
   provider.ca_file = "/p";
   EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}}), "/p");
   identity.ca_file = "/c";
   EXPECT_EQ(file({{"SSL_CERT_FILE", "/s"}}), "/c");
   EXPECT_EQ(file({{"AUTHDB_CA_FILE", "/a"}}), "/a");
+}
+
+TEST_F(Endpoints, DirectoriesOfAuthoritiesCountBesideSslCertFileAlone) {
+  Provider provider;
+  const auto directory = [&](std::map<std::string, std::string> variables) {
+    variables["SSL_CERT_DIR"] = "/d";
+    return ca_directory_of(provider, {}, environment(std::move(variables))).value;
+  };
+  EXPECT_EQ(directory({}), "/d");
+  EXPECT_EQ(directory({{"SSL_CERT_FILE", "/s"}}), "/d");
+  EXPECT_EQ(directory({{"CURL_CA_BUNDLE", "/b"}}), "");
+  EXPECT_EQ(directory({{"AUTHDB_CA_FILE", "/a"}}), "");
+  provider.ca_file = "/p";
+  EXPECT_EQ(directory({}), "");
 }
 
 }  // namespace

@@ -15,6 +15,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "store/secret.h"
+
 namespace authdb::oauth {
 namespace {
 
@@ -84,12 +86,14 @@ void openssl(const fs::path& directory, const std::string& words) {
 
 }  // namespace
 
-TlsServer::TlsServer() {
+TlsServer::TlsServer(std::string refresh_token) : refresh_token_(std::move(refresh_token)) {
   std::string name = (fs::temp_directory_path() / "authdb-tls-XXXXXX").string();
   directory_ = ::mkdtemp(name.data());
   make_certificates();
   for (int tries = 0; tries < 5; ++tries) {
-    if (start()) return;
+    if (!start()) continue;
+    wipe(refresh_token_.data(), refresh_token_.size());  // nginx alone knows it from here on
+    return;
   }
   const std::string log = contents(directory_ / "nginx.log");
   fs::remove_all(directory_);
@@ -112,6 +116,11 @@ void TlsServer::make_certificates() const {
       " -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout " + base;
   openssl(directory_, "req -x509 -days 30 -subj /CN=authdb-test-authority -out " + base + "ca.pem" +
                           key + "ca.key");
+  openssl(directory_, "req -x509 -days 30 -subj /CN=authdb-other-authority -out " + base +
+                          "other.pem" + key + "other.key");
+  fs::create_directory(directory_ / "hashed");
+  fs::copy_file(directory_ / "ca.pem", directory_ / "hashed" / "ca.pem");
+  openssl(directory_, "rehash " + base + "hashed");
   const auto make = [&](const std::string& name, const std::string& names,
                         const std::string& days) {
     std::ofstream(directory_ / (name + ".ext")) << "subjectAltName=" << names << "\n";
@@ -143,7 +152,7 @@ bool TlsServer::start() {
         << "server { listen 127.0.0.1:" << ports_[i] << " ssl;\n"
         << "ssl_certificate " << kNames[i] << ".pem; ssl_certificate_key " << kNames[i]
         << ".key;\nlocation / { return 200 '{\"access_token\":\"at-over-tls\",\"refresh_token\":\""
-        << kRefreshToken << "\",\"expires_in\":3600}'; } }\n";
+        << refresh_token_ << "\",\"expires_in\":3600}'; } }\n";
   }
   config << "}\n";
   config.close();

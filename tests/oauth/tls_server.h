@@ -19,7 +19,7 @@ inline constexpr const char* kTlsHost = "login.acme.test";
 class TlsServer {
  public:
   // Throws std::runtime_error if openssl or nginx are not there or do not work.
-  TlsServer();
+  explicit TlsServer(std::string refresh_token = kRefreshToken);
   ~TlsServer();
   TlsServer(const TlsServer&) = delete;
   TlsServer& operator=(const TlsServer&) = delete;
@@ -29,7 +29,11 @@ class TlsServer {
   }
   std::string url(Certificate certificate, std::string_view path = "/token") const;
   std::string ca_file() const { return directory_ / "ca.pem"; }
-  // The answer to every POST: a grant with this refresh token.
+  // The same authority as OpenSSL looks for it in a directory.
+  std::string ca_directory() const { return directory_ / "hashed"; }
+  // Another authority, of which no server here has its certificate.
+  std::string other_ca_file() const { return directory_ / "other.pem"; }
+  // The answer to every POST: a grant with this refresh token, if no other was asked for.
   static constexpr const char* kRefreshToken = "rt-over-tls";
 
  private:
@@ -37,6 +41,7 @@ class TlsServer {
   bool start();
   void stop();
 
+  std::string refresh_token_;
   std::filesystem::path directory_;
   std::array<int, 4> ports_{};
   pid_t nginx_ = -1;

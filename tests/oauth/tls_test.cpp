@@ -4,19 +4,23 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
 
 #include "bearer_fixture.h"
 #include "raw_server.h"
+#include "store/files.h"
 #include "tls_server.h"
 
 namespace authdb::oauth {
 namespace {
 
+using testing::AllOf;
 using testing::AnyOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 // One for all tests of this file: making keys and starting nginx takes a moment.
@@ -33,7 +37,10 @@ struct Got {
 Got post(const std::string& url, const std::string& ca_file) {
   HttpRequest request;
   request.url = url;
-  request.ca_file = ca_file;
+  if (!ca_file.empty()) {
+    request.authorities.pem = read_file(ca_file, 1 << 20)->reveal();
+    request.authorities.named_by = "the test";
+  }
   request.body = Secret::copy_of("grant_type=refresh_token");
   Got got;
   got.answer = curl_transport()->perform(request, [&] { return got.sent = true; });
@@ -70,9 +77,26 @@ TEST(Tls, SelfSignedCertificateGetsNoToken) {
   expect_not_sent(post(server().url(Certificate::self_signed), server().ca_file()), "self");
 }
 
-TEST(Tls, CaFileThatCannotBeReadIsNamed) {
-  expect_not_sent(post(server().url(Certificate::good), "/nonexistent/ca.pem"),
-                  "/nonexistent/ca.pem");
+TEST(Tls, AnAuthorityThatIsNotBelievedIsSaidTogetherWithWhatToDo) {
+  for (const auto certificate : {Certificate::good, Certificate::self_signed}) {
+    expect_not_sent(post(server().url(certificate), {}), "name its PEM file with SSL_CERT_FILE");
+    expect_not_sent(post(server().url(certificate), server().other_ca_file()),
+                    "; the test does not name this server's authority");
+  }
+  // There, another authority would be no help.
+  const Got expired = post(server().url(Certificate::expired), server().ca_file());
+  EXPECT_THAT(expired.answer.failure, Not(HasSubstr("authority")));
+}
+
+TEST(Tls, CertificatesThatCannotBeReadAreSaidToBeSo) {
+  HttpRequest request;
+  request.url = server().url(Certificate::good);
+  request.authorities = {
+      "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----\n", {}, "SSL_CERT_FILE"};
+  Got got;
+  got.answer = curl_transport()->perform(request, [&] { return got.sent = true; });
+
+  expect_not_sent(got, "what SSL_CERT_FILE names are no certificates");
 }
 
 // ---- Whose CA file ------------------------------------------------------------------------------
@@ -125,6 +149,114 @@ TEST_F(TlsBearerTest, CaFileOfOpenSslsOwnVariableIsUsed) {
   variables_["SSL_CERT_FILE"] = server().ca_file();
 
   EXPECT_EQ(text(bearer()), "at-over-tls");
+}
+
+TEST_F(TlsBearerTest, CurlsVariablesCountInItsOrder) {
+  describe(Certificate::good);
+  add_expired();
+  const std::string good = server().ca_file();
+  const std::string other = server().other_ca_file();
+  struct Case {
+    std::map<std::string, std::string> variables;
+    bool believed;
+    std::string said;
+  };
+  const std::vector<Case> cases{
+      {{{"CURL_CA_BUNDLE", good}}, true, ""},
+      {{{"SSL_CERT_DIR", server().ca_directory()}}, true, ""},
+      {{{"SSL_CERT_DIR", "/nonexistent:" + server().ca_directory()}}, true, ""},
+      {{{"CURL_CA_BUNDLE", good}, {"SSL_CERT_FILE", other}}, true, ""},
+      {{{"CURL_CA_BUNDLE", ""}, {"SSL_CERT_FILE", good}}, true, ""},
+      {{{"SSL_CERT_DIR", server().ca_directory()}, {"SSL_CERT_FILE", other}}, true, ""},
+      {{{"CURL_CA_BUNDLE", other}, {"SSL_CERT_FILE", good}}, false, "CURL_CA_BUNDLE does not name"},
+      {{{"CURL_CA_BUNDLE", other}, {"SSL_CERT_DIR", server().ca_directory()}},
+       false,
+       "CURL_CA_BUNDLE does not name"},
+      {{{"SSL_CERT_FILE", other}}, false, "SSL_CERT_FILE does not name"},
+      {{}, false, "with SSL_CERT_FILE or CURL_CA_BUNDLE"}};
+  for (const Case& one : cases) {
+    variables_ = one.variables;
+    pass(Seconds{7200});  // the last one's token is over, and the endpoint's rest
+    const std::string got = text(bearer());
+    const std::string first = one.variables.empty() ? "none" : one.variables.begin()->first;
+    EXPECT_EQ(got == "at-over-tls", one.believed) << first << ": " << got;
+    EXPECT_THAT(got, HasSubstr(one.said)) << first;
+  }
+}
+
+// Names of what can be used for no authority, and what is said of them.
+class UnusableAuthorities : public TlsBearerTest {
+ protected:
+  UnusableAuthorities() {
+    ::mkfifo(path("fifo").c_str(), 0600);
+    std::filesystem::create_directory(path("directory"));
+    std::ofstream(path("empty"));
+    std::ofstream(path("text")) << "no certificate\n";
+    std::ofstream(path("broken")) << "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n"
+                                  << "-----END CERTIFICATE-----\n";
+  }
+  std::string path(const std::string& name) const { return directory_ / name; }
+
+  const std::vector<std::pair<std::string, std::string>> kinds_{
+      {"fifo", "is a pipe"},          {"directory", "is a directory"},
+      {"missing", "No such file"},    {"empty", "has no certificate"},
+      {"text", "has no certificate"}, {"broken", "no certificates"}};
+};
+
+TEST_F(UnusableAuthorities, OfAVariableAreNamedWithIt) {
+  describe(Certificate::good);
+  add_expired();
+  for (const char* variable : {"AUTHDB_CA_FILE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    for (const auto& [name, said] : kinds_) {
+      variables_ = {{variable, path(name)}};
+      pass(Seconds{60});
+      const std::string got = text(bearer());
+      EXPECT_THAT(got, AllOf(HasSubstr(variable), HasSubstr(said)));
+      if (name == "broken") continue;  // libcurl finds that out, which knows no name
+      EXPECT_THAT(got, AllOf(HasSubstr(path(name)), HasSubstr("or unset it")));
+    }
+  }
+}
+
+TEST_F(UnusableAuthorities, OfAProviderAreNamedWithItsFile) {
+  for (const auto& [name, said] : kinds_) {
+    describe(Certificate::good, R"(,"ca_file":")" + path(name) + "\"");
+    const Uid uid = add_expired();
+    variables_ = {{"SSL_CERT_FILE", server().ca_file()}};  // comes after it
+    EXPECT_THAT(text(bearer()), AllOf(HasSubstr("ca_file of "), HasSubstr("providers.d/acme.json"),
+                                      HasSubstr(said)));
+    ASSERT_TRUE(open().remove(uid));
+  }
+}
+
+TEST_F(UnusableAuthorities, OfACredentialAreNamedAsItsBundle) {
+  describe(Certificate::good);
+  for (const auto& [name, said] : kinds_) {
+    const Uid uid = add_expired(path(name));
+    EXPECT_THAT(text(bearer()),
+                AllOf(HasSubstr("tls.ca_bundle of this credential"), HasSubstr(said),
+                      HasSubstr(name == "broken" ? "" : path(name))));
+    ASSERT_TRUE(open().remove(uid));
+  }
+  add_expired("ca.pem");
+  EXPECT_THAT(text(bearer()), HasSubstr("ca.pem is no absolute path"));
+}
+
+TEST_F(UnusableAuthorities, InADirectoryAreNamedWithItsVariable) {
+  describe(Certificate::good);
+  add_expired();
+  for (const char* name : {"directory", "missing", "empty"}) {
+    variables_ = {{"SSL_CERT_DIR", path(name)}};
+    pass(Seconds{60});
+    EXPECT_THAT(text(bearer()), AllOf(HasSubstr("SSL_CERT_DIR: there are no certificates in "),
+                                      HasSubstr(path(name)), HasSubstr("openssl rehash")));
+  }
+  // OpenSSL would wait for its writer.
+  ::mkfifo(path("directory/0123abcd.0").c_str(), 0600);
+  variables_ = {{"SSL_CERT_DIR", path("directory")}};
+  pass(Seconds{60});
+  EXPECT_THAT(text(bearer()),
+              AllOf(HasSubstr("SSL_CERT_DIR: "), HasSubstr("0123abcd.0 is a pipe")));
 }
 
 TEST_F(TlsBearerTest, ProvidersCaFileIsUsed) {

@@ -98,9 +98,14 @@ std::vector<Field> fields_of(const oauth::Provider& provider) {
           {"env", pairs_of(provider.env, "=$")}};
 }
 
+oauth::Setting authorities_of(const Context& context, const oauth::Provider& provider) {
+  auto file = oauth::ca_file_of(provider, {}, context.env);
+  return file.value.empty() ? oauth::ca_directory_of(provider, {}, context.env) : file;
+}
+
 // As it counts now: the environment wins over the files.
 Field in_effect(const Context& context, const oauth::Provider& provider, Field field) {
-  const auto set = field.name == "ca_file" ? oauth::ca_file_of(provider, {}, context.env)
+  const auto set = field.name == "ca_file" ? authorities_of(context, provider)
                                            : oauth::setting(provider, field.name, context.env);
   const auto file = provider.origin.find(field.name);
   if (!set.variable.empty()) return {field.name, set.value, "$" + set.variable};

@@ -1,0 +1,18 @@
+// Which authorities a server's certificate must come from: what the operator, a credential or its
+// provider named, else what the variables name that the curl command reads, else the system's.
+// What is named counts instead of the system's, not beside it.
+#pragma once
+
+#include "oauth/endpoints.h"
+#include "oauth/http.h"
+#include "store/result.h"
+
+namespace authdb::oauth {
+
+// Reads what is named. refused, naming the variable or the field and what to do, if it cannot be
+// used: it cannot be read, is no file (or no directory), or has no certificate in it. Thread-safe
+// as `environment` is.
+Result<Authorities> authorities_of(const Provider& provider, const Identity& identity,
+                                   const Environment& environment);
+
+}  // namespace authdb::oauth
