@@ -46,7 +46,7 @@ Result<LoginAnswer> codex_device_login(const LoginParts& parts) {
                         parts.clock() + std::min(parts.timeout, kCodeLife), kTroublesAllowed};
 
   LoginEvent visit;
-  visit.url = verification_uri(parts, *device);
+  if (auto filled = fill_in_pages(parts, *device, visit); !filled) return fail(filled.error());
   visit.user_code = device->text("user_code");
   visit.expires_at = pending.deadline;
   visit.interval = pending.pace.interval();

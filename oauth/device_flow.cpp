@@ -49,8 +49,7 @@ Result<LoginAnswer> device_login(const LoginParts& parts) {
                         login_deadline(parts, *device)};
 
   LoginEvent visit;
-  visit.url = verification_uri(parts, *device);
-  visit.complete_url = device->text("verification_uri_complete");
+  if (auto filled = fill_in_pages(parts, *device, visit); !filled) return fail(filled.error());
   visit.user_code = device->text("user_code");
   visit.expires_at = pending.deadline;
   visit.interval = pending.pace.interval();

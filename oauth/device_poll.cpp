@@ -27,9 +27,7 @@ Error nobody_came() {
 }
 
 std::string what_came(const Answer& answer) {
-  if (answer.http_status == 0) {
-    return answer.failure.empty() ? "no answer" : scrub(answer.failure);
-  }
+  if (answer.http_status == 0) return why_no_answer(answer);
   return "the server answered with status " + std::to_string(answer.http_status);
 }
 
@@ -46,6 +44,20 @@ void tell_trouble(const LoginParts& parts, const PollPace& pace, const Answer& a
   event.interval = pace.next();
   event.message = what_came(answer);
   parts.tell(event);
+}
+
+std::string verification_uri(const LoginParts& parts, const TokenAnswer& answer) {
+  std::string uri(answer.text("verification_uri"));
+  if (uri.empty()) uri = answer.text("verification_url");  // before RFC 8628
+  if (uri.empty()) {
+    uri = endpoint_url(*parts.provider, identity_of(parts), parts.environment, "verification_uri")
+              .value_or("");
+  }
+  const auto url = parse_url(uri);
+  if (!url) return uri;
+  const auto moved = parts.provider->moved_hosts.find(url->host);
+  if (moved == parts.provider->moved_hosts.end()) return uri;
+  return uri.replace(uri.find("//") + 2, url->host.size(), moved->second);
 }
 
 }  // namespace
@@ -151,15 +163,40 @@ Instant login_deadline(const LoginParts& parts, const TokenAnswer& answer) {
   return std::min(code_ends, now + parts.timeout);
 }
 
-std::string verification_uri(const LoginParts& parts, const TokenAnswer& answer) {
-  std::string uri(answer.text("verification_uri"));
-  if (uri.empty()) uri = answer.text("verification_url");  // before RFC 8628
-  if (uri.empty()) uri = setting(*parts.provider, "verification_uri", parts.environment).value;
-  const auto url = parse_url(uri);
-  if (!url) return uri;
-  const auto moved = parts.provider->moved_hosts.find(url->host);
-  if (moved == parts.provider->moved_hosts.end()) return uri;
-  return uri.replace(uri.find("//") + 2, url->host.size(), moved->second);
+bool is_page(std::string_view address) {
+  constexpr std::size_t kLongest = 2048;
+  const auto hash = std::min(address.find('#'), address.size());
+  const auto fragment = address.substr(std::min(hash + 1, address.size()));
+  const bool prints = std::all_of(fragment.begin(), fragment.end(),
+                                  [](char c) { return c > ' ' && c < 0x7f && c != '\\'; });
+  const auto url = parse_url(address.substr(0, hash));
+  return address.size() <= kLongest && prints && url && is_secure(*url);
+}
+
+Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, LoginEvent& visit) {
+  visit.url = verification_uri(parts, answer);
+  if (visit.url.empty()) {
+    return fail(Errc::try_later,
+                "the answer that should start the login lacks verification_uri (it had: " +
+                    answer.key_names() + ")",
+                "Nothing has changed here. If you know the page, state it as verification_uri in "
+                "providers.d/" +
+                    parts.provider->id + ".json.");
+  }
+  if (!is_page(visit.url)) {
+    return fail(
+        Errc::refused,
+        "the page where the login is to be approved is none that is opened or shown: " +
+            scrub(visit.url, {}, kShownLabel),
+        "Nothing has changed here. It must be an https address, with no user name in it and "
+        "not over 2048 bytes; ask the provider.");
+  }
+  visit.complete_url = answer.text("verification_uri_complete");
+  if (visit.complete_url.empty() || is_page(visit.complete_url)) return {};
+  visit.message = "the address with the code in it is none that is opened or shown: " +
+                  scrub(visit.complete_url, {}, kShownLabel);
+  visit.complete_url.clear();
+  return {};
 }
 
 Result<void> check_fields(const TokenAnswer& answer, std::initializer_list<const char*> needed) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "oauth/login.h"
 #include "oauth/token_answer.h"
@@ -70,8 +71,16 @@ Milliseconds poll_interval(const TokenAnswer& answer, Milliseconds unit);
 // Now and as long as the answer's code or the caller's patience lasts.
 Instant login_deadline(const LoginParts& parts, const TokenAnswer& answer);
 
-// The page to open: the answer's, else the provider's own.
-std::string verification_uri(const LoginParts& parts, const TokenAnswer& answer);
+// Where a person goes (RFC 8628 section 3.2), into `visit`: url, complete_url. The page is the
+// answer's, else the provider's own. It may be at any host: no token goes there, and the server
+// that names it is the provider's. It must be a page(); refused, saying what came instead, if it is
+// none: nobody could log in, and the next answer would be no better. The longer address with the
+// code in it is only a convenience: one that is no page is left out, and visit.message says so.
+Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, LoginEvent& visit);
+
+// May a person be sent there? https, or http on this machine; no user name, nothing that does not
+// print, at most 2,048 bytes. A fragment may follow.
+bool is_page(std::string_view address);
 
 // usage-proof reading of what a device answer must have; login_needed naming what is missing.
 Result<void> check_fields(const TokenAnswer& answer, std::initializer_list<const char*> needed);

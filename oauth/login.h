@@ -34,13 +34,14 @@ struct LoginEvent {
     trouble,  // no usable answer, `message` says why; asked again after `interval`
   };
   Kind kind = Kind::visit;
+  // Addresses that are safe to show and to open: https, or http on this machine.
   std::string url;
   std::string complete_url;  // with the user code in it; empty: there is none
   std::string user_code;
   std::optional<Instant> expires_at;  // when the login must be over
   Milliseconds interval{0};           // between polls; zero: nothing is polled
   bool paste = false;                 // the page shows a code, which is asked for next
-  std::string message;                // scrubbed
+  std::string message;  // scrubbed; with `visit`, what was wrong with what is left out; or empty
 };
 
 struct LoginParts {

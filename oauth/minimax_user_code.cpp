@@ -60,8 +60,7 @@ Result<LoginAnswer> minimax_user_code_login(const LoginParts& parts) {
       login_deadline(parts, *device)};
 
   LoginEvent visit;
-  visit.url = verification_uri(parts, *device);
-  visit.complete_url = device->text("verification_uri_complete");
+  if (auto filled = fill_in_pages(parts, *device, visit); !filled) return fail(filled.error());
   visit.user_code = user_code.reveal();
   visit.expires_at = pending.deadline;
   visit.interval = pending.pace.interval();

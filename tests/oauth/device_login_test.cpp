@@ -231,6 +231,102 @@ TEST_F(DeviceLogin, StartingNamesWhatTheAnswerLacks) {
   EXPECT_THAT(session.error().message, HasSubstr("device_code"));
 }
 
+// What a server may say instead of a page.
+const std::vector<std::string> kNoPages{
+    "javascript:alert(1)",
+    "JavaScript://acme.example/%0aalert(1)",
+    "file:///etc/passwd",
+    "data:text/html,<h1>Log in</h1>",
+    "http://acme.example/device",
+    "ftp://acme.example/device",
+    "//acme.example/device",
+    "acme.example/device",
+    "https://acme.example@evil.example/device",
+    "https://user:password@acme.example/device",
+    "https:///device",
+    "https://acme.example:443x/device",
+    "https://acme.example/a b",
+    "https://acme.example/#a b",
+    "https://acme.example\\@evil.example/",
+    "https://acme.example/\u202egpj.exe",
+    "https://" + std::string("acme.example/") + std::string(2048, 'x'),
+};
+
+TEST_F(DeviceLogin, AVerificationAddressThatIsNoPageEndsTheLoginAndIsShownToNobody) {
+  for (const std::string& address : kNoPages) {
+    portal::Fault fault;
+    fault.endpoint = portal::Endpoint::kDevice;
+    fault.merge["verification_uri"] = address;
+    portal_.add_fault(fault);
+    const auto session = device();
+
+    ASSERT_FALSE(session) << address;
+    EXPECT_EQ(session.error().code, Errc::refused) << address;
+    EXPECT_THAT(session.error().message, HasSubstr("is to be approved")) << address;
+    EXPECT_THAT(session.error().hint, HasSubstr("https")) << address;
+    EXPECT_THAT(events_, IsEmpty()) << address;
+    EXPECT_THAT(waits_, IsEmpty()) << "nobody could approve it";
+  }
+}
+
+TEST_F(DeviceLogin, OnlyTheAddressWithTheCodeInItIsLeftOutIfItIsNoPage) {
+  for (const std::string& address : kNoPages) {
+    events_.clear();
+    waits_.clear();
+    portal::Fault fault;
+    fault.endpoint = portal::Endpoint::kDevice;
+    fault.merge["verification_uri_complete"] = address;
+    portal_.add_fault(fault);
+    approve_at(1);
+    ASSERT_TRUE(device()) << address;
+
+    ASSERT_THAT(events_, SizeIs(1)) << address;
+    EXPECT_EQ(events_[0].url, portal_.base_url() + "/device");
+    EXPECT_EQ(events_[0].complete_url, "") << address;
+    EXPECT_THAT(events_[0].message, HasSubstr("is none that is opened")) << address;
+  }
+}
+
+TEST_F(DeviceLogin, APageMayBeAtAnotherHostAndHaveAFragment) {
+  for (const char* address : {"https://login.other.example/device", "https://acme.example/#/device",
+                              "http://127.0.0.1:8/device", "http://localhost/device"}) {
+    events_.clear();
+    waits_.clear();
+    portal::Fault fault;
+    fault.endpoint = portal::Endpoint::kDevice;
+    fault.merge["verification_uri"] = address;
+    portal_.add_fault(fault);
+    approve_at(1);
+    const auto session = device();
+
+    ASSERT_TRUE(session) << session.error().message;
+    EXPECT_EQ(events_[0].url, address);
+    EXPECT_EQ(events_[0].message, "");
+  }
+}
+
+TEST_F(DeviceLogin, WithoutAPageFromTheServerTheProvidersOwnIsShownOrTheLoginEnds) {
+  const auto without_page = [this] {
+    portal::Fault fault;
+    fault.endpoint = portal::Endpoint::kDevice;
+    fault.merge["verification_uri"] = nullptr;
+    portal_.add_fault(fault);
+  };
+  without_page();
+  const auto session = device();
+  ASSERT_FALSE(session);
+  EXPECT_THAT(session.error().message, HasSubstr("lacks verification_uri"));
+  EXPECT_THAT(events_, IsEmpty());
+
+  without_page();
+  approve_at(1);
+  Provider provider = standard();
+  provider.portal_base_url = portal_.base_url();
+  provider.verification_uri = "/own";
+  ASSERT_TRUE(log_in(provider, "device"));
+  EXPECT_EQ(events_.at(0).url, portal_.base_url() + "/own");
+}
+
 TEST_F(DeviceLogin, NousSessionsAreKnownToEndThirtyDaysLater) {
   approve_at(1);
   const auto session = log_in(at_portal("nous"), "device");

@@ -101,6 +101,30 @@ TEST_F(LoginCommand, EventsAreOneJsonObjectALine) {
   EXPECT_THAT(opened_, IsEmpty());
 }
 
+TEST_F(LoginCommand, AnAddressThatIsNoPageIsSaidAndNeitherDrawnNorOpened) {
+  err_is_terminal_ = true;
+  env_["LANG"] = "C.UTF-8";
+  for (const char* address : {"javascript:alert(1)", "file:///etc/passwd", "data:text/html,x",
+                              "http://acme.example/", "https://a:b@acme.example/"}) {
+    const std::string page = R"("verification_uri":"https://acme.example/device")";
+    const std::string start = R"({"device_code":"d-SECRET","user_code":"WXYZ-1234",)";
+    opened_.clear();
+    http_->answer(200, start + page + R"(,"verification_uri_complete":")" + address + "\"}");
+    http_->answer(400, R"({"error":"access_denied"})");
+    const auto ran = run({"login", "acme"});
+    EXPECT_EQ(ran.status, 4);
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("the address with the code in it is none"),
+                               HasSubstr("https://acme.example/device\n"), Not(HasSubstr("█"))));
+    EXPECT_THAT(opened_, ElementsAre("https://acme.example/device"));
+
+    http_->answer(200, start + R"("verification_uri":")" + address + "\"}");
+    const auto refused = run({"login", "acme"});
+    EXPECT_EQ(refused.status, 7);
+    EXPECT_THAT(refused.err, HasSubstr("the page where the login is to be approved is none"));
+    EXPECT_THAT(opened_, SizeIs(1));
+  }
+}
+
 TEST_F(LoginCommand, AFailureIsAnEventAnErrorAndAnExitCode) {
   deny();
   const auto ran = run({"login", "acme", "--json"});

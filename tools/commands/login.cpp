@@ -38,9 +38,9 @@ with a warning. Where the store cannot be written at all, a terminal asks whethe
 again.
 
 With --json each event is one line on stdout: "visit" (url, complete_url,
-user_code), "slower", "trouble", and at last "logged_in" or "failed". Nothing is
-opened then. With "paste" the code that the page shows is expected on stdin, as
-one line.
+user_code, and a message if an address of the server was none to be shown),
+"slower", "trouble", and at last "logged_in" or "failed". Nothing is opened then.
+With "paste" the code that the page shows is expected on stdin, as one line.
 
 Ctrl-C ends it and changes nothing; once the provider has begun to answer with
 the grant it waits until that is stored.
@@ -112,14 +112,16 @@ class Narrator {
       case oauth::LoginEvent::Kind::visit:
         break;
     }
-    return {{"event", "visit"},
-            {"provider", provider_.id},
-            {"url", event.url},
-            {"complete_url", or_null(event.complete_url)},
-            {"user_code", or_null(event.user_code)},
-            {"paste", event.paste},
-            {"expires_at", to_json(event.expires_at)},
-            {"interval_s", event.interval.count() == 0 ? Json() : Json(seconds)}};
+    Json visit{{"event", "visit"},
+               {"provider", provider_.id},
+               {"url", event.url},
+               {"complete_url", or_null(event.complete_url)},
+               {"user_code", or_null(event.user_code)},
+               {"paste", event.paste},
+               {"expires_at", to_json(event.expires_at)},
+               {"interval_s", event.interval.count() == 0 ? Json() : Json(seconds)}};
+    if (!event.message.empty()) visit["message"] = event.message;
+    return visit;
   }
 
   // Never left out, not even under --quiet: without it nobody can log in.
@@ -129,6 +131,7 @@ class Narrator {
         << ", open\n  " << printable(event.url) << '\n';
     if (!event.user_code.empty())
       err << "and enter the code\n  " << printable(event.user_code) << '\n';
+    if (!event.message.empty()) context_.warn(event.message);
     show_qr_code(event.complete_url);
     if (opened(event.complete_url.empty() ? event.url : event.complete_url)) {
       context_.note("The page has been opened in your browser.");
