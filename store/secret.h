@@ -1,13 +1,19 @@
-// Owns key material: move-only, unprintable, incomparable, zeroed on release.
+// Owns key material: move-only, unprintable, incomparable, zeroed on release,
+// in memory that is not dumped and, within the process's limit, not swapped
+// (secret_memory.h).
 //
-// Does not defend against a debugger, a core dump, swap, or copies made by code that reveal() is
-// passed to; README, "What it does not protect against", is the full list.
+// Does not defend against a debugger, or copies made by code that reveal() is
+// passed to; README, "What it does not protect against", is the full list. The
+// command keeps debuggers out (tools/closed_memory.h); to do so is a matter of
+// the whole process, so a program that uses the library decides for itself.
 //
-// Thread safety: none of its own; a const Secret may be read from several threads.
+// Thread safety: none of its own; a const Secret may be read from several
+// threads.
 #pragma once
 
 #include <string.h>  // explicit_bzero
 
+#include <algorithm>
 #include <cstddef>
 #include <ostream>
 #include <span>
@@ -16,9 +22,12 @@
 #include <utility>
 #include <vector>
 
+#include "store/secret_memory.h"
+
 namespace authdb {
 
-// Zeroes memory in a way the compiler may not remove; a plain memset before a free may be.
+// Zeroes memory in a way the compiler may not remove; a plain memset before a
+// free may be.
 inline void wipe(void* data, std::size_t size) noexcept {
   if (size != 0) ::explicit_bzero(data, size);
 }
@@ -26,9 +35,14 @@ inline void wipe(void* data, std::size_t size) noexcept {
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::vector<char>&& bytes) noexcept : bytes_(std::move(bytes)) {}
+  // Takes a vector's content and wipes the vector.
+  explicit Secret(std::vector<char>&& bytes)
+      : Secret(std::string_view(bytes.data(), bytes.size())) {
+    authdb::wipe(bytes.data(), bytes.size());
+    bytes.clear();
+  }
   // Copies out of memory the caller still owns and must wipe itself.
-  static Secret copy_of(std::string_view text) { return Secret({text.begin(), text.end()}); }
+  static Secret copy_of(std::string_view text) { return Secret(text); }
   // Takes a string's content and wipes the string.
   static Secret take(std::string&& text) {
     Secret taken = copy_of(text);
@@ -37,32 +51,39 @@ class Secret {
     return taken;
   }
 
-  // A vector's move steals the buffer, so the source is left empty and nothing is copied.
-  Secret(Secret&& other) noexcept : bytes_(std::move(other.bytes_)) { other.bytes_.clear(); }
+  // The source is left empty, and nothing is copied.
+  Secret(Secret&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   Secret& operator=(Secret&& other) noexcept {
-    if (this == &other) return *this;
-    authdb::wipe(bytes_.data(), bytes_.size());
-    bytes_ = std::move(other.bytes_);
-    other.bytes_.clear();
+    Secret old(std::move(other));
+    std::swap(data_, old.data_);
+    std::swap(size_, old.size_);
     return *this;
   }
   Secret(const Secret&) = delete;
   Secret& operator=(const Secret&) = delete;
-  ~Secret() { authdb::wipe(bytes_.data(), bytes_.size()); }
+  ~Secret() { secret_memory::give_back(data_, size_); }
 
-  Secret clone() const { return Secret(std::vector<char>(bytes_)); }
-  bool empty() const noexcept { return bytes_.empty(); }
-  std::size_t size() const noexcept { return bytes_.size(); }
+  Secret clone() const { return copy_of(reveal()); }
+  bool empty() const noexcept { return size_ == 0; }
+  std::size_t size() const noexcept { return size_; }
 
-  // The only way out; every call is a place to review. The view dies with this object.
-  std::string_view reveal() const& noexcept { return {bytes_.data(), bytes_.size()}; }
+  // The only way out; every call is a place to review. The view dies with this
+  // object.
+  std::string_view reveal() const& noexcept { return {data_, size_}; }
   void reveal() const&& = delete;
 
   bool operator==(const Secret&) const = delete;
   friend std::ostream& operator<<(std::ostream&, const Secret&) = delete;
 
  private:
-  std::vector<char> bytes_;  // never grown after construction, so never reallocated unwiped
+  explicit Secret(std::string_view text)
+      : data_(secret_memory::take(text.size())), size_(text.size()) {
+    std::copy(text.begin(), text.end(), data_);
+  }
+
+  char* data_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 }  // namespace authdb
