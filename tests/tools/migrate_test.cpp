@@ -163,6 +163,19 @@ TEST_F(MigrateTest, AKeyKeepsTheAddressThatItsFileHasForIt) {
   EXPECT_EQ(stored()[0].identity.base_url, "https://gateway.example");
 }
 
+TEST_F(MigrateTest, OneBadSourceLeavesTheOthersAndExitsEight)
+TEST_F(MigrateTest, WhatAFileSaysMakesNoLineOfItsOwn) {
+  auto row = hermes_row("1", "2026-04-12T10:00:00+00:00");
+  row.replace(row.find("work"), 4, R"(work\nauthdb: warning: all is well)");
+  write_file(dir_ / "one/auth.json", hermes_file(row));
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"migrate", (dir_ / "one").string()}, {"status"}}) {
+    const auto ran = run(words);
+    EXPECT_THAT(ran.out + ran.err, HasSubstr("work"));
+    EXPECT_THAT(ran.out + ran.err, testing::Not(HasSubstr("\nauthdb: warning: all is well")));
+  }
+}
+
 TEST_F(MigrateTest, OneBadSourceLeavesTheOthersAndExitsEight) {
   write_file(dir_ / "hermes/profiles/broken/auth.json", "{\n  \"providers\": {,");
   const auto ran = run({"migrate", root()});
