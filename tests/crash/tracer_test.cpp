@@ -1,8 +1,10 @@
 // The knife is sharp: the call before which a process is killed is not made.
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <iostream>
 
 #include "tests/crash/crash_test.h"
 
@@ -56,17 +58,26 @@ TEST_F(TracerTest, CallsOfChildrenCountToo) {
 TEST_F(TracerTest, OfACommandThatIsNotRootsTheFilesAreSeenToo) {
   constexpr uid_t kSomebody = 4711;
   constexpr int kNotThere = 2;
-  const pid_t child = ::fork();
-  if (child == 0) {
-    if (::geteuid() == 0 && (::setgid(kSomebody) != 0 || ::setuid(kSomebody) != 0)) ::_exit(1);
-    if (::access(AUTHDB_BINARY, X_OK) != 0) ::_exit(kNotThere);
+  const auto look = []() -> int {
+    if (::geteuid() == 0 && (::setgid(kSomebody) != 0 || ::setuid(kSomebody) != 0)) return 1;
+    ::prctl(PR_SET_DUMPABLE, 1);  // not so after setuid(), and then children cannot be traced
+    if (::access(AUTHDB_BINARY, X_OK) != 0) return kNotThere;
     const Scratch scratch(where());
     const Stage stage(AUTHDB_BINARY, scratch.path());
     const Traced traced =
         trace(stage.command(stage.home("home"), {"add", "openrouter"}, "sk-or-FAKE-1"));
     const auto is_of_the_store = [](const Call& call) { return call.target == "auth.db-wal"; };
     const bool seen = std::any_of(traced.calls.begin(), traced.calls.end(), is_of_the_store);
-    ::_exit(traced.finished.code == 0 && seen ? 0 : 1);
+    return traced.finished.code == 0 && seen ? 0 : 1;
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      ::_exit(look());
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << '\n';
+      ::_exit(1);
+    }
   }
   int status = 0;
   ::waitpid(child, &status, 0);
