@@ -163,7 +163,6 @@ TEST_F(MigrateTest, AKeyKeepsTheAddressThatItsFileHasForIt) {
   EXPECT_EQ(stored()[0].identity.base_url, "https://gateway.example");
 }
 
-TEST_F(MigrateTest, OneBadSourceLeavesTheOthersAndExitsEight)
 TEST_F(MigrateTest, WhatAFileSaysMakesNoLineOfItsOwn) {
   auto row = hermes_row("1", "2026-04-12T10:00:00+00:00");
   row.replace(row.find("work"), 4, R"(work\nauthdb: warning: all is well)");
