@@ -298,36 +298,50 @@ std::function<void()> do_unjudged(World& world, int desk, const Step& step) {
 
 void do_at(World& world, int desk, const Step& step) { do_unjudged(world, desk, step)(); }
 
-// Another process that has begun to wait before the first one's request is over.
+// Another process that has begun to wait before the first one's request is over. One that has
+// nothing to wait for is judged at once: the first one may find what it left.
 class Waiter {
  public:
   Waiter(World& world, const Step& step) {
-    on_blocking_lock([this] { tell(); });
+    on_blocking_lock([this] { tell(State::waits); });
     (void)world.desk(2);
     thread_ = std::thread([this, &world, step] {
       judge_ = do_unjudged(world, 2, step);
-      tell();
+      tell(State::over);
     });
     std::unique_lock lock(mutex_);
-    ready_.wait_for(lock, std::chrono::milliseconds(200), [this] { return waits_; });
+    told_.wait_for(lock, std::chrono::milliseconds(200), [this] { return state_ != State::acts; });
     on_blocking_lock(nullptr);
+    const bool over = state_ == State::over;
+    lock.unlock();
+    if (over) finish();
   }
-  void join() {
+  ~Waiter() {
+    if (thread_.joinable()) thread_.join();
+  }
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  void finish() {
+    if (!thread_.joinable()) return;
     thread_.join();
     judge_();
   }
 
  private:
-  void tell() {
+  enum class State { acts, waits, over };
+
+  void tell(State state) {
     const std::lock_guard guard(mutex_);
-    waits_ = true;
-    ready_.notify_all();
+    state_ = state;
+    told_.notify_all();
   }
+
   std::function<void()> judge_;
   std::thread thread_;
   std::mutex mutex_;
-  std::condition_variable ready_;
-  bool waits_ = false;
+  std::condition_variable told_;
+  State state_ = State::acts;
 };
 
 std::unique_ptr<Waiter>& waiter() {
@@ -351,11 +365,12 @@ void do_inner(World& world, const Step& outer) {
 
 void do_step(World& world, const Step& step) {
   world.books.next_step();
+  // It ends before the world does, also where an exception ends the history.
+  const struct WithTheStep {
+    ~WithTheStep() { waiter().reset(); }
+  } with_the_step;
   do_at(world, 0, step);
-  if (waiter()) {
-    waiter()->join();
-    waiter().reset();
-  }
+  if (waiter()) waiter()->finish();
   if (step.verb != Verb::advance) check_rows(world);
 }
 
