@@ -9,11 +9,10 @@
 namespace authdb::migrate {
 
 // Out of every field at any depth, whether a reader knows it or not:
-//   - what is called one: `refresh_token` and `refreshToken` go; in a field whose name has
-//   `refresh`
-//     in it, texts become null, unless they are times, fingerprints, or the word kHeldElsewhere;
-//   - what the store knows as one, current or retired, of any credential: a text that is one, or
-//     has one in it, becomes null, and a member that is called so goes.
+// - what is called one: `refresh_token` and `refreshToken` go. Texts of a field whose name has
+//   `refresh` in it become null, unless they are times, fingerprints, or the word kHeldElsewhere.
+// - what the store knows as one, current or retired, of any credential. A text that is one, or has
+//   one in it, becomes null. A member that is called so goes.
 // Errors as of the store; the tree is then not to be used.
 Result<void> withhold_refresh_tokens(nlohmann::json& tree, const Store& store);
 

@@ -108,17 +108,20 @@ std::string free_label(const std::vector<Credential>& rows, const std::string& p
   return provider + "-oauth-" + std::to_string(n);
 }
 
-// What the tool that wrote the row knew of it stays; the login's own facts are new.
+// What the tool that wrote the row knew of it stays, but for where its tokens go and how: that is
+// about tokens of before. The new ones were issued to this client, by this portal.
 Identity renewed_identity(const Identity& old, const NewSession& session) {
   Identity identity = old;
+  identity.client_id = session.identity.client_id;
+  identity.base_url = session.identity.base_url;
+  identity.portal_base_url = session.identity.portal_base_url;
+  identity.inference_base_url = session.identity.inference_base_url;
+  identity.ca_file = session.identity.ca_file;
   const auto take = [](std::string& into, const std::string& from) {
     if (!from.empty()) into = from;
   };
-  take(identity.client_id, session.identity.client_id);
   take(identity.scope, session.identity.scope);
   take(identity.token_type, session.identity.token_type);
-  take(identity.portal_base_url, session.identity.portal_base_url);
-  take(identity.inference_base_url, session.identity.inference_base_url);
   take(identity.account, session.identity.account);
   return identity;
 }

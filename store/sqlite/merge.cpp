@@ -73,13 +73,17 @@ constexpr const char* kSteps[] = {
     "WHERE NOT EXISTS (SELECT 1 FROM main.token_set o WHERE o.refresh_hash = r.refresh_hash)",
 
     // Who it is, and what people said of it. What a removed one was wiped of stays away.
-    "UPDATE main.credential AS c SET (label, source, foreign_id, account, client_id, base_url, "
-    "portal_base_url, extra) = (SELECT b.label, b.source, b.foreign_id, b.account, b.client_id, "
-    "b.base_url, b.portal_base_url, b.extra FROM backup.credential b WHERE b.uid = c.uid) "
-    "WHERE c.removed_at IS NULL AND c.uid IN (SELECT uid FROM backup.credential)",
-    // Where the backup is older than the column, the name is that of the row itself.
-    "UPDATE main.credential AS c SET ca_file = (SELECT ca_file FROM backup.credential b WHERE "
-    "b.uid = c.uid) WHERE c.uid IN (SELECT uid FROM backup.credential)",
+    "UPDATE main.credential AS c SET (label, source, foreign_id, account, extra) = (SELECT "
+    "b.label, b.source, b.foreign_id, b.account, b.extra FROM backup.credential b WHERE "
+    "b.uid = c.uid) WHERE c.removed_at IS NULL AND c.uid IN (SELECT uid FROM backup.credential)",
+    // Where its tokens go, and how, is about tokens: it counts where the backup has the same.
+    // Where the backup is older than the column ca_file, the name is that of the row itself.
+    "UPDATE main.credential AS c SET (client_id, base_url, portal_base_url, inference_base_url, "
+    "ca_file) = (SELECT b.client_id, b.base_url, b.portal_base_url, b.inference_base_url, ca_file "
+    "FROM backup.credential b WHERE b.uid = c.uid) WHERE c.removed_at IS NULL AND EXISTS (SELECT 1 "
+    "FROM backup.credential b LEFT JOIN backup.token_set bt ON bt.credential = b.id LEFT JOIN "
+    "main.token_set t ON t.credential = c.id WHERE b.uid = c.uid "
+    "AND (bt.refresh_hash = t.refresh_hash OR bt.access_fingerprint IS t.access_fingerprint))",
     // A verdict is about a grant: it counts where both have the same, and dead stays dead.
     "DELETE FROM main.health WHERE status <> 'dead' AND credential IN (SELECT t.credential "
     "FROM main.token_set t JOIN main.credential c ON c.id = t.credential "

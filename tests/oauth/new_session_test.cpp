@@ -113,6 +113,27 @@ TEST_F(Keeping, TheSameAccountStartsItsNextFamily) {
   EXPECT_EQ((*retired)->reason, Retirement::superseded);
 }
 
+TEST_F(Keeping, ARenewedLoginsTokensGoWhereTheyAreFromAndNotWhereTheOldOnesWent) {
+  const Uid uid = add_account("work", "acc", "ada");
+  change(uid, [&](CredentialChange& one) {
+    one.identity = row(uid).identity;
+    one.identity->client_id = "old-client";
+    one.identity->portal_base_url = "https://old.example";
+    one.identity->inference_base_url = "https://old.example/v1";
+    one.identity->base_url = "https://old.example/v2";
+    one.identity->ca_file = "/old.pem";
+  });
+  const auto session = session_of(token_of("acc", "ada"), "acc", "ada");
+
+  ASSERT_EQ(keep(session)->uid, uid);
+  const Identity identity = row(uid).identity;
+  EXPECT_EQ(identity.client_id, session.identity.client_id);
+  EXPECT_EQ(identity.portal_base_url, "");
+  EXPECT_EQ(identity.inference_base_url, "");
+  EXPECT_EQ(identity.base_url, "");
+  EXPECT_EQ(identity.ca_file, "");
+}
+
 TEST_F(Keeping, AnotherAccountIsAnotherCredential) {
   const Uid uid = add_account("work", "acc", "ada");
   for (const auto& [account, subject] :

@@ -158,6 +158,40 @@ TEST_F(BackupTest, P2_NewerTokensStayAndTheBackupsCountAsSpent) {
   EXPECT_THAT(sent_by_next_refresh("5"), ElementsAre("refresh-a-4"));
 }
 
+TEST_F(BackupTest, WhereTokensGoComesBackOnlyWithTheTokensThatWentThere) {
+  const auto put_portal = [&](const std::string& portal) {
+    Store store = open(OpenMode::use);
+    Change change;
+    change.credentials.emplace_back();
+    change.credentials[0].uid = uid_;
+    change.credentials[0].identity = store.find(uid_)->identity;
+    change.credentials[0].identity->portal_base_url = portal;
+    change.credentials[0].identity->ca_file = "/ca/" + portal;
+    ASSERT_TRUE(store.apply(change));
+  };
+  const auto portal = [&] {
+    const Identity identity = open(OpenMode::look).find(uid_)->identity;
+    EXPECT_EQ(identity.ca_file, "/ca/" + identity.portal_base_url);
+    return identity.portal_base_url;
+  };
+  put_portal("of-then");
+  make_backup();
+
+  put_portal("of-now");
+  must_restore();
+  EXPECT_EQ(portal(), "of-then");
+
+  put_portal("of-now");
+  rotate_to(3);
+  must_restore();
+  EXPECT_EQ(portal(), "of-now");
+
+  drop_database();
+  must_restore();
+  EXPECT_EQ(current(), "refresh-a-3");  // its journal has it, and where it goes
+  EXPECT_EQ(portal(), "of-now");
+}
+
 TEST_F(BackupTest, WhatOnlyTheStoreHasStays) {
   make_backup();
   Store store = open(OpenMode::use);
