@@ -71,10 +71,11 @@ class Comparison {
     return outcome_.refresh.empty() ? -1 : world_.server.refresh_named(outcome_.refresh);
   }
 
-  // What was to be stored is there, whatever was said of it.
+  // What was to be stored is there, whatever was said of it. Not where it has been before: an old
+  // file's token may also be there because the table is as old.
   bool has_fresh() const {
     return fresh_ != nullptr && fresh_->issued.refresh >= 0 && shown() == fresh_->issued.refresh &&
-           shown() != it_.token;
+           books_.note(shown()).login != who_;
   }
 
   void token() {
