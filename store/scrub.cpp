@@ -1,5 +1,7 @@
 #include "store/scrub.h"
 
+#include <string.h>  // memmem
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -147,9 +149,15 @@ std::optional<Meant> tag(std::string_view text, std::size_t at) {
 // False of what a text may be folded with. Secrets are ASCII.
 bool is_meant(char c) { return c > ' ' && c < 0x7f && c != '\\'; }
 
+// A text as it is meant.
+struct Meaning {
+  std::string letters;
+  std::vector<Meant> from;  // one for each letter
+};
+
 // Without the blanks that a text may be folded with, and with its escapes read or left as they are.
-std::vector<Meant> meaning_of(std::string_view text, bool read_escapes) {
-  std::vector<Meant> out;
+Meaning meaning_of(std::string_view text, bool read_escapes) {
+  Meaning out;
   for (std::size_t at = 0; at < text.size();) {
     std::optional<Meant> escaped;
     if (read_escapes && text[at] == '&') escaped = html_escape(text, at);
@@ -157,7 +165,9 @@ std::vector<Meant> meaning_of(std::string_view text, bool read_escapes) {
     if (read_escapes && text[at] == '%') escaped = percent_escape(text, at);
     const Meant one = escaped.value_or(Meant{text[at], at, at + 1});
     at = one.end;
-    if (is_meant(one.c)) out.push_back(one);
+    if (!is_meant(one.c)) continue;
+    out.letters += one.c;
+    out.from.push_back(one);
   }
   return out;
 }
@@ -167,33 +177,60 @@ struct Span {
   std::size_t end = 0;
 };
 
-std::optional<Span> find_secret(std::string_view text, std::string_view secret, std::size_t from) {
-  if (secret.size() < kShortestSecret) return std::nullopt;
-  if (const auto at = text.find(secret, from); at != std::string_view::npos) {
-    return Span{at, at + secret.size()};
+// Where it stands, from left to right. A server chooses both: memmem() takes no longer than to read
+// them, whatever they are.
+std::vector<Span> places_of(std::string_view wanted, std::string_view text) {
+  std::vector<Span> out;
+  for (std::size_t at = 0;; at = out.back().end) {
+    const void* found = ::memmem(text.data() + at, text.size() - at, wanted.data(), wanted.size());
+    if (found == nullptr) return out;
+    at = static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+    out.push_back({at, at + wanted.size()});
   }
-  // What an escape stands for is never longer than the escape.
-  const auto letters =
-      static_cast<std::size_t>(std::count_if(secret.begin(), secret.end(), is_meant));
-  if (letters < kShortestSecret || text.size() - from < letters) return std::nullopt;
-  const std::vector<Meant> wanted = meaning_of(secret, false);
+}
+
+std::vector<Span> meant_places_of(const std::string& wanted, std::string_view text,
+                                  bool read_escapes) {
+  const Meaning meaning = meaning_of(text, read_escapes);
+  std::vector<Span> places = places_of(wanted, meaning.letters);
+  for (Span& place : places) {
+    place = {meaning.from[place.at].at, meaning.from[place.end - 1].end};
+  }
+  return places;
+}
+
+std::string without(std::string_view text, const std::vector<Span>& places) {
+  std::string out;
+  std::size_t from = 0;
+  for (const Span& place : places) {
+    out.append(text.substr(from, place.at - from)).append(kRedacted);
+    from = place.end;
+  }
+  return out.append(text.substr(from));
+}
+
+// Reads the text in each way in which the secret may stand in it. `found` gets the places, and may
+// change the text.
+template <typename F>
+void look_for(std::string_view secret, const std::string& text, F found) {
+  if (secret.size() < kShortestSecret) return;
+  found(places_of(secret, text));
+  const std::string wanted = meaning_of(secret, false).letters;
+  if (wanted.size() < kShortestSecret) return;
   for (const bool read_escapes : {false, true}) {
-    const std::vector<Meant> meant = meaning_of(text.substr(from), read_escapes);
-    const auto same = [](const Meant& one, const Meant& other) { return one.c == other.c; };
-    const auto it = std::search(meant.begin(), meant.end(), wanted.begin(), wanted.end(), same);
-    if (it == meant.end()) continue;
-    const auto last = it + static_cast<std::ptrdiff_t>(wanted.size()) - 1;
-    return Span{from + it->at, from + last->end};
+    found(meant_places_of(wanted, text, read_escapes));
   }
-  return std::nullopt;
 }
 
 void cut_out(std::string& text, std::string_view secret) {
-  std::size_t from = 0;
-  while (const auto found = find_secret(text, secret, from)) {
-    text.replace(found->at, found->end - found->at, kRedacted);
-    from = found->at + kRedacted.size();
-  }
+  look_for(secret, text, [&](const std::vector<Span>& places) { text = without(text, places); });
+}
+
+bool stands_in(std::string_view secret, const std::string& text) {
+  bool stands = false;
+  look_for(secret, text,
+           [&](const std::vector<Span>& places) { stands = stands || !places.empty(); });
+  return stands;
 }
 
 std::string without_tokens(std::string_view text) {
@@ -244,9 +281,9 @@ std::string scrub(std::string_view text, const std::vector<const Secret*>& known
 }
 
 bool tells_secret(std::string_view text, const std::vector<const Secret*>& known) {
-  return std::any_of(known.begin(), known.end(), [&](const Secret* secret) {
-    return find_secret(text, secret->reveal(), 0).has_value();
-  });
+  const std::string whole(text);
+  return std::any_of(known.begin(), known.end(),
+                     [&](const Secret* secret) { return stands_in(secret->reveal(), whole); });
 }
 
 // Narrower than what scrub() takes for one: labels and profiles have digits, too.

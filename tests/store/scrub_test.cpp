@@ -63,6 +63,20 @@ TEST(Scrub, CutsOutTheTokensThatWereSentInWhateverClothes) {
   EXPECT_FALSE(tells_secret("openid two words", {&token}));
 }
 
+// As large as an answer may be. Whoever reads it from the beginning for each of them does not come
+// to an end within a test's time.
+TEST(Scrub, CutsOutATokenThatStandsInAnAnswerOverAndOver) {
+  constexpr std::size_t kLargestAnswer = 1 << 20;
+  const Secret token = Secret::copy_of("two%words");
+  for (const std::string clothes : {"two%words ", "two&#37;words ", "two% words "}) {
+    std::string answer;
+    while (answer.size() + clothes.size() <= kLargestAnswer) answer += clothes;
+    EXPECT_EQ(scrub(answer, {&token}, 25), "[redacted] [redacted] [re...");
+  }
+  const Secret long_one = Secret::take(std::string(16 << 10, 'a') + "b");
+  EXPECT_FALSE(tells_secret(std::string(kLargestAnswer, 'a'), {&long_one}));
+}
+
 TEST(LooksLikeToken, IsSaidOfTokensAndNotOfNames) {
   for (const char* token : {"sk-ant-oat01-abcdef", "eyJhbGciOiJub25lIn0.e30.c2ln",
                             "nrt_SIM_0123456789abcdef", "x9AbCdEfGh0123456789"}) {
