@@ -195,31 +195,28 @@ void say(std::string& warning, const std::string& text) {
   warning += (warning.empty() ? "" : "; ") + text;
 }
 
-// A token that is current elsewhere, or was retired, never becomes current a second time (P4): what
-// is left of the grant is its access token.
-void drop_known_token(const Store& store, const std::vector<Credential>& rows,
-                      CredentialChange& change, std::string& warning) {
-  Secret& token = change.grant->refresh_token;
-  if (token.empty()) return;
-  const TokenHash hash = token_hash(token);
-  const auto retired = store.retired(hash);
-  const bool is_known =
-      (retired && *retired) || std::any_of(rows.begin(), rows.end(), [&](const Credential& row) {
-        return row.refresh_hash == hash;
-      });
-  if (!is_known) return;
-  token = Secret();
-  say(warning, "its refresh token is one that the store knows already, so it cannot be renewed");
-}
-
-// Whose current refresh token it is that the session brings.
-std::optional<Uid> owner_of(const Store& store, const NewSession& session) {
-  const auto rows = store.list({session.identity.provider, {}, false});
-  if (session.grant.refresh_token.empty() || !rows) return std::nullopt;
-  const TokenHash hash = token_hash(session.grant.refresh_token);
+// Whose current refresh token it is, of any provider: two may share a server.
+std::optional<Credential> owner_of(const Store& store, const Secret& refresh_token) {
+  const auto rows = store.list({});
+  if (refresh_token.empty() || !rows) return std::nullopt;
+  const TokenHash hash = token_hash(refresh_token);
   const auto it = std::find_if(rows->begin(), rows->end(),
                                [&](const Credential& row) { return row.refresh_hash == hash; });
-  return it == rows->end() ? std::nullopt : std::optional(it->uid);
+  return it == rows->end() ? std::nullopt : std::optional(*it);
+}
+
+// A token that is current elsewhere, or was retired, never becomes current a second time (P4): what
+// is left of the grant is its access token.
+void drop_known_token(const Store& store, CredentialChange& change, std::string& warning) {
+  Secret& token = change.grant->refresh_token;
+  if (token.empty()) return;
+  const auto owner = owner_of(store, token);
+  const auto retired = store.retired(token_hash(token));
+  if (!owner && !(retired && *retired)) return;
+  token = Secret();
+  const std::string whose = owner ? "that of " + owner->identity.provider + " " + name_of(*owner)
+                                  : "one that the store has had before";
+  say(warning, "its refresh token is " + whose + ", so it cannot be renewed");
 }
 
 enum class Place { best, new_credential };
@@ -254,7 +251,7 @@ Attempted try_to_keep(Store& store, const NewSession& session, const KeepOptions
   KeptSession kept{{}, choice.row != nullptr, session.warning};
   Change change = change_of(store, *rows, choice, session, options);
   CredentialChange& one = change.credentials.front();
-  if (place == Place::new_credential) drop_known_token(store, *rows, one, kept.warning);
+  if (place == Place::new_credential) drop_known_token(store, one, kept.warning);
   const auto applied = store.apply(change);
   if (!applied) out.error = applied.error();
   if (!applied || applied->stale_plan) return out;
@@ -325,12 +322,13 @@ Result<std::vector<std::string>> check_keepable(Store& store, const std::string&
 
 Result<KeptSession> keep_session(Store& store, const NewSession& session,
                                  const KeepOptions& options) {
-  const auto before = owner_of(store, session);
+  const auto before = owner_of(store, session.grant.refresh_token);
   Attempted best = keep_trying(store, session, options, Place::best);
   if (best.kept) return *std::move(best.kept);
   // A commit that failed may have happened.
-  if (const auto owner = owner_of(store, session); owner && owner != before) {
-    return KeptSession{*owner, !best.renewing.empty(), session.warning};
+  const auto owner = owner_of(store, session.grant.refresh_token);
+  if (owner && (!before || owner->uid != before->uid)) {
+    return KeptSession{owner->uid, !best.renewing.empty(), session.warning};
   }
   Attempted anew = keep_trying(store, session, options, Place::new_credential);
   if (!anew.kept) return fail(lost(anew.error));

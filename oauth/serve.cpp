@@ -352,7 +352,9 @@ bool Serving::is_unheard_of() const {
 // It may be the bearer of an answer that waits, and be known once that is settled.
 void Serving::note_unheard_of(LockedCredential& lock) const {
   const Credential& row = lock.held().row;
-  if (!owns_bearer(row, row.renewal.rejected)) lock.note_rejected(request_.rejected);
+  if (!owns_bearer(row, row.renewal.rejected)) {
+    lock.note_rejected(request_.rejected, /*heard_of=*/false);
+  }
 }
 
 // Nothing can replace it. An access token is of no use from now on; an API key rests for everybody,

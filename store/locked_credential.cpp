@@ -112,11 +112,12 @@ void LockedCredential::mark_alive(const Health& before) {
   });
 }
 
-void LockedCredential::note_rejected(const std::string& fingerprint) {
+void LockedCredential::note_rejected(const std::string& fingerprint, bool heard_of) {
   Locked& locked = *locked_;
   if (locked.state.renewal.rejected == fingerprint) return;
   (void)Engine::guarded([&] {
-    record_state(locked, decide(locked.state, event::Rejected{fingerprint}, locked.engine.now()),
+    record_state(locked,
+                 decide(locked.state, event::Rejected{fingerprint, heard_of}, locked.engine.now()),
                  [](Txn&, CredentialState&) {});
   });
 }

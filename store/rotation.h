@@ -126,7 +126,8 @@ class LockedCredential {
   void mark_alive(const Health& before);
   // Remembers that a resource server refused the credential's current bearer: until it is replaced
   // it is handed to nobody, and `status` says so.
-  void note_rejected(const std::string& fingerprint);
+  // `heard_of`: false if it may be nobody's; then it is no reason to give up on the next one.
+  void note_rejected(const std::string& fingerprint, bool heard_of = true);
   // Puts each of them on `hold`, all in one transaction. Durable on return, in the journals too: an
   // older database that is put back later does not lift it.
   static Result<void> set_hold(const std::vector<LockedCredential*>& locked, Hold hold);

@@ -132,7 +132,8 @@ class Transition {
     Renewal& renewal = state_.renewal;
     if (renewal.rejected == event.fingerprint) return;
     // What is remembered is the one that this one replaced, if anything.
-    renewal.rejections = renewal.rejected.empty() ? 1 : renewal.rejections + 1;
+    if (renewal.rejected.empty()) renewal.rejections = 0;
+    if (event.heard_of) ++renewal.rejections;
     renewal.rejected = std::move(event.fingerprint);
   }
 

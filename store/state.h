@@ -134,6 +134,8 @@ struct Removed {
 // A resource server has refused a bearer.
 struct Rejected {
   std::string fingerprint;
+  // False: no credential is known to have had it, so that nothing has replaced it, either.
+  bool heard_of = true;
 };
 // `reset`: the endpoint may be asked at once, and no bearer counts as rejected.
 struct Rested {};

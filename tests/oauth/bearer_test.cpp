@@ -904,6 +904,23 @@ TEST_F(BearerTest, P7_ATokenThatTheServerQuotesIsInNoMessage) {
   EXPECT_THAT(open().find(uid)->health.error_message, testing::Not(HasSubstr("seed")));
 }
 
+TEST_F(BearerTest, ARejectionOfWhatTheStoreNeverHadIsNoReasonToGiveUpOnTheNext) {
+  Seed seed = jwt_seed();
+  seed.provider = provider_ = "codex";
+  add(seed);
+  BearerRequest request;
+  request.provider = provider_;
+  request.rejected = fp("a bearer of before the import");
+  ASSERT_TRUE(source().bearer(request));
+
+  answer_refresh("1");
+  request.rejected = fp(seed.access);
+  const auto got = source().bearer(request);
+
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_NE(text(got), seed.access);
+}
+
 TEST_F(BearerTest, P8_ARejectionIsRememberedOfACredentialThatIsNotSelected) {
   for (const bool another : {false, true}) {
     Seed seed = jwt_seed();

@@ -329,6 +329,38 @@ TEST_F(Keeping, ALoginWhoseTokenIsCurrentInACredentialThatCannotBeRenewedIsKeptW
   EXPECT_THAT(kept->warning, HasSubstr("refresh token"));
 }
 
+// One that does not rotate may have one token for a user and a client.
+TEST_F(Keeping, AServerThatGivesTheSameTokenAfterALogoutGivesOneThatIsRenewed) {
+  const auto first = keep(session_of(token_of("acc", "ada"), "acc", "ada", "the-only-token"));
+  ASSERT_TRUE(open().remove(first->uid));
+
+  const auto kept = keep(session_of(token_of("acc", "ada"), "acc", "ada", "the-only-token"));
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_THAT(kept->warning, IsEmpty());
+  EXPECT_NE(kept->uid, first->uid);
+  EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("the-only-token"));
+  EXPECT_FALSE(*open().retired(token_hash("the-only-token")));
+
+  change(first->uid, [](CredentialChange& one) { one.restore = true; });
+  EXPECT_EQ(row(first->uid).refresh_hash, std::nullopt);
+  EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("the-only-token"));
+}
+
+TEST_F(Keeping, ALoginWhoseTokenIsAnotherProvidersIsKeptWithoutItAndSaysWhose) {
+  const Uid other = keep(session_of("access-1", "acc", "ada", "the-only-token"))->uid;
+  NewSession session = session_of("access-2", "acc", "ada", "the-only-token");
+  session.identity.provider = "nous-work";
+
+  const auto kept = keep(session);
+
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_NE(kept->uid, other);
+  EXPECT_EQ(row(kept->uid).refresh_hash, std::nullopt);
+  EXPECT_THAT(kept->warning, HasSubstr(other));
+  EXPECT_EQ(row(other).refresh_hash, token_hash("the-only-token"));
+}
+
 TEST_F(Keeping, ALoginIsKeptAsANewCredentialWhereTheOldOneIsNotLetGoOfInTime) {
   const Uid old = add_account("work", "acc", "ada");
   const auto held = LockedCredential::acquire(open(), old, {Milliseconds(0)});

@@ -165,6 +165,7 @@ TEST(DecideTest, P8_RejectedBearersAreCountedOnceEachAndNothingElseChanges) {
     EXPECT_EQ(after.renewal.rejections, 1);
     EXPECT_EQ(decide(after, event::Rejected{"one"}, kNow).renewal.rejections, 1);
     EXPECT_EQ(decide(after, event::Rejected{"two"}, kNow).renewal.rejections, 2);
+    EXPECT_EQ(decide(after, event::Rejected{"strange", false}, kNow).renewal.rejections, 1);
     EXPECT_EQ(decide(after, event::Rested{}, kNow).renewal.rejections, 0);
   });
 }
