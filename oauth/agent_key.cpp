@@ -35,16 +35,19 @@ bool is_true(const nlohmann::json& fields, const char* key) {
   return it != fields.end() && it->is_boolean() && it->get<bool>();
 }
 
-// A definite no to this access token or this account; a page from somewhere in between is none. 403
-// ends it unless the table says that the account only lacks money.
+// A no to this access token or this account is definite only with 401 or 403, and with a code that
+// says more than they do: a page, or the status once more, is from somewhere in between.
 FailureClass failure_of(const Answer& answer, const ErrorBody& body, const Provider& provider) {
-  const bool page = !body.json && !answer.body.empty();
-  if (page) return FailureClass::transient;
   const FailureClass listed = classify(answer.http_status, body, provider.errors).failure;
-  if (answer.http_status == 403 && listed == FailureClass::entitlement) return listed;
-  if (answer.http_status == 401 || answer.http_status == 403) return FailureClass::login;
   const bool is_login = listed == FailureClass::terminal || listed == FailureClass::login;
-  return is_login ? FailureClass::transient : listed;
+  if (!is_login) return listed;
+  const bool definite = answer.http_status == 401 || answer.http_status == 403;
+  return definite ? FailureClass::login : FailureClass::transient;
+}
+
+// A page is nobody's word on a token.
+bool may_be_the_token(const Answer& answer, const ErrorBody& body) {
+  return answer.http_status == 401 && (body.json || answer.body.empty());
 }
 
 }  // namespace
@@ -111,6 +114,7 @@ MintAnswer read_mint(const Answer& answer, const Provider& provider, const Secre
 
   const ErrorBody body = read_error(fields);
   out.failure = failure_of(answer, body, provider);
+  out.may_be_the_token = may_be_the_token(answer, body);
   out.code = body.code.empty() ? "http_" + std::to_string(answer.http_status)
                                : scrub(body.code, known, 64);
   const std::string detail =

@@ -24,6 +24,7 @@ struct MintAnswer {
   std::string warning;  // the key's life is a guess
   // Without a key:
   FailureClass failure = FailureClass::transient;  // login: the access token was refused
+  bool may_be_the_token = false;                   // a 401 that another access token may mend
   std::optional<Seconds> retry_after;
   std::string code;
   std::string message;  // scrubbed

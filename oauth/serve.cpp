@@ -196,6 +196,11 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
   want.stop = request_.stop;
   std::vector<std::string> warnings;
   if (!ignore_rest && rejected_again(lock.held().row, now())) return fail(rejected_anew(lock));
+  if (!ignore_rest) {
+    if (auto may = lock.check_rest(); !may) return fail(std::move(may.error()));
+  }
+  // What another access token did not mend is not tried with one after the other.
+  const bool failed_before = lock.held().row.renewal.failures > 0;
   for (bool second = false;; second = true) {
     if (second) want.rejected = lock.held().row.access_fingerprint;
     auto rotated = lock.rotate(want);
@@ -226,7 +231,10 @@ Result<Bearer> Serving::mint_under(LockedCredential& lock, const Provider& provi
       if (!answer.warning.empty()) bearer.warnings.push_back(std::move(answer.warning));
       return bearer;
     }
-    if (answer.http_status != 401 || second) return mint_failure(lock, held, answer);
+    const bool definite = answer.failure == FailureClass::login;
+    if (!answer.may_be_the_token || second || (failed_before && !definite)) {
+      return mint_failure(lock, held, answer);
+    }
   }
 }
 
@@ -284,6 +292,7 @@ Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
   if (answer.failure == FailureClass::login) {
     return fail(Errc::login_needed, what, login_hint(parts_, held.row.identity.provider));
   }
+  lock.note_mint_failure(answer.retry_after);
   if (answer.failure == FailureClass::entitlement) {
     return fail(Errc::try_later, what,
                 "The account may not use this now; nothing is wrong with the login.");

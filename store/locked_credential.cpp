@@ -1,4 +1,5 @@
 // What may be done under a credential's lock besides a rotation (rotation.cpp).
+#include "store/explain.h"
 #include "store/locked.h"
 
 namespace authdb {
@@ -49,17 +50,32 @@ Result<void> LockedCredential::keep_agent_key(const AgentKey& key, Attempt attem
       txn.put_agent_key(locked.held.row.id, sealed);
       txn.record(locked.held.row.id, attempt);
     };
-    if (locked.state.renewal.rejected.empty()) {  // nothing that the journal has changes
+    const Renewal& renewal = locked.state.renewal;
+    if (renewal.rejected.empty() && renewal.failures == 0) {  // nothing the journal has changes
       const auto txn = locked.begin_write();
       rows(*txn);
       txn->commit();
       return locked.reload();
     }
-    CredentialState next = locked.state;
+    CredentialState next = decide(locked.state, event::Minted{}, locked.engine.now());
     follow_rejection(next.renewal, locked.held.row, sealed.fingerprint);
     commit_state(
         locked, std::move(next), [&](Txn& txn, CredentialState&) { rows(txn); }, /*durable=*/true);
   });
+}
+
+void LockedCredential::note_mint_failure(std::optional<Seconds> retry_after) {
+  Locked& locked = *locked_;
+  (void)Engine::guarded([&] {
+    record_state(locked, decide(locked.state, event::MintFailed{retry_after}, locked.engine.now()),
+                 [](Txn&, CredentialState&) {});
+  });
+}
+
+Result<void> LockedCredential::check_rest() const {
+  const auto until = rests_until(locked_->state.renewal, locked_->engine.now());
+  if (!until) return {};
+  return fail(explain_rest(*locked_, *until));
 }
 
 Attempt LockedCredential::begin_attempt(AttemptKind kind, const std::string& profile) const {

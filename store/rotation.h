@@ -116,6 +116,11 @@ class LockedCredential {
   Attempt begin_attempt(AttemptKind kind, const std::string& profile) const;
   // Makes `key` the credential's agent key, in one transaction with its ledger row.
   Result<void> keep_agent_key(const AgentKey& key, Attempt attempt);
+  // Remembers that there was none to be had: the credential rests, as after a refresh that failed,
+  // or for as long as the server says. Never fails the caller.
+  void note_mint_failure(std::optional<Seconds> retry_after);
+  // try_later, saying until when, while the credential rests.
+  Result<void> check_rest() const;
   // Adds a ledger row for an attempt that changed nothing. Never fails the caller.
   void record(Attempt attempt);
   // StoreOptions::shield, for a step that must not be cut short.

@@ -70,8 +70,7 @@ class Transition {
     state_.phase = Phase::idle;
     count_failure(state_.renewal, now_);
     if (event.refusal && ++state_.renewal.refusals == 1) state_.renewal.refused_since = now_;
-    rest(now_, event.retry_after ? std::max(Seconds{1}, *event.retry_after)
-                                 : rest_after(state_.renewal.failures));
+    rest_for(event.retry_after);
   }
 
   // A definite answer: whether the token was lost is no question any more.
@@ -137,6 +136,18 @@ class Transition {
     renewal.rejected = std::move(event.fingerprint);
   }
 
+  void operator()(event::MintFailed& event) {
+    count_failure(state_.renewal, now_);
+    rest_for(event.retry_after);
+  }
+
+  void operator()(event::Minted&) {
+    state_.renewal.failures = 0;
+    state_.renewal.failing_since.reset();
+    state_.renewal.rest_since.reset();
+    state_.renewal.rest_until.reset();
+  }
+
   void operator()(event::Rested&) {
     state_.renewal.rejected.clear();
     state_.renewal.rejections = 0;
@@ -147,6 +158,11 @@ class Transition {
   }
 
  private:
+  void rest_for(std::optional<Seconds> retry_after) {
+    rest(now_,
+         retry_after ? std::max(Seconds{1}, *retry_after) : rest_after(state_.renewal.failures));
+  }
+
   void rest(Instant since, Seconds how_long) {
     state_.renewal.rest_since = since;
     state_.renewal.rest_until = since + how_long;

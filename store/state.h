@@ -139,13 +139,19 @@ struct Rejected {
 };
 // `reset`: the endpoint may be asked at once, and no bearer counts as rejected.
 struct Rested {};
+// Another endpoint of the provider, which mints agent keys, had no key for us. All rest: what else
+// is asked there would fail as well, and everybody would ask.
+struct MintFailed {
+  std::optional<Seconds> retry_after;
+};
+struct Minted {};
 
 }  // namespace event
 
-using Event =
-    std::variant<event::Began, event::Answered, event::Lost, event::Unspent, event::Refused,
-                 event::Ended, event::Forgotten, event::Misdirected, event::Moved, event::OnHold,
-                 event::Doubted, event::Removed, event::Rejected, event::Rested>;
+using Event = std::variant<event::Began, event::Answered, event::Lost, event::Unspent,
+                           event::Refused, event::Ended, event::Forgotten, event::Misdirected,
+                           event::Moved, event::OnHold, event::Doubted, event::Removed,
+                           event::Rejected, event::Rested, event::MintFailed, event::Minted>;
 
 // The state after the event. Total: every event has a meaning in every state. Its revision is given
 // to it when it is written.

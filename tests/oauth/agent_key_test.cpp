@@ -111,14 +111,24 @@ TEST_F(AgentKeys, UnusableAnswersAreTriedLater) {
 
 TEST_F(AgentKeys, RefusalIsTheEndOfTheLogin) {
   EXPECT_EQ(read(401, R"({"error":"invalid_token"})").failure, FailureClass::login);
-  EXPECT_EQ(read(401, "").failure, FailureClass::login);
   EXPECT_EQ(read(403, R"({"error":"tenant_suspended"})").failure, FailureClass::login);
 }
 
-TEST_F(AgentKeys, PageFromSomewhereInBetweenIsNoRefusal) {
-  for (const int status : {401, 403}) {
-    EXPECT_EQ(read(status, "<html>Forbidden</html>").failure, FailureClass::transient);
+TEST_F(AgentKeys, WhatSaysNoMoreThanItsStatusIsNoRefusal) {
+  for (const char* body : {"<html>Forbidden</html>", "Unauthorized", "", "{}"}) {
+    EXPECT_EQ(read(401, body).failure, FailureClass::transient) << body;
+    EXPECT_EQ(read(403, body).failure, FailureClass::transient) << body;
   }
+  EXPECT_EQ(read(401, R"({"error":"unauthorized"})").failure, FailureClass::transient);
+  EXPECT_EQ(read(403, R"({"error":"forbidden"})").failure, FailureClass::transient);
+}
+
+TEST_F(AgentKeys, OnlyTheServersOwn401MayBeMendedByAnotherAccessToken) {
+  EXPECT_TRUE(read(401, R"({"error":"invalid_token"})").may_be_the_token);
+  EXPECT_TRUE(read(401, R"({"error":"unauthorized"})").may_be_the_token);
+  EXPECT_TRUE(read(401, "").may_be_the_token);
+  EXPECT_FALSE(read(401, "<html>Forbidden</html>").may_be_the_token);
+  EXPECT_FALSE(read(403, R"({"error":"invalid_token"})").may_be_the_token);
 }
 
 TEST_F(AgentKeys, AccountWithoutMoneyNeedsNoLogin) {

@@ -168,6 +168,50 @@ TEST_F(BearerTest, MintRefusedTwiceNeedsALogin) {
   EXPECT_EQ(asked().size(), 3U) << "a dead login is not asked for again";
 }
 
+TEST_F(BearerTest, AMintThatFailsIsNotTriedByEverybodyAndSpendsOneRefreshTokenAtMost) {
+  struct Failing {
+    int status;
+    const char* body;
+    std::size_t refreshes;
+  };
+  for (const Failing& one : {Failing{503, "", 0}, Failing{429, "", 0}, Failing{402, "{}", 0},
+                             Failing{401, "<html>Unauthorized</html>", 0},
+                             Failing{401, R"({"error":"unauthorized"})", 1}}) {
+    Seed seed;
+    seed.profile += std::to_string(one.status) + std::to_string(one.refreshes);
+    seed.refresh += seed.profile;
+    const Uid uid = add(seed);
+    http_script_->seen.clear();
+    const auto ask = [&] {
+      BearerRequest request;
+      request.provider = seed.provider;
+      request.credential = uid;
+      return source().bearer(request);
+    };
+    answer(one.status, one.body);
+    if (one.refreshes > 0) {
+      answer_refresh("1");
+      answer(one.status, one.body);
+    }
+    EXPECT_EQ(ask().error().code, Errc::try_later) << one.status;
+    const std::size_t first = asked().size();
+    EXPECT_EQ(first, 1 + 2 * one.refreshes);
+
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_THAT(ask().error().message, HasSubstr("left alone until")) << one.status;
+    }
+    EXPECT_EQ(asked().size(), first) << one.status << " " << one.body;
+    pass(Seconds{61});
+    answer(one.status, one.body);
+    EXPECT_EQ(ask().error().code, Errc::try_later);
+    EXPECT_EQ(asked().size(), first + 1) << "no token for what another did not mend";
+    pass(Seconds{61});
+    answer_mint("9");
+    EXPECT_TRUE(ask());
+    EXPECT_EQ(open().find(uid)->renewal.failures, 0);
+  }
+}
+
 TEST_F(BearerTest, ForbiddenMintNeedsALoginAtOnce) {
   add({});
   answer(403, R"({"error":"tenant_suspended"})");
@@ -462,18 +506,17 @@ TEST_F(BearerTest, P8_AMintThatBringsTheRejectedKeyAgainNeedsALoginAndIsNotRepea
   EXPECT_EQ(text(bearer()), "MINTED-2");
 }
 
-TEST_F(BearerTest, RefreshAfterARefusedMintLeavesARestingTokenEndpointAlone) {
+TEST_F(BearerTest, WhereTheTokenEndpointRestsNoKeyIsAskedForEither) {
   Seed seed;
   seed.expires_in = Seconds{30};  // due, and alive
   const Uid uid = add(seed);
   answer(503, "");
   ASSERT_FALSE(bearer());
-  answer(401, R"({"error":"invalid_token"})");
   const auto got = bearer();
 
   EXPECT_EQ(got.error().code, Errc::try_later);
   EXPECT_THAT(got.error().message, HasSubstr("left alone until"));
-  EXPECT_THAT(asked(), ElementsAre("token", "agent-key"));
+  EXPECT_THAT(asked(), ElementsAre("token"));
 
   answer_refresh("1");
   answer_mint("1");

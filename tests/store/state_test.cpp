@@ -139,10 +139,10 @@ TEST(DecideTest, P4_ANoForGoodEndsTheDoubtAndNoOtherHold) {
 
 TEST(DecideTest, P4_ANoForGoodLastsUntilAnotherGrant) {
   const CredentialState refused = decide(state_in(Phase::sent, Hold::none), event::Refused{}, kNow);
-  for (const Event& what :
-       std::vector<Event>{event::Began{}, event::Answered{}, event::Lost{}, event::Unspent{},
-                          event::Ended{}, event::Forgotten{}, event::OnHold{}, event::Doubted{},
-                          event::Removed{kNow}, event::Rejected{"x"}, event::Rested{}}) {
+  for (const Event& what : std::vector<Event>{
+           event::Began{}, event::Answered{}, event::Lost{}, event::Unspent{}, event::Ended{},
+           event::Forgotten{}, event::OnHold{}, event::Doubted{}, event::Removed{kNow},
+           event::Rejected{"x"}, event::Rested{}, event::MintFailed{}, event::Minted{}}) {
     EXPECT_TRUE(decide(refused, what, kNow).renewal.refused) << what.index();
   }
   EXPECT_FALSE(decide(refused, event::Moved{}, kNow).renewal.refused);
@@ -262,12 +262,29 @@ TEST(DecideTest, AResetEndsTheRestAndTheRefusalsAndNothingElse) {
   });
 }
 
+TEST(DecideTest, AMintThatFailedMakesItRestAndAMintEndsThatAndNeitherTouchesTheGrant) {
+  for_every_state(event::MintFailed{Seconds{90}}, [](const auto& before, const auto& after) {
+    expect_same_grant(before, after);
+    EXPECT_EQ(after.phase, before.phase);
+    EXPECT_EQ(after.answer, before.answer);
+    EXPECT_EQ(after.renewal.failures, before.renewal.failures + 1);
+    EXPECT_EQ(rests_until(after.renewal, kNow), kNow + Seconds{90});
+
+    const CredentialState minted = decide(after, event::Minted{}, kNow);
+    expect_same_grant(before, minted);
+    EXPECT_EQ(minted.phase, before.phase);
+    EXPECT_EQ(minted.renewal.failures, 0);
+    EXPECT_FALSE(rests_until(minted.renewal, kNow));
+    EXPECT_EQ(minted.renewal.losses.count, before.renewal.losses.count);
+  });
+}
+
 TEST(DecideTest, EveryEventMakesAStateOfAnOlderFormatAStateOfOurs) {
-  const std::vector<Event> all = {event::Began{},       event::Answered{},    event::Lost{},
-                                  event::Unspent{},     event::Refused{},     event::Ended{},
-                                  event::Forgotten{},   event::Misdirected{}, event::Moved{},
-                                  event::OnHold{},      event::Doubted{},     event::Removed{},
-                                  event::Rejected{"x"}, event::Rested{}};
+  const std::vector<Event> all = {
+      event::Began{},       event::Answered{}, event::Lost{},       event::Unspent{},
+      event::Refused{},     event::Ended{},    event::Forgotten{},  event::Misdirected{},
+      event::Moved{},       event::OnHold{},   event::Doubted{},    event::Removed{},
+      event::Rejected{"x"}, event::Rested{},   event::MintFailed{}, event::Minted{}};
   ASSERT_EQ(all.size(), std::variant_size_v<Event>);
   CredentialState old = state_in(Phase::idle, Hold::none);
   old.legacy = true;
