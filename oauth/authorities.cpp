@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "store/files.h"
+#include "store/ownership.h"
 
 namespace authdb::oauth {
 namespace {
@@ -33,6 +34,11 @@ Result<std::string> read_bundle(const Setting& file, const std::string& by) {
   if (!variable && !fs::path(file.value).is_absolute()) {
     return fail(Errc::refused, by + ": " + file.value + " is no absolute path", hint);
   }
+  // Who can put an authority there can have tokens sent to himself.
+  if (const auto safe = check_loadable(file.value); !safe) {
+    return fail(Errc::refused, by + ": " + safe.error().message,
+                safe.error().hint.empty() ? hint : safe.error().hint);
+  }
   const auto text = read_file(file.value, kLargestBundle);
   if (!text) return fail(Errc::refused, by + ": " + text.error().message, hint);
   if (text->reveal().find("-----BEGIN ") != std::string_view::npos) {
@@ -59,12 +65,10 @@ Result<int> count_hashed(const std::string& variable, const fs::path& directory)
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
     if (!is_hashed(it->path())) continue;
     ++count;
-    const std::string_view kind = what_is_no_file(it->path());
-    if (kind.empty()) continue;
-    return fail(
-        Errc::refused,
-        variable + ": " + it->path().string() + " is " + std::string(kind) + ", not a regular file",
-        "Remove it, or unset " + variable + ".");
+    const auto safe = check_loadable(it->path());
+    if (safe) continue;
+    return fail(Errc::refused, variable + ": " + safe.error().message,
+                "Mend or remove it, or unset " + variable + ".");
   }
   return count;
 }

@@ -173,6 +173,15 @@ bool is_page(std::string_view address) {
   return address.size() <= kLongest && prints && url && is_secure(*url);
 }
 
+bool same_host(std::string_view one, std::string_view other) {
+  const auto without_fragment = [](std::string_view text) {
+    return text.substr(0, text.find('#'));
+  };
+  const auto a = parse_url(without_fragment(one));
+  const auto b = parse_url(without_fragment(other));
+  return a && b && a->host == b->host;
+}
+
 Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, LoginEvent& visit) {
   visit.url = verification_uri(parts, answer);
   if (visit.url.empty()) {
@@ -192,7 +201,9 @@ Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, L
         "not over 2048 bytes; ask the provider.");
   }
   visit.complete_url = answer.text("verification_uri_complete");
-  if (visit.complete_url.empty() || is_page(visit.complete_url)) return {};
+  if (visit.complete_url.empty()) return {};
+  // A person is told the page, and sent to no other host than that.
+  if (is_page(visit.complete_url) && same_host(visit.complete_url, visit.url)) return {};
   visit.message = "the address with the code in it is none that is opened or shown: " +
                   scrub(visit.complete_url, {}, kShownLabel);
   visit.complete_url.clear();

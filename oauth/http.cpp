@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <random>
 #include <thread>
 
@@ -69,6 +70,23 @@ bool splits_lines(const HttpRequest& request) {
     return header.second.reveal().find_first_of(std::string_view("\r\n\0", 3)) !=
            std::string_view::npos;
   });
+}
+
+// libcurl quotes a proxy that it cannot use, and the login that stands in it.
+std::string without_proxy_logins(const char* words) {
+  std::vector<Secret> logins;
+  for (const char* variable : {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {
+    const char* proxy = std::getenv(variable);
+    const std::string_view url = proxy == nullptr ? std::string_view() : proxy;
+    const auto end = url.rfind('@');
+    if (end == std::string_view::npos) continue;
+    const auto scheme = url.find("://");
+    const auto begin = scheme < end ? scheme + 3 : 0;
+    logins.push_back(Secret::copy_of(url.substr(begin, end - begin)));
+  }
+  std::vector<const Secret*> known;
+  for (const Secret& login : logins) known.push_back(&login);
+  return scrub(words, known);
 }
 
 // What may be done about a certificate that is not believed.
@@ -144,7 +162,7 @@ class CurlTransport final : public HttpTransport {
     if (out.retry_after_s >= 0) answer.retry_after = Seconds{out.retry_after_s};
     if (out.date_s >= 0) answer.server_time = Instant(Seconds{out.date_s});
     // libcurl's words, with what a server or a proxy wrote in them.
-    answer.failure = scrub(out.failure) + about_authorities(out.trust, authorities);
+    answer.failure = without_proxy_logins(out.failure) + about_authorities(out.trust, authorities);
     module.release(&out);
   }
 };

@@ -12,6 +12,7 @@
 #include "oauth/builtin_providers.h"
 #include "oauth/provider_file.h"
 #include "store/files.h"
+#include "store/ownership.h"
 #include "store/user_directories.h"
 
 namespace authdb::oauth {
@@ -139,6 +140,13 @@ ProviderRegistry ProviderRegistry::load(const fs::path& directory) {
     registry.problems_.push_back({directory, "", "cannot be read: " + error.message()});
   }
   std::sort(files.begin(), files.end());
+  // They say where tokens go: whoever may put one there may have them sent to himself.
+  const auto safe = files.empty() ? Result<void>() : check_irreplaceable(files.front());
+  if (!safe) {
+    registry.problems_.push_back(
+        {directory, "", "is not read: " + safe.error().message + ". " + safe.error().hint});
+    return registry;
+  }
   for (const fs::path& file : files) {
     for (FieldProblem& problem : take_file(file, registry.providers_)) {
       registry.problems_.push_back({file, std::move(problem.field), std::move(problem.reason)});

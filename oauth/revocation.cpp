@@ -1,5 +1,6 @@
 #include "oauth/revocation.h"
 
+#include "oauth/answer_text.h"
 #include "oauth/classify.h"
 #include "oauth/client_request.h"
 #include "oauth/discovery.h"
@@ -20,14 +21,18 @@ Token token_of(const Held& held) {
   return {held.access_token, "access_token"};
 }
 
-// A no, and a 503 (RFC 7009 section 2.2.1), have changed nothing. What is behind a time-out of the
-// server, another error of it or a redirection is not known.
+// A no, also one that comes with 200, and a 503 (RFC 7009 section 2.2.1) have changed nothing. What
+// is behind a time-out of the server, another error of it, a redirection or a page is not known.
 Outcome outcome_of(const Answer& answer, bool sent) {
   constexpr int kTimeout = 408;
   constexpr int kUnavailable = 503;
   const int status = answer.http_status;
   if (!sent) return Outcome::not_sent;
-  if (answer.is_success()) return Outcome::committed;
+  if (answer.is_success()) {
+    if (!read_error(TokenAnswer(answer)).code.empty()) return Outcome::rejected;
+    const bool page = looks_like(answer.body.reveal()) == "HTML or XML";
+    return page ? Outcome::uncertain : Outcome::committed;
+  }
   const bool no = status >= 400 && status < 500 && status != kTimeout;
   return no || status == kUnavailable ? Outcome::rejected : Outcome::uncertain;
 }

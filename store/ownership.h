@@ -34,8 +34,8 @@ Result<void> check_private_or_handed(const std::filesystem::path& path);
 // since SQLite puts others beside its own.
 Result<void> check_irreplaceable(const std::filesystem::path& path);
 
-// refused unless `path` is a regular file that is safe to load into this process as code: of a
-// trusted owner, writable for nobody else, and irreplaceable. Trusted is also whoever owns the
+// refused unless `path` is a regular file that this process may believe, as code or as the
+// authorities of servers: of a trusted owner, writable for nobody else, and irreplaceable. Trusted is also whoever owns the
 // program that runs, or a directory on the way to it: they could have changed the program itself.
 Result<void> check_loadable(const std::filesystem::path& path);
 

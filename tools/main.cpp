@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <typeinfo>
@@ -26,6 +27,7 @@ int report_defect(const std::exception& exception) {
 int main(int argc, char** argv) try {
   using namespace authdb::cli;
   close_memory();
+  ::unsetenv("SSLKEYLOGFILE");    // libcurl would write there what opens every connection
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   WipingInput stdin_bytes(STDIN_FILENO);
   std::istream in(&stdin_bytes);

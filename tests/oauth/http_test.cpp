@@ -351,6 +351,21 @@ TEST(Http, ProxyIsNeverUsedForLoopback) {
   EXPECT_THAT(done.heard, StartsWith("POST /token "));
 }
 
+TEST(Http, P7_AProxysLoginIsInNoError) {
+  HttpRequest request;
+  request.url = "https://provider.example/token";
+  for (const char* proxy : {"sock5://user:hunter2pass@proxy:1080", "user:hunter2pass@proxy:bad",
+                            "http://user:hunter2 pass@proxy:1080"}) {
+    for (const char* variable : {"https_proxy", "HTTPS_PROXY", "ALL_PROXY"}) {
+      ::setenv(variable, proxy, 1);
+      const Answer answer = curl_transport()->perform(request, {});
+      ::unsetenv(variable);
+      EXPECT_NE(answer.failure, "") << proxy;
+      EXPECT_THAT(answer.failure, testing::Not(HasSubstr("hunter2"))) << proxy;
+    }
+  }
+}
+
 TEST(Http, HeaderThatWouldSplitTheRequestIsNotSent) {
   RawServer server([](Peer& peer) { peer.read_request(); });
   HttpRequest request = request_to(server);

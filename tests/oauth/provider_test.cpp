@@ -253,6 +253,17 @@ TEST_F(Providers, FileThatOthersCanWriteIsNotBelieved) {
   }
 }
 
+TEST_F(Providers, FilesOfADirectoryThatOthersCanWriteAreNotBelieved) {
+  const fs::path file = write("mine.json", kMine);
+  ::chmod(file.parent_path().c_str(), 0777);
+
+  const ProviderRegistry registry = load();
+
+  EXPECT_EQ(registry.find("mine"), nullptr);
+  ASSERT_EQ(registry.problems().size(), 1U);
+  EXPECT_NE(registry.problems()[0].reason.find("chmod go-w"), std::string::npos);
+}
+
 TEST_F(Providers, TwoFilesForOneProviderAreAMistakeInTheSecond) {
   write("a.json", kMine);
   const fs::path second = write("b.json", kMine);

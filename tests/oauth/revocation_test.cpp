@@ -169,6 +169,22 @@ TEST_F(RevocationTest, ServerThatFailsIsToldOfAndTheCredentialIsGoneAllTheSame) 
   EXPECT_EQ(log_out().remote, Remote::revoked);
 }
 
+TEST_F(RevocationTest, P8_ANoThatComesWith200IsNoEndAndAPageTellsNothing) {
+  portal::Fault fault;
+  fault.endpoint = portal::Endpoint::kRevoke;
+  fault.status = 200;
+  fault.body = R"({"error":"temporarily_unavailable"})";
+  portal_.add_fault(fault);
+  EXPECT_EQ(log_out().remote, Remote::failed);
+  EXPECT_EQ(ledger(), "rejected 200");
+
+  take_back();
+  fault.body = "<html>Please wait</html>";
+  portal_.add_fault(fault);
+  EXPECT_EQ(log_out().remote, Remote::failed);
+  EXPECT_EQ(ledger(), "rejected 200,uncertain 200");
+}
+
 TEST_F(RevocationTest, LostAnswerIsUncertain) {
   portal::Fault fault;
   fault.endpoint = portal::Endpoint::kRevoke;

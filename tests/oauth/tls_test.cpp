@@ -242,6 +242,22 @@ TEST_F(UnusableAuthorities, OfACredentialAreNamedAsItsBundle) {
   EXPECT_THAT(text(bearer()), HasSubstr("ca.pem is no absolute path"));
 }
 
+TEST_F(UnusableAuthorities, ThatOthersCanWriteAreNotBelieved) {
+  describe(Certificate::good);
+  add_expired();
+  std::filesystem::copy_file(server().ca_file(), path("open.pem"));
+  std::filesystem::copy_file(server().ca_file(), path("directory/0123abcd.0"));
+  for (const char* name : {"open.pem", "directory/0123abcd.0"}) {
+    ::chmod(path(name).c_str(), 0666);
+  }
+  for (const auto& [variable, name] :
+       {std::pair("SSL_CERT_FILE", "open.pem"), std::pair("SSL_CERT_DIR", "directory")}) {
+    variables_ = {{variable, path(name)}};
+    pass(Seconds{60});
+    EXPECT_THAT(text(bearer()), AllOf(HasSubstr(variable), HasSubstr("other users can write to ")));
+  }
+}
+
 TEST_F(UnusableAuthorities, InADirectoryAreNamedWithItsVariable) {
   describe(Certificate::good);
   add_expired();

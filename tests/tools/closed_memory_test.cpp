@@ -124,6 +124,13 @@ TEST_F(ClosedMemoryTest, NoOtherProcessOfTheSameUserCanLookIntoItOrTraceIt) {
   EXPECT_EQ(ran.status, 0) << testing::PrintToString(ran);
 }
 
+TEST_F(ClosedMemoryTest, NothingIsWrittenThatOpensItsConnections) {
+  const auto keys = home() / "keys";
+  env_["SSLKEYLOGFILE"] = keys.string();
+  must_own({"refresh", "nous"});
+  EXPECT_FALSE(std::filesystem::exists(keys));
+}
+
 TEST_F(ClosedMemoryTest, ACrashLeavesNoCoreFile) {
   const CoresWanted wanted;
   Child child = at_work();

@@ -104,8 +104,9 @@ TEST_F(LoginCommand, EventsAreOneJsonObjectALine) {
 TEST_F(LoginCommand, AnAddressThatIsNoPageIsSaidAndNeitherDrawnNorOpened) {
   err_is_terminal_ = true;
   env_["LANG"] = "C.UTF-8";
-  for (const char* address : {"javascript:alert(1)", "file:///etc/passwd", "data:text/html,x",
-                              "http://acme.example/", "https://a:b@acme.example/"}) {
+  for (const char* address :
+       {"javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", "http://acme.example/",
+        "https://a:b@acme.example/", "https://evil.example/?user_code=WXYZ-1234"}) {
     const std::string page = R"("verification_uri":"https://acme.example/device")";
     const std::string start = R"({"device_code":"d-SECRET","user_code":"WXYZ-1234",)";
     opened_.clear();
@@ -117,6 +118,7 @@ TEST_F(LoginCommand, AnAddressThatIsNoPageIsSaidAndNeitherDrawnNorOpened) {
                                HasSubstr("https://acme.example/device\n"), Not(HasSubstr("█"))));
     EXPECT_THAT(opened_, ElementsAre("https://acme.example/device"));
 
+    if (std::string_view(address).starts_with("https://evil.")) continue;  // it would be the page
     http_->answer(200, start + R"("verification_uri":")" + address + "\"}");
     const auto refused = run({"login", "acme"});
     EXPECT_EQ(refused.status, 7);

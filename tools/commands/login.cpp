@@ -160,9 +160,13 @@ class Narrator {
 // One line: the code that a page showed.
 Result<Secret> read_code(Context& context, std::string_view prompt) {
   if (context.ask) return context.ask(prompt);
-  std::string line;
-  std::getline(context.in, line);
+  constexpr std::streamsize kLongest = 64 << 10;
+  std::string line(kLongest, '\0');  // never grown, so never copied
+  context.in.getline(line.data(), kLongest);
+  const bool too_long = context.in.gcount() == kLongest - 1 && context.in.fail();
+  line.resize(std::char_traits<char>::length(line.c_str()));
   auto code = Secret::take(std::move(line));
+  if (too_long) return fail(Errc::usage, "the line on stdin is too long for a code");
   if (code.empty()) {
     return fail(Errc::usage, "there is no code on stdin",
                 "Write the code that the page shows to stdin, or run the command at a terminal.");
