@@ -231,6 +231,7 @@ TEST_F(BearerTest, MintThatFailsOtherwiseIsTriedLater) {
     ASSERT_FALSE(got) << status;
     EXPECT_EQ(got.error().code, Errc::try_later) << status;
     EXPECT_THAT(got.error().message, HasSubstr("agent-key mint failed for nous \"personal\""));
+    pass(Seconds{61});
   }
 }
 
@@ -266,6 +267,7 @@ TEST_F(BearerTest, TransportThatThrowsLosesNothingAndIsAFailureLikeAnother) {
   EXPECT_EQ(failed.error().code, Errc::try_later);
   EXPECT_THAT(failed.error().message, HasSubstr("given up: the caller's own"));
   http_ = http_script_;
+  pass(Seconds{1});
   answer_mint("1");
   EXPECT_EQ(text(bearer()), "MINTED-1");
   EXPECT_EQ(text(open().unseal(uid)->refresh_token), "seed-refresh");

@@ -295,6 +295,7 @@ TEST_F(DeviceLogin, APageMayBeAtAnotherHostAndHaveAFragment) {
     portal::Fault fault;
     fault.endpoint = portal::Endpoint::kDevice;
     fault.merge["verification_uri"] = address;
+    fault.merge["verification_uri_complete"] = nullptr;
     portal_.add_fault(fault);
     approve_at(1);
     const auto session = device();

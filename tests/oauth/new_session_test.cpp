@@ -342,7 +342,12 @@ TEST_F(Keeping, AServerThatGivesTheSameTokenAfterALogoutGivesOneThatIsRenewed) {
   EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("the-only-token"));
   EXPECT_FALSE(*open().retired(token_hash("the-only-token")));
 
-  change(first->uid, [](CredentialChange& one) { one.restore = true; });
+  Change back;
+  back.credentials.emplace_back();
+  back.credentials[0].uid = first->uid;
+  back.credentials[0].planned_against = 1;
+  back.credentials[0].restore = true;
+  ASSERT_TRUE(open().apply(back));
   EXPECT_EQ(row(first->uid).refresh_hash, std::nullopt);
   EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("the-only-token"));
 }
