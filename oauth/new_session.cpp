@@ -75,6 +75,21 @@ struct Choice {
   bool label_is_anothers = false;
 };
 
+// The credential that was removed with this very token. A server that does not rotate may have one
+// for a user and a client: then it comes back.
+std::optional<Credential> removed_with(const Store& store, const NewSession& session) {
+  const Secret& token = session.grant.refresh_token;
+  if (token.empty()) return std::nullopt;
+  const auto retired = store.retired(token_hash(token));
+  if (!retired || !*retired || (*retired)->reason != Retirement::removed) return std::nullopt;
+  const auto rows = store.list({session.identity.provider, {}, true});
+  if (!rows) return std::nullopt;
+  const auto it = std::find_if(rows->begin(), rows->end(), [&](const Credential& row) {
+    return row.uid == (*retired)->uid && row.removed_at;
+  });
+  return it == rows->end() ? std::nullopt : std::optional(*it);
+}
+
 Choice choose(const Store& store, const std::vector<Credential>& rows, const NewSession& session,
               const KeepOptions& options) {
   const Account account = account_of(session);
@@ -157,6 +172,7 @@ CredentialChange change_for(const Store& store, const std::vector<Credential>& r
     change.identity = session.identity;
   } else {
     change.uid = choice.row->uid;
+    change.restore = choice.row->removed_at.has_value();
     change.planned_against = choice.row->generation;
     change.new_family = true;
     change.identity = renewed_identity(choice.row->identity, session);
@@ -246,7 +262,12 @@ Attempted try_to_keep(Store& store, const NewSession& session, const KeepOptions
     return out;
   }
   Choice choice;
-  if (place == Place::best) choice = choose(store, *rows, session, options);
+  const auto removed = removed_with(store, session);
+  if (place == Place::best && removed) {
+    choice.row = &*removed;
+  } else if (place == Place::best) {
+    choice = choose(store, *rows, session, options);
+  }
   if (choice.row != nullptr) out.renewing = name_of(*choice.row);
   KeptSession kept{{}, choice.row != nullptr, session.warning};
   Change change = change_of(store, *rows, choice, session, options);

@@ -171,8 +171,8 @@ class Txn : public View {
   // Undoes a removal: the credential, and `hash` as its current token unless it is retired for
   // another reason or current elsewhere since.
   virtual void take_back(std::int64_t credential, const std::optional<TokenHash>& hash) = 0;
-  // Lifts a retirement for the reason `what`; one for another stays.
-  virtual void pardon(const TokenHash& hash, Retirement what) = 0;
+  // Lifts a `presumed` retirement; anything else stays.
+  virtual void pardon(const TokenHash& hash) = 0;
 
   virtual void put_agent_key(std::int64_t credential, const SealedAgentKey& key) = 0;
   virtual void drop_agent_key(std::int64_t credential) = 0;

@@ -232,12 +232,7 @@ class Applier {
   }
 
   void pardon(const CredentialChange& change) {
-    for (const TokenHash& hash : change.pardon) txn_.pardon(hash, Retirement::presumed);
-    // A server that does not rotate has one token for a user and a client, whoever logged out
-    // before.
-    if (change.kind == AttemptKind::login && change.grant && !change.grant->refresh_token.empty()) {
-      txn_.pardon(token_hash(change.grant->refresh_token), Retirement::removed);
-    }
+    for (const TokenHash& hash : change.pardon) txn_.pardon(hash);
   }
 
   void ledger(const CredentialChange& change, std::int64_t id, const SealedTokens& tokens) {

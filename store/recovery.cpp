@@ -33,7 +33,7 @@ void move_row(Locked& locked, Txn& txn, const Parcel& parcel) {
   const CredentialState& state = locked.state;
   if (row.removed_at) txn.take_back(row.id, state.hash);
   if (state.hash) {
-    txn.pardon(*state.hash, Retirement::presumed);
+    txn.pardon(*state.hash);
     // An answer gave it to another credential while this database did not know whose it is.
     const auto owner = txn.owner_of(*state.hash);
     if (owner && *owner != row.id) txn.clear_refresh_hash(*owner);

@@ -48,7 +48,7 @@ void remember_owner(Locked& locked, const Grant& grant) {
 // True if this store has had that token: it is another credential's now, or was retired.
 bool stands_elsewhere(const Locked& locked, Txn& txn, const TokenHash& hash) {
   if (hash == locked.state.hash) return false;  // the server handed the same one back
-  txn.pardon(hash, Retirement::presumed);       // a guess of ours: the server just issued it
+  txn.pardon(hash);                             // a guess of ours: the server just issued it
   return txn.owner_of(hash).has_value() || txn.retired(hash).has_value();
 }
 

@@ -231,9 +231,9 @@ void SqliteTxn::take_back(std::int64_t credential, const std::optional<TokenHash
          [&](Binder& b) { b.integer(credential).hash(hash); });
 }
 
-void SqliteTxn::pardon(const TokenHash& hash, Retirement what) {
-  change(connection_, "DELETE FROM retired_token WHERE refresh_hash = ? AND reason = ?",
-         [&](Binder& b) { b.hash(hash).enumerated(what); });
+void SqliteTxn::pardon(const TokenHash& hash) {
+  change(connection_, "DELETE FROM retired_token WHERE refresh_hash = ? AND reason = 'presumed'",
+         [&](Binder& b) { b.hash(hash); });
 }
 
 void SqliteTxn::put_agent_key(std::int64_t credential, const SealedAgentKey& key) {

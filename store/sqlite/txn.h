@@ -42,7 +42,7 @@ class SqliteTxn final : public Reads<Txn> {
   void retire(std::int64_t credential, const TokenHash& hash, std::int64_t family,
               std::int64_t generation, Instant at, Retirement reason) override;
   void take_back(std::int64_t credential, const std::optional<TokenHash>& hash) override;
-  void pardon(const TokenHash& hash, Retirement what) override;
+  void pardon(const TokenHash& hash) override;
   void put_agent_key(std::int64_t credential, const SealedAgentKey& key) override;
   void drop_agent_key(std::int64_t credential) override;
   void set_health(std::int64_t credential, const Health& health) override;

@@ -338,18 +338,13 @@ TEST_F(Keeping, AServerThatGivesTheSameTokenAfterALogoutGivesOneThatIsRenewed) {
 
   ASSERT_TRUE(kept) << kept.error().message;
   EXPECT_THAT(kept->warning, IsEmpty());
-  EXPECT_NE(kept->uid, first->uid);
+  EXPECT_EQ(kept->uid, first->uid);
+  EXPECT_TRUE(kept->renewed);
+  EXPECT_EQ(count(), 1U);
   EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("the-only-token"));
   EXPECT_FALSE(*open().retired(token_hash("the-only-token")));
-
-  Change back;
-  back.credentials.emplace_back();
-  back.credentials[0].uid = first->uid;
-  back.credentials[0].planned_against = 1;
-  back.credentials[0].restore = true;
-  ASSERT_TRUE(open().apply(back));
-  EXPECT_EQ(row(first->uid).refresh_hash, std::nullopt);
-  EXPECT_EQ(row(kept->uid).refresh_hash, token_hash("the-only-token"));
+  EXPECT_EQ(open().pool("default", "nous")->at(0).credential.uid, kept->uid);
+  EXPECT_TRUE(LockedCredential::acquire(open(), kept->uid, {Milliseconds(0)}));
 }
 
 TEST_F(Keeping, ALoginWhoseTokenIsAnotherProvidersIsKeptWithoutItAndSaysWhose) {

@@ -191,6 +191,7 @@ TEST_F(PortalBearerTest, PageFromTheEdgeLeavesTheGrantAlone) {
 
   EXPECT_EQ(bearer().error().code, Errc::try_later);
   EXPECT_EQ(text(open().unseal(uid)->refresh_token), refresh_token_);
+  pass(Seconds{1});
   EXPECT_EQ(infer(bearer()), 200);
 }
 
