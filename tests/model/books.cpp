@@ -191,8 +191,16 @@ void Books::no_successor(int token) {
 void Books::minted(int access, int key) {
   const auto owner = owners_.find(server_.bearer(access).family);
   if (owner == owners_.end()) return;
-  login(owner->second).key = key;
+  Login& it = login(owner->second);
+  it.key = key;
+  it.rest = {};
+  it.may_rest = false;
   bearers_[key].delivered = true;
+}
+
+void Books::mint_failed(int access) {
+  const auto owner = access < 0 ? owners_.end() : owners_.find(server_.bearer(access).family);
+  if (owner != owners_.end()) login(owner->second).may_rest = true;
 }
 
 // One that has just been refreshed and may not mint is a login that has ended.

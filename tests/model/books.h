@@ -120,6 +120,8 @@ class Books {
   void no_successor(int token);  // the new one belongs to somebody else, or is spent
   void minted(int access, int key);
   void mint_refused(int access);
+  // There was no key: the login rests, for how long the store may count otherwise.
+  void mint_failed(int access);
   // The process that had read the answer may have died before it was kept: take granted() back.
   void unsure(int token, std::int64_t now);
   // The same of a refusal.

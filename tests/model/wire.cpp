@@ -240,16 +240,19 @@ Step plan_for(const Acting& doing, bool mint) {
 
 Answer serve_mint(World& world, Acting& doing, const std::string& access) {
   const Step plan = plan_for(doing, true);
+  const int bearer = world.server.bearer_named(access);
+  if (plan.mint != 0) world.books.mint_failed(bearer);
   if (plan.mint == 1) return write_error(401, "invalid_token", plan).answer;
   if (plan.mint == 2) return write_page(503, plan).answer;
   if (plan.mint == 4) return write_error(403, "subscription_required", plan).answer;
   const Issued issued = world.server.mint(access, doing.started_at, kKeyLife);
   if (!issued.ok) {
-    world.books.mint_refused(world.server.bearer_named(access));
+    world.books.mint_failed(bearer);
+    world.books.mint_refused(bearer);
     return write_error(401, issued.error, plan).answer;
   }
   if (plan.mint == 3) return nothing("the connection was reset");
-  world.books.minted(world.server.bearer_named(access), issued.access);
+  world.books.minted(bearer, issued.access);
   Said said;
   said.key = world.server.bearer(issued.access).text;
   said.life_s = issued.life_s;
