@@ -152,7 +152,7 @@ TEST_F(StatusTest, CheckIsFiveForAnAgentKeyThatCannotBeMinted) {
 
   const auto ran = run({"status", "--check"});
   EXPECT_EQ(ran.status, 5);
-  EXPECT_THAT(ran.out, HasSubstr("its renewal failed at 2026-04-12T13:20:00"));
+  EXPECT_THAT(ran.out, HasSubstr("its renewal has been failing since 2026-04-12T13:20:00"));
 }
 
 TEST_F(StatusTest, WhatCannotRenewItselfIsNeverGreen) {
