@@ -35,8 +35,9 @@ Result<void> check_private_or_handed(const std::filesystem::path& path);
 Result<void> check_irreplaceable(const std::filesystem::path& path);
 
 // refused unless `path` is a regular file that this process may believe, as code or as the
-// authorities of servers: of a trusted owner, writable for nobody else, and irreplaceable. Trusted is also whoever owns the
-// program that runs, or a directory on the way to it: they could have changed the program itself.
+// authorities of servers: of a trusted owner, writable for nobody else, and irreplaceable. Trusted
+// is also whoever owns the program that runs, or a directory on the way to it: they could have
+// changed the program itself.
 Result<void> check_loadable(const std::filesystem::path& path);
 
 }  // namespace authdb
