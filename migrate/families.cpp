@@ -189,8 +189,8 @@ class Linker {
       const std::string first = named == part.end() ? "" : name_of(*named);
       Buckets buckets;
       for (const auto i : part) {
-        std::string name = name_of(i);
-        buckets[name.empty() ? first : std::move(name)].push_back(i);
+        const std::string name = name_of(i);
+        buckets[name.empty() ? first : name].push_back(i);
       }
       for (auto& [name, rows] : buckets) finer.push_back(std::move(rows));
     }
