@@ -35,7 +35,8 @@ void UsersOfAMachine::SetUp() {
   env_ = {{"HOME", home()},
           {"XDG_RUNTIME_DIR", home() / "run"},
           // A process that closes its memory closes it to the leak checker of its own user, too.
-          {"ASAN_OPTIONS", "detect_leaks=0"},
+          // And how it crashes is looked at.
+          {"ASAN_OPTIONS", "detect_leaks=0:handle_segv=0:disable_coredump=0"},
           {"PATH", "/usr/bin:/bin"}};  // everything else where it is by default
 }
 
