@@ -35,12 +35,6 @@ using Members = std::vector<std::size_t>;
 // Keeps the order of first appearance out of the result: families are ordered by their root.
 using Buckets = std::unordered_map<std::string, Members>;
 
-std::string key(std::initializer_list<std::string_view> parts) {
-  std::string joined;
-  for (const auto part : parts) joined.append(part).push_back('\0');
-  return joined;
-}
-
 std::string_view bytes(const TokenHash& hash) {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
 }
@@ -96,9 +90,9 @@ class Linker {
     for (std::size_t i = 0; i < copies_.size(); ++i) {
       const Copy& copy = copies_[i];
       const std::string& provider = identity(i).provider;
-      if (copy.refresh) link(key({provider, "refresh", bytes(*copy.refresh)}), i);
-      if (copy.access) link(key({provider, "access", bytes(*copy.access)}), i);
-      if (!copy.fingerprint.empty()) link(key({provider, "fingerprint", copy.fingerprint}), i);
+      if (copy.refresh) link(key_of({provider, "refresh", bytes(*copy.refresh)}), i);
+      if (copy.access) link(key_of({provider, "access", bytes(*copy.access)}), i);
+      if (!copy.fingerprint.empty()) link(key_of({provider, "fingerprint", copy.fingerprint}), i);
     }
   }
 
@@ -124,7 +118,7 @@ class Linker {
     for (const auto& [name, members] : slots) link_slot(members);
   }
   std::string slot(std::size_t i) const {
-    return key({home(copies_[i].document), identity(i).provider, identity(i).source});
+    return key_of({home(copies_[i].document), identity(i).provider, identity(i).source});
   }
   void link_slot(const Members& members) {
     std::set<std::size_t> pool_rows;
@@ -147,7 +141,7 @@ class Linker {
     for (std::size_t i = 0; i < copies_.size(); ++i) {
       const Identity& id = identity(i);
       if (id.auth_type != AuthType::oauth || id.foreign_id.empty()) continue;
-      ids[key({id.provider, id.foreign_id})].push_back(i);
+      ids[key_of({id.provider, id.foreign_id})].push_back(i);
     }
     for (const auto& [name, members] : ids) link_ids(members);
   }
@@ -160,11 +154,11 @@ class Linker {
       for (const auto i : same) {
         const Identity& id = identity(i);
         if (ambiguous) {
-          if (!id.label.empty()) finer[key({id.label, id.source})].push_back(i);
+          if (!id.label.empty()) finer[key_of({id.label, id.source})].push_back(i);
           continue;
         }
         for (auto& fact : facts_of(id)) finer[std::move(fact)].push_back(i);
-        if (!copies_[i].principal.empty()) finer[key({"", copies_[i].principal})].push_back(i);
+        if (!copies_[i].principal.empty()) finer[key_of({"", copies_[i].principal})].push_back(i);
       }
       for (const auto& [fact, rows] : finer) {
         if (ambiguous && is_ambiguous(rows)) continue;
@@ -213,10 +207,16 @@ class Linker {
 
 }  // namespace
 
+std::string key_of(std::initializer_list<std::string_view> parts) {
+  std::string joined;
+  for (const auto part : parts) joined.append(part).push_back('\0');
+  return joined;
+}
+
 std::vector<std::string> facts_of(const Identity& id) {
   std::vector<std::string> facts;
   const auto add = [&](const char* name, const std::string& fact) {
-    if (!fact.empty()) facts.push_back(key({name, fact}));
+    if (!fact.empty()) facts.push_back(key_of({name, fact}));
   };
   add("label", id.label);
   if (id.source != "manual") add("source", id.source);  // what a row is that says nothing of it

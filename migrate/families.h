@@ -9,8 +9,10 @@
 // client an equal id.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "migrate/document.h"
@@ -27,6 +29,9 @@ struct Copy {
   std::string fingerprint;  // of its secret as Hermes reckons it, or as the file states it
   std::string principal;    // whom the access token names; empty: nobody, so anybody
 };
+
+// Several texts as one, for maps: different ones for different parts.
+std::string key_of(std::initializer_list<std::string_view> parts);
 
 // The facts of which one must be equal beside an equal id. Empty ones say nothing.
 std::vector<std::string> facts_of(const Identity& identity);

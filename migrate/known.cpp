@@ -9,12 +9,6 @@
 namespace authdb::migrate {
 namespace {
 
-std::string key(std::initializer_list<std::string_view> parts) {
-  std::string joined;
-  for (const auto part : parts) joined.append(part).push_back('\0');
-  return joined;
-}
-
 std::string_view bytes(const TokenHash& hash) {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
 }
@@ -43,10 +37,10 @@ bool share_a_fact(const Identity& a, const Identity& b) {
          facts.end();
 }
 
-std::string foreign_key(const Identity& id) { return key({id.provider, id.foreign_id}); }
+std::string foreign_key(const Identity& id) { return key_of({id.provider, id.foreign_id}); }
 
 std::string slot_key(const Identity& id, const std::string& profile, bool singleton) {
-  return key({profile, id.provider, id.source, singleton ? "" : id.label});
+  return key_of({profile, id.provider, id.source, singleton ? "" : id.label});
 }
 
 }  // namespace
@@ -97,18 +91,18 @@ KnownIndex::KnownIndex(const Known& known) {
     uids_.emplace(row.uid, &row);
     if (row.refresh_hash) refresh_[std::string(bytes(*row.refresh_hash))].push_back(&row);
     if (row.refresh_hash)
-      secret_[key({id.provider, fingerprint(*row.refresh_hash)})].push_back(&row);
+      secret_[key_of({id.provider, fingerprint(*row.refresh_hash)})].push_back(&row);
     if (!row.access_fingerprint.empty()) {
-      secret_[key({id.provider, row.access_fingerprint})].push_back(&row);
+      secret_[key_of({id.provider, row.access_fingerprint})].push_back(&row);
     } else if (row.has_agent_key) {
-      secret_[key({id.provider, row.agent_key_fingerprint})].push_back(&row);
+      secret_[key_of({id.provider, row.agent_key_fingerprint})].push_back(&row);
     }
     const auto referred = known.referred.find(row.uid);
     if (referred != known.referred.end()) {
       // A reference without a fingerprint is known by its source.
       const std::string& secret = referred->second.empty() ? id.source : referred->second;
-      secret_[key({id.provider, secret})].push_back(&row);
-      if (variable_of(id.source)) variable_[key({id.provider, id.source})].push_back(&row);
+      secret_[key_of({id.provider, secret})].push_back(&row);
+      if (variable_of(id.source)) variable_[key_of({id.provider, id.source})].push_back(&row);
     }
     if (!id.foreign_id.empty() && id.auth_type == AuthType::oauth) {
       foreign_[foreign_key(id)].push_back(&row);
@@ -131,7 +125,7 @@ void KnownIndex::add_projected(const Known& known) {
     for (const ProjectedToken& token : projection.tokens) {
       const Credential* row = by_uid(token.credential);
       if (row == nullptr || token.fingerprint == row->access_fingerprint) continue;
-      secret_[key({row->identity.provider, token.fingerprint})].push_back(row);
+      secret_[key_of({row->identity.provider, token.fingerprint})].push_back(row);
     }
   }
 }
@@ -157,7 +151,7 @@ const Credential* KnownIndex::by_secret(const Copy& copy) const {
   if (!copy.fingerprint.empty()) secrets.push_back(copy.fingerprint);
   if (copy.reference && copy.fingerprint.empty()) secrets.push_back(id.source);
   for (const std::string& secret : secrets) {
-    const auto it = secret_.find(key({id.provider, secret}));
+    const auto it = secret_.find(key_of({id.provider, secret}));
     if (it == secret_.end()) continue;
     for (const Credential* row : it->second) {
       if (!row->removed_at) return row;
@@ -169,7 +163,7 @@ const Credential* KnownIndex::by_secret(const Copy& copy) const {
 
 const std::vector<const Credential*>& KnownIndex::in_variable(const Copy& copy) const {
   static const std::vector<const Credential*> kNone;
-  const auto it = variable_.find(key({copy.row->identity.provider, copy.row->identity.source}));
+  const auto it = variable_.find(key_of({copy.row->identity.provider, copy.row->identity.source}));
   return it == variable_.end() ? kNone : it->second;
 }
 

@@ -74,14 +74,8 @@ std::optional<Instant> latest_obtained(const Known& known, const MigrateOptions&
   return now ? std::optional<Instant>(*now + kClockSlack) : std::nullopt;
 }
 
-std::string key(std::initializer_list<std::string_view> parts) {
-  std::string joined;
-  for (const auto part : parts) joined.append(part).push_back('\0');
-  return joined;
-}
-
 std::string variable_key(const std::string& profile, const Identity& identity) {
-  return key({profile, identity.provider, identity.source});
+  return key_of({profile, identity.provider, identity.source});
 }
 
 // By profile, provider and variable; empty where the documents differ.
@@ -101,7 +95,7 @@ std::unordered_map<std::string, std::string> prints_of(const std::vector<Documen
 std::unordered_set<std::string> prints_among(const std::vector<Copy>& copies) {
   std::unordered_set<std::string> prints;
   for (const Copy& copy : copies) {
-    if (copy.reference) prints.insert(key({copy.row->identity.provider, copy.fingerprint}));
+    if (copy.reference) prints.insert(key_of({copy.row->identity.provider, copy.fingerprint}));
   }
   return prints;
 }
@@ -136,7 +130,7 @@ std::string Premises::print_of_variable(const std::string& profile,
 }
 
 bool Premises::shows_print(const std::string& provider, const std::string& print) const {
-  return !print.empty() && prints_.count(key({provider, print})) != 0;
+  return !print.empty() && prints_.count(key_of({provider, print})) != 0;
 }
 
 bool Premises::any_preferred(const std::vector<std::size_t>& family) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "migrate/fields.h"
+#include "migrate/json_text.h"
 #include "store/fingerprint.h"
 #include "store/target.h"
 #include "store/timestamp.h"
@@ -73,13 +74,8 @@ class Withholding {
   }
 
   static void drop(json& value) {
-    wipe_text(value);
+    wipe_strings(value);
     value = nullptr;
-  }
-  static void wipe_text(json& value) {
-    if (!value.is_string()) return;
-    auto& text = value.get_ref<std::string&>();
-    wipe(text.data(), text.size());
   }
 
   static bool may_be_one(const json& value) {

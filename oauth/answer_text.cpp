@@ -16,6 +16,7 @@ constexpr std::size_t kLongest = 1U << 20U;  // as much as the transport takes o
 constexpr std::size_t kUsual = 1U << 14U;    // as much as nearly all of them have
 constexpr int kLayers = 3;                   // a proxy may compress what is compressed already
 constexpr std::string_view kBlanks = " \t\r\n";
+constexpr std::string_view kMarkup = "HTML or XML";
 constexpr std::string_view kGzipMagic = "\x1f\x8b";
 
 // Printable characters and blanks only, in any encoding that keeps ASCII as it is.
@@ -212,12 +213,14 @@ AnswerText unwrap_text(std::string_view bytes, bool complete) {
   return out;
 }
 
+bool is_markup(std::string_view bytes) { return looks_like(bytes) == kMarkup; }
+
 std::string_view looks_like(std::string_view bytes) {
   const std::string_view text = without_prefix(bytes);
   if (text.empty()) return "nothing";
   if (bytes.starts_with(kGzipMagic)) return "gzip";
   if (!is_text(text)) return "binary data";
-  if (text.front() == '<') return "HTML or XML";
+  if (text.front() == '<') return kMarkup;
   return text.front() == '{' || text.front() == '[' ? "JSON" : "text";
 }
 

@@ -27,6 +27,9 @@ AnswerText unwrap_text(std::string_view bytes, bool complete);
 // "nothing", "HTML or XML", "JSON", "gzip", "text" or "binary data".
 std::string_view looks_like(std::string_view bytes);
 
+// True if it is a page, and nothing that a program was meant to read.
+bool is_markup(std::string_view bytes);
+
 // What a page says that came instead of an error, scrubbed of `known` and cut; of what is no text
 // only what it looks like.
 std::string page_text(const Answer& answer, const std::vector<const Secret*>& known);

@@ -58,7 +58,7 @@ bool is_hashed(const fs::path& file) {
 }
 
 // How many authorities OpenSSL would find in it. It opens them itself: so nothing in there may be
-// something at which it would wait.
+// something at which it would wait, or what another user put there.
 Result<int> count_hashed(const std::string& variable, const fs::path& directory) {
   std::error_code error;
   int count = 0;

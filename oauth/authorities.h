@@ -10,8 +10,8 @@
 namespace authdb::oauth {
 
 // Reads what is named. refused, naming the variable or the field and what to do, if it cannot be
-// used: it cannot be read, is no file (or no directory), or has no certificate in it. Thread-safe
-// as `environment` is.
+// used: it cannot be read, is no file (or no directory), has no certificate in it, or another user
+// can write or replace it (check_loadable()). Thread-safe as `environment` is.
 Result<Authorities> authorities_of(const Provider& provider, const Identity& identity,
                                    const Environment& environment);
 

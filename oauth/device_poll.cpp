@@ -60,6 +60,19 @@ std::string verification_uri(const LoginParts& parts, const TokenAnswer& answer)
   return uri.replace(uri.find("//") + 2, url->host.size(), moved->second);
 }
 
+// Where a person may be sent: https, or http on this machine; no user name, nothing that does not
+// print, at most 2,048 bytes. A fragment may follow.
+std::optional<Url> page_at(std::string_view address) {
+  constexpr std::size_t kLongest = 2048;
+  const auto hash = std::min(address.find('#'), address.size());
+  const auto fragment = address.substr(std::min(hash + 1, address.size()));
+  const bool prints = std::all_of(fragment.begin(), fragment.end(),
+                                  [](char c) { return c > ' ' && c < 0x7f && c != '\\'; });
+  auto url = parse_url(address.substr(0, hash));
+  const bool usable = address.size() <= kLongest && prints && url && is_secure(*url);
+  return usable ? std::move(url) : std::nullopt;
+}
+
 }  // namespace
 
 void PollPace::trouble(std::optional<Seconds> retry_after) {
@@ -163,25 +176,6 @@ Instant login_deadline(const LoginParts& parts, const TokenAnswer& answer) {
   return std::min(code_ends, now + parts.timeout);
 }
 
-bool is_page(std::string_view address) {
-  constexpr std::size_t kLongest = 2048;
-  const auto hash = std::min(address.find('#'), address.size());
-  const auto fragment = address.substr(std::min(hash + 1, address.size()));
-  const bool prints = std::all_of(fragment.begin(), fragment.end(),
-                                  [](char c) { return c > ' ' && c < 0x7f && c != '\\'; });
-  const auto url = parse_url(address.substr(0, hash));
-  return address.size() <= kLongest && prints && url && is_secure(*url);
-}
-
-bool same_host(std::string_view one, std::string_view other) {
-  const auto without_fragment = [](std::string_view text) {
-    return text.substr(0, text.find('#'));
-  };
-  const auto a = parse_url(without_fragment(one));
-  const auto b = parse_url(without_fragment(other));
-  return a && b && a->host == b->host;
-}
-
 Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, LoginEvent& visit) {
   visit.url = verification_uri(parts, answer);
   if (visit.url.empty()) {
@@ -192,7 +186,8 @@ Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, L
                 "providers.d/" +
                     parts.provider->id + ".json.");
   }
-  if (!is_page(visit.url)) {
+  const auto page = page_at(visit.url);
+  if (!page) {
     return fail(
         Errc::refused,
         "the page where the login is to be approved is none that is opened or shown: " +
@@ -203,7 +198,8 @@ Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, L
   visit.complete_url = answer.text("verification_uri_complete");
   if (visit.complete_url.empty()) return {};
   // A person is told the page, and sent to no other host than that.
-  if (is_page(visit.complete_url) && same_host(visit.complete_url, visit.url)) return {};
+  const auto complete = page_at(visit.complete_url);
+  if (complete && complete->host == page->host) return {};
   visit.message = "the address with the code in it is none that is opened or shown: " +
                   scrub(visit.complete_url, {}, kShownLabel);
   visit.complete_url.clear();

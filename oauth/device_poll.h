@@ -6,7 +6,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "oauth/login.h"
 #include "oauth/token_answer.h"
@@ -73,14 +72,12 @@ Instant login_deadline(const LoginParts& parts, const TokenAnswer& answer);
 
 // Where a person goes (RFC 8628 section 3.2), into `visit`: url, complete_url. The page is the
 // answer's, else the provider's own. It may be at any host: no token goes there, and the server
-// that names it is the provider's. It must be a page(); refused, saying what came instead, if it is
-// none: nobody could log in, and the next answer would be no better. The longer address with the
-// code in it is only a convenience: one that is no page is left out, and visit.message says so.
+// that names it is the provider's. It must be https, or http on this machine, without a user name
+// and not over 2,048 bytes; refused, saying what came instead, if it is not: nobody could log in,
+// and the next answer would be no better. The longer address with the code in it is only a
+// convenience: one that is no such page, or at another host than the page, which a person is told,
+// is left out, and visit.message says so.
 Result<void> fill_in_pages(const LoginParts& parts, const TokenAnswer& answer, LoginEvent& visit);
-
-// May a person be sent there? https, or http on this machine; no user name, nothing that does not
-// print, at most 2,048 bytes. A fragment may follow.
-bool is_page(std::string_view address);
 
 // usage-proof reading of what a device answer must have; login_needed naming what is missing.
 Result<void> check_fields(const TokenAnswer& answer, std::initializer_list<const char*> needed);

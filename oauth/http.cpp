@@ -72,7 +72,8 @@ bool splits_lines(const HttpRequest& request) {
   });
 }
 
-// libcurl quotes a proxy that it cannot use, and the login that stands in it.
+// libcurl quotes a proxy that it cannot use, and the login that stands in it. It reads these
+// variables of the process itself; http_proxy is none of them, for http goes to this machine alone.
 std::string without_proxy_logins(const char* words) {
   std::vector<Secret> logins;
   for (const char* variable : {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}) {

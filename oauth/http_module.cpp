@@ -267,9 +267,8 @@ void wiping_free(void* block) {
 }
 
 void* wiping_realloc(void* block, std::size_t size) {
-  if (block == nullptr || size <= malloc_usable_size(block)) {
-    return block == nullptr ? malloc(size) : block;
-  }
+  if (block == nullptr) return malloc(size);
+  if (size <= malloc_usable_size(block)) return block;
   void* larger = malloc(size);
   if (larger == nullptr) return nullptr;
   memcpy(larger, block, malloc_usable_size(block));

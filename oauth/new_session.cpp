@@ -262,11 +262,10 @@ Attempted try_to_keep(Store& store, const NewSession& session, const KeepOptions
     return out;
   }
   Choice choice;
-  const auto removed = removed_with(store, session);
-  if (place == Place::best && removed) {
-    choice.row = &*removed;
-  } else if (place == Place::best) {
-    choice = choose(store, *rows, session, options);
+  std::optional<Credential> removed;
+  if (place == Place::best) {
+    removed = removed_with(store, session);
+    choice = removed ? Choice{&*removed} : choose(store, *rows, session, options);
   }
   if (choice.row != nullptr) out.renewing = name_of(*choice.row);
   KeptSession kept{{}, choice.row != nullptr, session.warning};

@@ -144,7 +144,9 @@ ProviderRegistry ProviderRegistry::load(const fs::path& directory) {
   const auto safe = files.empty() ? Result<void>() : check_irreplaceable(files.front());
   if (!safe) {
     registry.problems_.push_back(
-        {directory, "", "is not read: " + safe.error().message + ". " + safe.error().hint});
+        {directory, "",
+         "is not read: " + safe.error().message +
+             ". Nobody else may own or write a directory on the way (chmod go-w)"});
     return registry;
   }
   for (const fs::path& file : files) {

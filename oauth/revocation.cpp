@@ -30,8 +30,7 @@ Outcome outcome_of(const Answer& answer, bool sent) {
   if (!sent) return Outcome::not_sent;
   if (answer.is_success()) {
     if (!read_error(TokenAnswer(answer)).code.empty()) return Outcome::rejected;
-    const bool page = looks_like(answer.body.reveal()) == "HTML or XML";
-    return page ? Outcome::uncertain : Outcome::committed;
+    return is_markup(answer.body.reveal()) ? Outcome::uncertain : Outcome::committed;
   }
   const bool no = status >= 400 && status < 500 && status != kTimeout;
   return no || status == kUnavailable ? Outcome::rejected : Outcome::uncertain;

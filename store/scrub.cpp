@@ -179,7 +179,7 @@ struct Span {
 
 // Where it stands, from left to right. A server chooses both: memmem() takes no longer than to read
 // them, whatever they are.
-std::vector<Span> places_of(std::string_view wanted, std::string_view text) {
+std::vector<Span> occurrences(std::string_view wanted, std::string_view text) {
   std::vector<Span> out;
   for (std::size_t at = 0;; at = out.back().end) {
     const void* found = ::memmem(text.data() + at, text.size() - at, wanted.data(), wanted.size());
@@ -189,10 +189,19 @@ std::vector<Span> places_of(std::string_view wanted, std::string_view text) {
   }
 }
 
-std::vector<Span> meant_places_of(const std::string& wanted, std::string_view text,
-                                  bool read_escapes) {
-  const Meaning meaning = meaning_of(text, read_escapes);
-  std::vector<Span> places = places_of(wanted, meaning.letters);
+// The ways in which a secret may stand in a text.
+enum class Reading { as_it_is, without_folds, without_escapes };
+constexpr std::array kReadings{Reading::as_it_is, Reading::without_folds, Reading::without_escapes};
+
+std::vector<Span> places_of(std::string_view secret, std::string_view text, Reading reading) {
+  if (secret.size() < kShortestSecret) return {};
+  if (reading == Reading::as_it_is) return occurrences(secret, text);
+  // What an escape stands for is never longer than the escape. Names are short, and many.
+  const auto letters =
+      static_cast<std::size_t>(std::count_if(secret.begin(), secret.end(), is_meant));
+  if (letters < kShortestSecret || text.size() < letters) return {};
+  const Meaning meaning = meaning_of(text, reading == Reading::without_escapes);
+  std::vector<Span> places = occurrences(meaning_of(secret, false).letters, meaning.letters);
   for (Span& place : places) {
     place = {meaning.from[place.at].at, meaning.from[place.end - 1].end};
   }
@@ -209,28 +218,13 @@ std::string without(std::string_view text, const std::vector<Span>& places) {
   return out.append(text.substr(from));
 }
 
-// Reads the text in each way in which the secret may stand in it. `found` gets the places, and may
-// change the text.
-template <typename F>
-void look_for(std::string_view secret, const std::string& text, F found) {
-  if (secret.size() < kShortestSecret) return;
-  found(places_of(secret, text));
-  const std::string wanted = meaning_of(secret, false).letters;
-  if (wanted.size() < kShortestSecret) return;
-  for (const bool read_escapes : {false, true}) {
-    found(meant_places_of(wanted, text, read_escapes));
-  }
-}
-
 void cut_out(std::string& text, std::string_view secret) {
-  look_for(secret, text, [&](const std::vector<Span>& places) { text = without(text, places); });
+  for (const Reading reading : kReadings) text = without(text, places_of(secret, text, reading));
 }
 
-bool stands_in(std::string_view secret, const std::string& text) {
-  bool stands = false;
-  look_for(secret, text,
-           [&](const std::vector<Span>& places) { stands = stands || !places.empty(); });
-  return stands;
+bool stands_in(std::string_view secret, std::string_view text) {
+  return std::any_of(kReadings.begin(), kReadings.end(),
+                     [&](Reading reading) { return !places_of(secret, text, reading).empty(); });
 }
 
 std::string without_tokens(std::string_view text) {
@@ -281,9 +275,8 @@ std::string scrub(std::string_view text, const std::vector<const Secret*>& known
 }
 
 bool tells_secret(std::string_view text, const std::vector<const Secret*>& known) {
-  const std::string whole(text);
   return std::any_of(known.begin(), known.end(),
-                     [&](const Secret* secret) { return stands_in(secret->reveal(), whole); });
+                     [&](const Secret* secret) { return stands_in(secret->reveal(), text); });
 }
 
 // Narrower than what scrub() takes for one: labels and profiles have digits, too.

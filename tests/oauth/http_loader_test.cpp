@@ -105,6 +105,7 @@ TEST_F(HttpLoaderTest, AModuleThatIsNoFileIsNotLoaded) {
 }
 
 TEST_F(HttpLoaderTest, AnotherUsersModuleIsNotLoadedUnlessTheProgramIsItsToo) {
+  // Only root makes files of other users.
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
   put_module("lib");
   ASSERT_EQ(::chown(at("lib/authdb_http.so").c_str(), 4711, 4711), 0);

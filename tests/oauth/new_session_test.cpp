@@ -347,6 +347,25 @@ TEST_F(Keeping, AServerThatGivesTheSameTokenAfterALogoutGivesOneThatIsRenewed) {
   EXPECT_TRUE(LockedCredential::acquire(open(), kept->uid, {Milliseconds(0)}));
 }
 
+TEST_F(Keeping, ALoginThatCameBackStaysWhereAnOlderDatabaseIsPutBack) {
+  const auto first = keep(session_of(token_of("acc", "ada"), "acc", "ada", "the-only-token"));
+  ASSERT_TRUE(open().remove(first->uid));
+  // The journals are in a directory of their own, and stay.
+  const auto database = directory_ / "store" / "auth.db";
+  ASSERT_FALSE(std::filesystem::exists(database.string() + "-wal")) << "all is in auth.db";
+  std::filesystem::copy_file(database, directory_ / "older.db");
+  ASSERT_TRUE(keep(session_of(token_of("acc", "ada"), "acc", "ada", "the-only-token")));
+  for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(database.string() + suffix);
+  std::filesystem::rename(directory_ / "older.db", database);
+  ASSERT_FALSE(open().find(first->uid)) << "it is removed there";
+
+  const auto locked =
+      LockedCredential::acquire(open(), first->uid, {.wait = Milliseconds(0), .removed_too = true});
+  ASSERT_TRUE(locked) << locked.error().message;
+  EXPECT_FALSE(locked->held().row.removed_at);
+  EXPECT_EQ(text(locked->held().refresh_token), "the-only-token");
+}
+
 TEST_F(Keeping, ALoginWhoseTokenIsAnotherProvidersIsKeptWithoutItAndSaysWhose) {
   const Uid other = keep(session_of("access-1", "acc", "ada", "the-only-token"))->uid;
   NewSession session = session_of("access-2", "acc", "ada", "the-only-token");

@@ -52,6 +52,7 @@ class OwnershipTest : public ::testing::Test {
 class UsersTest : public OwnershipTest {
  protected:
   void SetUp() override {
+    // Files of several users are made here.
     if (::geteuid() != 0) GTEST_SKIP() << "only root can act for other users";
     ::chmod(dir_.path().c_str(), 0755);
   }

@@ -87,6 +87,7 @@ bool may_lock() {
 }
 
 TEST(SecretMemory, IsLockedAndNotDumped) {
+  // Containers may have no such memory at all; then nothing is promised but that it works.
   if (!may_lock()) GTEST_SKIP() << "RLIMIT_MEMLOCK is too small here";
   for (const std::size_t size : {1U, 40U, 5'000U, 100'000U}) {
     const Secret secret = Secret::copy_of(std::string(size, 's'));
