@@ -955,15 +955,18 @@ TEST_F(BearerTest, ARejectionOfWhatTheStoreNeverHadIsNoReasonToGiveUpOnTheNext) 
   add(seed);
   BearerRequest request;
   request.provider = provider_;
-  request.rejected = fp("a bearer of before the import");
-  ASSERT_TRUE(source().bearer(request));
+  pass(Seconds{86400});
+  answer_refresh("1");  // so that it has just been replaced
+  const std::string fresh = text(source().bearer(request));
 
-  answer_refresh("1");
-  request.rejected = fp(seed.access);
+  request.rejected = fp("a bearer of before the import");
+  ASSERT_EQ(text(source().bearer(request)), fresh);
+  answer_refresh("2");
+  request.rejected = fp(fresh);
   const auto got = source().bearer(request);
 
   ASSERT_TRUE(got) << got.error().message;
-  EXPECT_NE(text(got), seed.access);
+  EXPECT_NE(text(got), fresh);
 }
 
 TEST_F(BearerTest, P8_ARejectionIsRememberedOfACredentialThatIsNotSelected) {
