@@ -45,11 +45,18 @@ Change one_of_each() {
   return change;
 }
 
+Store opened(const StoreOptions& options, OpenMode mode) {
+  auto store = Store::open(options, mode);
+  if (!store) std::fprintf(stderr, "%s\n", store.error().message.c_str());
+  fuzz::require(store.has_value(), "the target can be opened");
+  return std::move(*store);
+}
+
 // One for all inputs: nothing changes it, which is what is looked for.
 class Target {
  public:
   Target() : options_(place()) {
-    Store store = *Store::open(options_, OpenMode::use);
+    Store store = opened(options_, OpenMode::create);
     fuzz::require(store.apply(one_of_each()).has_value(), "the target has its credential");
     witness_.emplace(options_.path.string(), SQLite::OPEN_READWRITE);
     for (const char* sql :
@@ -62,7 +69,7 @@ class Target {
   }
 
   void query(const std::string& sql) {
-    const Store store = *Store::open(options_, OpenMode::look);
+    const Store store = opened(options_, OpenMode::look);
     const auto rows = store.query(sql);
     fuzz::require(version() == version_, "a query changes nothing");
     if (!rows) return fuzz::require(!rows.error().message.empty(), "a refusal says why");
