@@ -1,6 +1,9 @@
 #include "oauth/url.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace authdb::oauth {
@@ -22,30 +25,52 @@ bool only(std::string_view text, Allowed allowed) {
   return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
 }
 
+// In the one spelling that an address has; empty if it is none.
+std::string canonical_address(int family, const std::string& text) {
+  std::array<unsigned char, sizeof(in6_addr)> address{};
+  std::array<char, INET6_ADDRSTRLEN> out{};
+  if (::inet_pton(family, text.c_str(), address.data()) != 1) return {};
+  ::inet_ntop(family, address.data(), out.data(), out.size());
+  return out.data();
+}
+
+// `127.1`, `0x7f.1` and `0177.0.0.1` are 127.0.0.1 to libcurl: what ends in a number is an IPv4
+// address (WHATWG URL, "ends in a number checker") and has one spelling here.
+bool ends_in_number(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  std::string_view last = host.substr(host.rfind('.') + 1);
+  if (only(last, is_digit)) return true;
+  if (!last.starts_with("0x")) return false;
+  last.remove_prefix(2);
+  return last.empty() || only(last, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
+}
+
 // Splits `host[:port]`; false if it is neither a name nor an address.
 bool read_authority(std::string_view text, Url& url) {
-  std::string_view host = text.substr(0, text.find(':'));
   if (!text.empty() && text.front() == '[') {
     const auto end = text.find(']');
     if (end == std::string_view::npos) return false;
-    host = text.substr(1, end - 1);
-    if (!only(host, [](char c) { return is_alnum(c) || c == ':' || c == '.'; })) return false;
+    url.host = canonical_address(AF_INET6, std::string(text.substr(1, end - 1)));
+    if (url.host.empty()) return false;
     text.remove_prefix(end + 1);
   } else {
+    const std::string_view host = text.substr(0, text.find(':'));
     if (!only(host, [](char c) { return is_alnum(c) || c == '.' || c == '-' || c == '_'; })) {
       return false;
     }
+    url.host = lower(host);
+    if (ends_in_number(url.host) && canonical_address(AF_INET, url.host) != url.host) return false;
     text.remove_prefix(host.size());
   }
-  url.host = lower(host);
   if (text.empty()) return true;
-  text.remove_prefix(1);  // the colon
+  if (text.front() != ':') return false;
+  text.remove_prefix(1);
   int port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc() || end != text.data() + text.size() || port < 1 || port > 65535) {
     return false;
   }
-  url.port = std::string(text);
+  url.port = std::to_string(port);
   return true;
 }
 

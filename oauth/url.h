@@ -10,13 +10,13 @@ namespace authdb::oauth {
 
 struct Url {
   std::string scheme;  // lower case: http or https
-  std::string host;    // lower case; IPv6 without its brackets
-  std::string port;    // empty: the scheme's own
+  std::string host;    // lower case; an address in its one spelling, IPv6 without its brackets
+  std::string port;    // without leading zeros; empty: the scheme's own
   std::string path;    // with query; empty or starting with `/`
 };
 
 // nullopt unless it is http(s)://host[:port][/path]: no user, no fragment, no spaces, backslashes
-// or control characters.
+// or control characters, and no IPv4 address but four decimal numbers.
 std::optional<Url> parse_url(std::string_view text);
 
 // 127.0.0.0/8 in dotted form, ::1 or localhost.

@@ -20,8 +20,11 @@ std::string part(const Handle& url, CURLUPart which) {
   return out;
 }
 
+// libcurl shortens some spellings of an IPv6 address and leaves others.
 std::string without_brackets(const std::string& host) {
-  return host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
+  if (!host.starts_with('[')) return host;
+  const auto one_spelling = authdb::oauth::parse_url("http://" + host);
+  return one_spelling ? one_spelling->host : host;
 }
 
 void compare(const std::string& text, const authdb::oauth::Url& ours) {

@@ -22,12 +22,33 @@ TEST(Url, MayNameAnIpv6Address) {
   EXPECT_EQ(url->host, "::1");
 }
 
+TEST(Url, WritesAnAddressAndAPortInOneWay) {
+  const auto v6 = parse_url("http://[0:0:0:0:0:0:0:1]:0080/x");
+
+  ASSERT_TRUE(v6);
+  EXPECT_EQ(v6->host, "::1");
+  EXPECT_EQ(v6->port, "80");
+  EXPECT_EQ(parse_url("http://127.0.0.1/")->host, "127.0.0.1");
+}
+
+TEST(Url, OfAnAddressThatIsSpelledAsANameIsNone) {
+  for (const char* host :
+       {"127.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.01", "1.2.3.4.",
+        "1.2.3.0X4", "256.1.1.1", "a.example.127", "0x"}) {
+    EXPECT_FALSE(parse_url("https://" + std::string(host) + "/")) << host;
+  }
+  for (const char* host : {"127.0.0.1.example", "0x7f.example", "1a", "a.1b"}) {
+    EXPECT_TRUE(parse_url("https://" + std::string(host) + "/")) << host;
+  }
+}
+
 TEST(Url, ThatTwoReadersMightReadDifferentlyIsNone) {
   for (const char* text :
        {"", "portal.example.com", "ftp://a.example", "https://", "https://user@a.example/",
         "https://a.example\\@b.example/", "https://a.example/#x", "https://a.example/ x",
         "https://a.example:0/", "https://a.example:99999/", "https://a.example:8x/",
-        "https://[::1/", "https://a.example\n/", "https://a.example%40b/", "https:/a.example"}) {
+        "https://[::1/", "https://[::1]x/", "https://[1]/", "https://a.example\n/",
+        "https://a.example%40b/", "https:/a.example"}) {
     EXPECT_FALSE(parse_url(text)) << text;
   }
 }
