@@ -202,11 +202,13 @@ std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const L
 
 // ---- the order of durability -------------------------------------------------------------------
 
-namespace {
-
 std::int64_t next_revision(const Locked& locked) {
-  return std::max(locked.journal.newest_revision(), locked.state.revision) + 1;
+  const auto next = std::max(locked.journal.newest_revision(), locked.state.revision) + 1;
+  const Side side = newer_side(locked.journal.state(), locked.held.row);
+  return side == Side::row_and_lost ? std::max(next, to_millis(locked.engine.now())) : next;
 }
+
+namespace {
 
 void write_rows(Locked& locked, CredentialState& next, const Rows& rows) {
   next.revision = next_revision(locked);

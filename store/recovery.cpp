@@ -203,6 +203,7 @@ void reconcile(Locked& locked) {
   const bool lost =
       side == Side::row_and_lost || (locked.journal.lost_its_last_word() && nothing_under_way);
   if (lost && locked.state.hash && locked.state.hold == Hold::none) return doubt(locked);
+  if (side == Side::row_and_lost) locked.state.revision = next_revision(locked);
   if (side == Side::row || side == Side::row_and_lost) {
     tell_journal(locked, locked.state, /*durable=*/false);
   }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "store/backup.h"
+#include "store/key_rotation.h"
 #include "tests/store/one_state_fixture.h"
 
 namespace authdb::test {
@@ -359,6 +360,25 @@ TEST_F(JournalKnowsTest, P1_AnAnswerThatWaitedWhenItsLoginWasRemovedIsSettledAft
   will(grants("refresh-a-4", "access-a-4"));
   ASSERT_TRUE(refresh());
   EXPECT_THAT(sent(), ElementsAre("refresh-a-3"));
+}
+
+// New keys are known to the journal before the row: it is ahead then.
+TEST_F(JournalKnowsTest, P2_AJournalThatWasLostAndComesBackIsOlderThanWhatHappenedMeanwhile) {
+  uid_ = add_another();
+  {
+    Store store = open(OpenMode::use);
+    ASSERT_TRUE(store.remove(uid_));
+    ASSERT_TRUE(rotate_key(store));
+  }
+  const fs::path saved = dir_.path() / "saved.journal";
+  fs::rename(journal(uid_), saved);
+  const auto undone = undo(/*generation=*/1);
+  ASSERT_TRUE(undone) << undone.error().message;
+  fs::rename(saved, journal(uid_));
+
+  ASSERT_TRUE(lock(open(OpenMode::use)));
+
+  EXPECT_TRUE(open(OpenMode::look).find(uid_)) << "the undo is forgotten";
 }
 
 TEST_F(JournalKnowsTest, P5_ARowThatCannotBeOpenedIsNoObstacleToRemoval) {
