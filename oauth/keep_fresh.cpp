@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "oauth/serve.h"
+#include "store/clock_slack.h"
 #include "store/fingerprint.h"
 #include "store/rotation.h"
 #include "store/scrub.h"
@@ -102,7 +103,8 @@ Result<std::vector<Credential>> KeepFresh::candidates(Instant by, const Wanted& 
 std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& wanted) const {
   if (!may_be_sent(row)) return std::nullopt;
   const Seconds lead = lead_of(row);
-  auto due = due_at(row, lead);
+  const Instant now = store_.now();
+  auto due = is_ahead(row.obtained_at, now) ? now : due_at(row, lead);
   if (const auto found = wanted.find(row.uid); found != wanted.end()) {
     const Instant earlier = not_before_half_life(row, found->second - head_start(row, lead));
     due = due ? std::min(*due, earlier) : earlier;
@@ -111,6 +113,7 @@ std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& w
   if (!due || failure == failures_.end() || failure->second.generation != row.generation) {
     return due;
   }
+  if (is_ahead(failure->second.at, now)) return due;
   return std::max(*due, failure->second.not_before);
 }
 
@@ -162,10 +165,11 @@ void KeepFresh::remember(const Renewal& renewal) {
   if (renewal.now) failures_.erase(renewal.row.uid);
   if (renewal.now || renewal.rests_until) return;
   Failure& failure = failures_[renewal.row.uid];
-  if (failure.generation != renewal.row.generation) failure = {renewal.row.generation, 0, {}};
+  if (failure.generation != renewal.row.generation) failure = {renewal.row.generation, 0, {}, {}};
   const Milliseconds pause = std::min(kLastRetry, kFirstRetry * (1 << std::min(failure.count, 6)));
   failure.count += 1;
-  failure.not_before = store_.now() + pause;
+  failure.at = store_.now();
+  failure.not_before = failure.at + pause;
 }
 
 void KeepFresh::renew_all(std::vector<Renewal>& renewals) const {

@@ -52,7 +52,8 @@ class KeepFresh {
   KeepFresh(Store store, BearerParts parts, KeepFreshOptions options = {})
       : store_(std::move(store)), parts_(std::move(parts)), options_(std::move(options)) {}
 
-  // Refreshes what is due now. What has failed is tried again after a minute, two, four, … an hour.
+  // Refreshes what is due now, or was obtained by a clock that was ahead. What has failed is tried
+  // again after a minute, two, four, … an hour.
   Result<FreshPass> pass();
 
   // When keep-fresh takes a grant up: `lead` and its head start before it expires, but one that
@@ -63,6 +64,7 @@ class KeepFresh {
   struct Failure {
     std::int64_t generation = 0;
     int count = 0;
+    Instant at{};  // of the last
     Instant not_before{};
   };
   Seconds lead_of(const Credential& row) const;

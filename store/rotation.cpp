@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "store/clock_slack.h"
 #include "store/explain.h"
 #include "store/locked.h"
 #include "store/rescue.h"
@@ -10,8 +11,6 @@
 
 namespace authdb {
 namespace {
-
-constexpr Seconds kClockSlack{60};  // a clock further behind than this was stepped back
 
 // min_ttl counts up to half the life that the store knows the provider gives: more would be a
 // refresh per call.
@@ -364,7 +363,7 @@ bool rejected_again(const Credential& row, Instant now) {
 
 bool access_token_serves(const Credential& row, const RotateRequest& request, Instant now) {
   if (request.force || !access_token_lives(row, request.rejected, now)) return false;
-  if (row.obtained_at && now < *row.obtained_at - kClockSlack) return false;
+  if (is_ahead(row.obtained_at, now)) return false;
   if (row.refresh_at && *row.refresh_at <= now) return false;
   return !row.expires_at || *row.expires_at - now >= effective_min_ttl(row, request.min_ttl);
 }

@@ -4,13 +4,13 @@
 #include <array>
 #include <utility>
 
+#include "store/clock_slack.h"
 #include "store/rotation.h"
 
 namespace authdb {
 namespace {
 
 constexpr Seconds kLongestRest{60};
-constexpr Seconds kClockSlack{60};  // a time further ahead than this was set by another clock
 constexpr int kRefusalsThatTell = 5;
 constexpr std::chrono::hours kRefusedForLong{1};
 
@@ -22,7 +22,12 @@ Seconds rest_after(int failures) {
 
 void count_failure(Renewal& renewal, Instant now) {
   ++renewal.failures;
-  if (!renewal.failing_since) renewal.failing_since = now;
+  if (!renewal.failing_since || is_ahead(renewal.failing_since, now)) renewal.failing_since = now;
+}
+
+void count_refusal(Renewal& renewal, Instant now) {
+  const bool first = ++renewal.refusals == 1;
+  if (first || is_ahead(renewal.refused_since, now)) renewal.refused_since = now;
 }
 
 void count_loss(Losses& losses, const AttemptNote& attempt, Instant now) {
@@ -69,7 +74,7 @@ class Transition {
   void operator()(event::Unspent& event) {
     state_.phase = Phase::idle;
     count_failure(state_.renewal, now_);
-    if (event.refusal && ++state_.renewal.refusals == 1) state_.renewal.refused_since = now_;
+    if (event.refusal) count_refusal(state_.renewal, now_);
     rest_for(event.retry_after);
   }
 
@@ -233,13 +238,13 @@ Recovery recovery_of(const CredentialState& state, const std::string& boot_id) {
 }
 
 std::optional<Instant> rests_until(const Renewal& renewal, Instant now) {
-  const bool ours = renewal.rest_since && *renewal.rest_since <= now + kClockSlack;
+  const bool ours = renewal.rest_since && !is_ahead(renewal.rest_since, now);
   const bool rests = ours && renewal.rest_until && *renewal.rest_until > now;
   return rests ? renewal.rest_until : std::nullopt;
 }
 
 std::optional<Instant> cools_until(const Health& health, Instant now) {
-  const bool ours = !health.status_at || *health.status_at <= now + kClockSlack;
+  const bool ours = !is_ahead(health.status_at, now);
   const bool cools = ours && health.cooldown_until && *health.cooldown_until > now;
   return cools ? health.cooldown_until : std::nullopt;
 }

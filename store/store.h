@@ -70,7 +70,7 @@ struct Filter {
   std::string provider;  // empty: all
   std::string profile;   // empty: all, bound or not
   bool include_removed = false;
-  std::optional<Instant> due_by = {};  // only what is due for a refresh then; indexed
+  std::optional<Instant> due_by = {};  // what is due then, or obtained in the future; indexed
 };
 
 struct RetiredToken {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "store/clock_slack.h"
 #include "store/sqlite/backend.h"
 #include "store/sqlite/query.h"
 #include "store/sqlite/rows.h"
@@ -163,14 +164,18 @@ std::vector<Credential> Reads<Base>::list(const Filter& filter) {
   "  SELECT 1 FROM profile_credential pc JOIN profile p ON p.id = pc.profile "                   \
   "  WHERE pc.credential = c.id AND p.name = ?3)) "
   constexpr const char* kAll = AUTHDB_LIST "ORDER BY c.id";
-  // Apart, because an OR would keep SQLite from the index.
-  constexpr const char* kDue = AUTHDB_LIST "AND t.refresh_at <= ?4 ORDER BY t.refresh_at";
+  // A union, because an OR would keep SQLite from the indexes.
+  constexpr const char* kDue = AUTHDB_LIST
+      "AND t.credential IN (SELECT credential FROM token_set WHERE refresh_at <= ?4 UNION ALL "
+      "SELECT credential FROM token_set WHERE obtained_at > ?5 + "
+      "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)) ORDER BY t.refresh_at";
 #undef AUTHDB_LIST
+  constexpr std::int64_t kSlackMillis = Milliseconds(kClockSlack).count();
   return rows<Credential>(
       connection_, filter.due_by ? kDue : kAll,
       [&](Binder& b) {
         b.integer(filter.include_removed ? 1 : 0).text(filter.provider).text(filter.profile);
-        if (filter.due_by) b.integer(to_millis(*filter.due_by));
+        if (filter.due_by) b.integer(to_millis(*filter.due_by)).integer(kSlackMillis);
       },
       read_credential);
 }

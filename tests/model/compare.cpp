@@ -252,12 +252,21 @@ void check_ledger(World& world) {
 
 void check_status(World& world) {
   const auto rows = world.desk(0).store.query(
-      "SELECT uid, needs_login, refreshable, hold, status FROM freshness");
+      "SELECT uid, needs_login, refreshable, state, CAST(strftime('%s', obtained_at) AS INTEGER) "
+      "FROM freshness");
   if (!rows) return;
+  constexpr std::int64_t kMinute = 60;
+  const std::int64_t now = world.now() / 1000;
   for (const auto& cells : rows->rows) {
     const int who = world.books.who_is(std::get<std::string>(cells.at(0)));
     if (who < 0) continue;
     const Login& login = world.books.login(who);
+    const auto* obtained = std::get_if<std::int64_t>(&cells.at(4));
+    const bool ahead = obtained != nullptr && *obtained > now + kMinute + 1;  // whole seconds
+    if (ahead && cells.at(3) == Cell{"fresh"}) {
+      world.verdict.fail("P8.fresh-though-ahead",
+                         login.label + ": its bearer was obtained by a clock that was ahead");
+    }
     if (login.amnesia || login.in_table != login.version) continue;
     const auto number = [&](std::size_t i) {
       const auto* value = std::get_if<std::int64_t>(&cells.at(i));

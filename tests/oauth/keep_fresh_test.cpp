@@ -124,6 +124,32 @@ TEST_F(KeepFreshTest, P4_ATokenThatWasRefusedIsNotTakenUpAgainWhereAnOlderDataba
   EXPECT_EQ(open().find(uid)->health.status, Status::dead);
 }
 
+TEST_F(KeepFreshTest, P8_WhatAClockAheadHasObtainedIsTakenUpAtOnce) {
+  Seed seed = jwt_seed();
+  seed.label = "ahead";
+  Change change = change_for(seed, at_millis(now_) + Seconds{172'800});
+  change.credentials[0].grant->obtained_at = at_millis(now_) + Seconds{172'800};
+  ASSERT_TRUE(open().apply(change));
+  answer_refresh("1");
+
+  EXPECT_THAT(labels(keeper().pass().value()), ElementsAre("ahead"));
+  EXPECT_THAT(keeper().pass()->renewals, IsEmpty());
+}
+
+TEST_F(KeepFreshTest, AFailureThatAClockAheadHasSeenPutsNothingOff) {
+  add_due("due", Seconds{172'800});
+  pass(Seconds{172'800});
+  answer(503, "");
+  KeepFresh keep = keeper();
+  ASSERT_TRUE(keep.pass());
+  pass(-Seconds{3600});
+  answer_refresh("1");
+
+  EXPECT_THAT(labels(keep.pass().value()), IsEmpty()) << "it lives";
+  pass(Seconds{3500});  // due, and before the second attempt that the clock ahead has planned
+  EXPECT_THAT(labels(keep.pass().value()), ElementsAre("due"));
+}
+
 TEST_F(KeepFreshTest, ATokenOfOursIsNotTakenUpBeforeHalfItsLife) {
   add_due("short", Seconds{10});
   answer_refresh("1", R"(,"expires_in":200)");

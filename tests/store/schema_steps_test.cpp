@@ -15,7 +15,7 @@ using testing::IsEmpty;
 
 namespace fs = std::filesystem;
 
-constexpr int kNewest = 5;
+constexpr int kNewest = 6;
 
 class SchemaStepsTest : public StoreTest {
  protected:
@@ -118,10 +118,17 @@ TEST_P(OlderStoreTest, WhoLooksSeesWhatIsWrittenOnceSomebodyHasBroughtItUp) {
 
 TEST_P(OlderStoreTest, WhereItCannotBeBroughtUpTokensAreReadAndTheNextWriteTriesAgain) {
   lay_out(GetParam());
-  const bool has_table = GetParam() >= 4;
-  const std::string way = has_table ? "ALTER TABLE renewal ADD COLUMN refused INT"
-                                    : "CREATE TABLE renewal (in_the_way)";
-  sql(way);
+  struct Way {
+    const char* put;
+    const char* clear;
+  };
+  const Way way =
+      GetParam() >= 5
+          ? Way{"CREATE TABLE token_set_obtained (in_the_way)", "DROP TABLE token_set_obtained"}
+      : GetParam() == 4 ? Way{"ALTER TABLE renewal ADD COLUMN refused INT",
+                              "ALTER TABLE renewal DROP COLUMN refused"}
+                        : Way{"CREATE TABLE renewal (in_the_way)", "DROP TABLE renewal"};
+  sql(way.put);
 
   Store store = open(OpenMode::use);
 
@@ -129,7 +136,7 @@ TEST_P(OlderStoreTest, WhereItCannotBeBroughtUpTokensAreReadAndTheNextWriteTries
   ASSERT_TRUE(login) << login.error().message;
   EXPECT_EQ(text(store.unseal(login->front().uid)->refresh_token), "refresh-frozen-1");
   EXPECT_FALSE(store.add_profile("later"));
-  sql(has_table ? "ALTER TABLE renewal DROP COLUMN refused" : "DROP TABLE renewal");
+  sql(way.clear);
   EXPECT_TRUE(store.add_profile("later"));
   EXPECT_EQ(minor(store), std::to_string(kNewest));
 }

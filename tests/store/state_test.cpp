@@ -405,6 +405,18 @@ TEST(RestTest, OnlyRefusalsThatGoOnForAnHourTellThatALoginIsNeeded) {
       refused_for_long(decide(state, event::Rested{}, kNow).renewal, kNow + std::chrono::hours(1)));
 }
 
+TEST(RestTest, WhatAClockAheadHasCountedFromIsCountedFromNowOn) {
+  const Instant ahead = kNow + std::chrono::hours(48);
+  CredentialState state;
+  for (int i = 0; i < 4; ++i) state = decide(state, event::Unspent{std::nullopt, true}, ahead);
+
+  state = decide(state, event::Unspent{std::nullopt, true}, kNow);
+
+  EXPECT_EQ(state.renewal.refused_since, kNow);
+  EXPECT_EQ(state.renewal.failing_since, kNow);
+  EXPECT_TRUE(refused_for_long(state.renewal, kNow + std::chrono::hours(1)));
+}
+
 TEST(RestTest, AReplayWaitsLongerAfterEachLoss) {
   EXPECT_EQ(replay_after(0), Seconds(0));
   EXPECT_EQ(replay_after(1), Seconds(0));

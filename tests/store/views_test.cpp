@@ -89,6 +89,30 @@ TEST_F(ViewsTest, TimesAreIsoTextWithMilliseconds) {
   EXPECT_EQ(cell(store, "SELECT obtained_at FROM freshness"), Cell{"2026-09-21T14:14:19.999Z"});
 }
 
+TEST_F(ViewsTest, P8_WhatAClockAheadHasObtainedIsOfUnknownAgeUntilThatMomentHasCome) {
+  Store store = open();
+  CredentialChange change = login("a", "access", "refresh", now() + Seconds(7200));
+  change.grant->expires_at = now() + Seconds(10'800);
+  change.agent_key.emplace();
+  change.agent_key->secret = Secret::copy_of("key");
+  change.agent_key->obtained_at = now() + Seconds(7200);
+  change.agent_key->expires_at = now() + Seconds(10'800);
+  add(store, std::move(change));
+
+  const char* all =
+      "SELECT state, agent_key_state, age_s, expires_in_s, agent_key_age_s, agent_key_expires_in_s "
+      "FROM freshness";
+  const Cell null = std::monostate{};
+  EXPECT_EQ(store.query(all)->rows.at(0),
+            (std::vector<Cell>{"unknown", "unknown", null, null, null, null}));
+  advance(Seconds(7140) - Milliseconds(1));
+  EXPECT_EQ(state(store), "unknown");
+  advance(Milliseconds(1));  // two clocks may differ by a minute
+  EXPECT_EQ(store.query(all)->rows.at(0),
+            (std::vector<Cell>{"fresh", "fresh", std::int64_t{-60}, std::int64_t{3660},
+                               std::int64_t{-60}, std::int64_t{3660}}));
+}
+
 TEST_F(ViewsTest, AMissingTimeIsNullNeverOldest) {
   Store store = open();
   CredentialChange change = login("a", "access", "refresh", now());
@@ -212,6 +236,7 @@ TEST_F(ViewsTest, TheSummaryCountsWhatFreshnessSays) {
   with("expired", Seconds(-60), as_it_is);
   with("unknown", std::nullopt, as_it_is);
   with("ahead", Seconds(-3600), as_it_is);  // obtained after its end: the clocks differ
+  with("clock", Seconds(9000), [&](auto& one) { one.grant->obtained_at = now() + Seconds(4000); });
   with("other", Seconds(3600), [](auto& one) { one.identity->provider = "xai-oauth"; });
   with("key", std::nullopt, [](auto& one) {
     one.identity->auth_type = AuthType::api_key;
@@ -245,6 +270,18 @@ TEST_F(ViewsTest, WhatIsDueIsFoundByItsIndexThoughNothingRemovedIsAskedFor) {
   ASSERT_TRUE(plan) << plan.error().message;
   EXPECT_THAT(std::get<std::string>(plan->rows.at(0).back()),
               testing::HasSubstr("INDEX token_set_due"));
+}
+
+TEST_F(ViewsTest, WhatAClockAheadHasObtainedIsCountedByItsIndex) {
+  Store store = open();
+  add_login(store);
+
+  const auto plan = store.query("EXPLAIN QUERY PLAN SELECT * FROM freshness_summary");
+
+  ASSERT_TRUE(plan) << plan.error().message;
+  std::string steps;
+  for (const auto& row : plan->rows) steps += std::get<std::string>(row.back()) + "\n";
+  EXPECT_THAT(steps, testing::HasSubstr("INDEX token_set_obtained"));
 }
 
 TEST_F(ViewsTest, OneProfilesPoolIsFoundByTheProfile) {
