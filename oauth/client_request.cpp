@@ -16,15 +16,16 @@ Error no_client_id(const Provider& provider) {
               : "Set " + variable->second.substr(0, variable->second.find(',')) + "."};
 }
 
+}  // namespace
+
 Result<Secret> client_secret(const Provider& provider, const Environment& environment) {
   if (provider.client_auth == "none") return Secret{};
   Secret secret = Secret::take(environment(provider.client_secret_env).value_or(""));
   if (!secret.empty()) return secret;
-  return fail(Errc::usage, provider.client_secret_env + ", the client secret of " + provider.id +
-                               ", is not set");
+  return fail(Errc::usage,
+              provider.client_secret_env + ", the client secret of " + provider.id + ", is not set",
+              "Set it where authdb runs, in the unit of its timer too.");
 }
-
-}  // namespace
 
 Result<std::string> known_client_id(const Provider& provider, const Identity& identity,
                                     const Environment& environment) {

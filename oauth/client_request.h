@@ -17,6 +17,9 @@ namespace authdb::oauth {
 Result<std::string> known_client_id(const Provider& provider, const Identity& identity,
                                     const Environment& environment);
 
+// Empty for a client that needs none; usage, naming the variable, if it is not set.
+Result<Secret> client_secret(const Provider& provider, const Environment& environment);
+
 // `fields` without client_id, which is put second; `body` is form or json. usage if there is no
 // client_id, or no secret for a client that needs one.
 Result<HttpRequest> client_request(const Provider& provider, const Identity& identity,

@@ -4,6 +4,8 @@
 
 #include "oauth/endpoints.h"
 #include "oauth/env_key.h"
+#include "oauth/renewable.h"
+#include "store/clock_slack.h"
 #include "store/env_source.h"
 #include "store/pool.h"
 #include "store/rejection.h"
@@ -13,7 +15,6 @@ namespace authdb::oauth {
 namespace {
 
 constexpr Seconds kAgentKeySkew{120};
-constexpr Seconds kSteppedBack{60};
 
 // In the ledger: a resource server refused the bearer, and a new one was to be had for it.
 constexpr const char* kRejectedBearer = "bearer_rejected";
@@ -23,13 +24,21 @@ constexpr const char* kRejectedBearer = "bearer_rejected";
 // each call.
 bool agent_key_serves(const Credential& row, const BearerRequest& request, Instant now) {
   if (!agent_key_lives(row, request.rejected, now)) return false;
+  if (is_ahead(row.agent_key_obtained_at, now)) return false;
   const Instant ends = *row.agent_key_expires_at;
   Instant due = ends - std::max<Milliseconds>(kAgentKeySkew, request.min_ttl);
   if (const auto since = row.agent_key_obtained_at) {
-    if (now < *since - kSteppedBack) return false;
     due = std::max(due, *since + (ends - *since) / 2);
   }
   return now < due && now < ends;
+}
+
+// Whoever is told of a time that nobody knows would wait for it.
+void forget_times(Bearer& bearer) {
+  bearer.obtained_at.reset();
+  bearer.expires_at.reset();
+  bearer.warnings.emplace_back(
+      "the bearer was obtained by a clock that was ahead: nobody knows when it expires");
 }
 
 // Whoever has put another address there wants to know why it does not count.
@@ -439,20 +448,11 @@ Result<Bearer> Serving::mint(const Credential& row) const {
 
 // ---- Building blocks ---------------------------------------------------------------------------
 
-// Also says, before any lock is taken, that the tokens may go where they would have to.
+// Also says, before any lock is taken, whether anything stands in the way.
 Result<const Provider*> Serving::known_provider(const Identity& identity) const {
-  const Provider* provider = parts_.registry().find_oauth(identity.provider);
-  if (provider == nullptr) {
-    return fail(Errc::not_found,
-                "no provider \"" + identity.provider + "\" is known: its tokens cannot be renewed",
-                "Describe it in " + ProviderRegistry::default_directory().string() + "/" +
-                    identity.provider + ".json; authdb providers shows the known ones.");
-  }
-  const bool stated = !setting(*provider, "token_endpoint", parts_.environment).value.empty();
-  const auto url = stated ? token_url(*provider, identity, parts_.environment)
-                          : endpoint_url(*provider, identity, parts_.environment, "issuer");
-  if (!url) return fail(url.error());
-  return provider;
+  auto obstacle = obstacle_to_renewal(parts_.registry(), identity, parts_.environment);
+  if (obstacle) return fail(*std::move(obstacle));
+  return parts_.registry().find_oauth(identity.provider);
 }
 
 // What the store holds now, without asking anybody. Fails if that is of no use any more: another
@@ -512,6 +512,7 @@ Bearer Serving::make(const Credential& row, BearerKind kind, Secret token, Actio
   const bool is_key = kind == BearerKind::agent_key;
   bearer.obtained_at = is_key ? row.agent_key_obtained_at : row.obtained_at;
   bearer.expires_at = is_key ? row.agent_key_expires_at : row.expires_at;
+  if (kind != BearerKind::api_key && is_ahead(bearer.obtained_at, now())) forget_times(bearer);
   bearer.action = action;
   if (request_.want_base_url) {
     const Provider* provider = parts_.registry().find(row.identity.provider);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "store/timestamp.h"
+#include "oauth/renewable.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {
@@ -62,6 +62,18 @@ bool bearer_is_over(const NamedRow& row) {
   return key != "fresh" && key != "expiring";
 }
 
+// Why its bearer is of no use.
+std::string why_over(const NamedRow& row, Instant now) {
+  if (row.truth("rejected")) return "the one it has was rejected and not replaced";
+  if (const auto at = obtained_ahead(row, now); !at.empty()) {
+    return "the one it has was obtained by a clock that was ahead (" + at + ")";
+  }
+  if (!is_keyed(row)) return "the last one has expired";
+  const auto key = row.text("agent_key_state");
+  if (key.empty()) return "no agent key has been minted yet";
+  return key == "unknown" ? "nobody knows when its agent key ends" : "the last one has expired";
+}
+
 bool renewal_fails(const NamedRow& row) {
   if (row.number("failures").value_or(0) > 0) return true;
   // Only the ledger knows how it went when an agent key was asked for.
@@ -101,25 +113,25 @@ void add_second_spenders(const Store& store, const migrate::UsableAddress& usabl
 std::string Outages::of(const NamedRow& row) const {
   if (row.truth("needs_login") || row.text("hold") == "handed_over") return {};
   const bool rejected = row.truth("rejected");
-  const bool over = rejected || bearer_is_over(row);
+  const bool ahead = !rejected && !obtained_ahead(row, now_).empty();
+  const bool over = rejected || ahead || bearer_is_over(row);
+  const std::string none =
+      name_of(row) + " has no bearer that " + (ahead ? "is known to work" : "works");
   if (row.truth("refreshable") && (over || few_)) {
     if (auto trouble = examine_journal(store_, row.text("uid"))) {
-      return name_of(row) + (over ? " has no bearer that works: " : " cannot be renewed: ") +
+      return (over ? none : name_of(row) + " cannot be renewed") + ": " +
              printable(trouble->message) + ". " + printable(trouble->hint);
     }
   }
+  if (const auto found = obstacle(row, over)) {
+    return (over ? none : name_of(row) + " cannot be renewed when its bearer ends") + ": " +
+           printable(found->message) + ". " + printable(found->hint);
+  }
   if (!over) return {};
   if (!row.text("hold").empty()) return explain_hold(store_, row);
-  if (row.truth("refreshable") && registry_().find_oauth(row.text("provider")) == nullptr) {
-    return name_of(row) + " has no bearer that works, and no provider \"" +
-           printable(row.text("provider")) +
-           "\" is known here that could renew it: put its file back into providers.d, or log in "
-           "with the tool that owns it, then `authdb migrate`.";
-  }
   const auto target = row.text("provider") + " " + row.text("uid");
   if (!rejected && !renewal_fails(row)) return {};
-  std::string text = name_of(row) + " has no bearer that works: ";
-  text += rejected ? "the one it has was rejected and not replaced" : "the last one has expired";
+  std::string text = none + ": " + why_over(row, now_);
   if (const auto since = row.text("failing_since"); !since.empty()) {
     text += ", and its renewal has been failing since " + since;
   } else if (renewal_fails(row)) {
@@ -129,10 +141,21 @@ std::string Outages::of(const NamedRow& row) const {
          "` tries it now.";
 }
 
+std::optional<Error> Outages::obstacle(const NamedRow& row, bool over) const {
+  if (row.text("auth_type") != "oauth" || !row.truth("refreshable")) return std::nullopt;
+  const auto& registry = providers_.registry();
+  if (few_ || over) {
+    if (const auto found = store_.find(row.text("uid"))) {
+      return oauth::obstacle_to_renewal(registry, found->identity, providers_.environment);
+    }
+  }
+  return oauth::obstacle_to_renewal(registry, row.text("provider"), providers_.environment);
+}
+
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const Registry& registry, const migrate::UsableAddress& usable) {
+                               const Providers& providers, const migrate::UsableAddress& usable) {
   std::vector<Finding> findings;
-  const Outages outages(store, registry, rows.rows.size());
+  const Outages outages(store, providers, rows.rows.size(), now);
   const auto find = [&](const char* code, Severity severity, std::string message) {
     findings.push_back({code, severity, std::move(message), {}, false});
   };
@@ -147,6 +170,11 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
     if (hold.empty()) {
       if (auto text = outages.of(row); !text.empty()) {
         find("outage", Severity::attention, std::move(text));
+      } else if (const auto at = obtained_ahead(row, now);
+                 !at.empty() && row.truth("refreshable")) {
+        find("clock_ahead", Severity::note,
+             "The bearer of " + name_of(row) + " was obtained by a clock that was ahead (" + at +
+                 "), so its age is unknown: it is renewed when somebody asks for it.");
       }
       continue;
     }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,33 +15,41 @@
 
 namespace authdb::cli {
 
-// Read only when it is needed: its files take time.
-using Registry = std::function<const oauth::ProviderRegistry&()>;
-inline Registry providers_of(Context& context) {
-  return [&context]() -> const oauth::ProviderRegistry& { return context.registry(); };
+// What a renewal here would go by. The registry is read only when it is needed: its files take
+// time.
+struct Providers {
+  std::function<const oauth::ProviderRegistry&()> registry;
+  oauth::Environment environment;
+};
+inline Providers providers_of(Context& context) {
+  return {[&context]() -> const oauth::ProviderRegistry& { return context.registry(); },
+          context.env};
 }
 
 // Logins that are needed, sessions that end soon, grants that are held, bearers that do not work
-// and are not replaced, and second spenders. `rows` are of the view `freshness`.
+// and are not replaced, or whose age nobody knows, and second spenders. `rows` are of the view
+// `freshness`.
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const Registry& registry, const migrate::UsableAddress& usable);
+                               const Providers& providers, const migrate::UsableAddress& usable);
 
 // Why a credential has no bearer that works and does not get one, or will not get its next one.
 class Outages {
  public:
   // Of so many rows. Where they are many, the journals of those whose bearer lives are left to
-  // `doctor`.
-  Outages(const Store& store, const Registry& registry, std::size_t rows)
-      : store_(store), registry_(registry), few_(rows <= kFew) {}
+  // `doctor`, and of what stands in the way of their renewal only their provider is looked at.
+  Outages(const Store& store, const Providers& providers, std::size_t rows, Instant now)
+      : store_(store), providers_(providers), few_(rows <= kFew), now_(now) {}
   // Empty: it has a bearer, or would get one when somebody asks. One that needs a login or was
   // handed over is not meant.
   std::string of(const NamedRow& row) const;
 
  private:
   static constexpr std::size_t kFew = 1000;
+  std::optional<Error> obstacle(const NamedRow& row, bool over) const;
   const Store& store_;
-  const Registry& registry_;
+  const Providers& providers_;
   bool few_;
+  Instant now_;
 };
 
 }  // namespace authdb::cli

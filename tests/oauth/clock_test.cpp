@@ -128,6 +128,17 @@ TEST_F(ClockTest, AServerThatStatesOnlyAPastEndIsGivenTheFloorAndAWarning) {
   EXPECT_EQ(requests(), 1U);
 }
 
+TEST_F(ClockTest, ABearerOfAClockAheadIsServedWithoutItsTimesWhereItsRenewalFails) {
+  import(kStart + Seconds{172'800}, kStart + Seconds{176'400});
+  answer(503, "");
+  const auto got = bearer();
+
+  ASSERT_EQ(text(got), "seed-oauth");
+  EXPECT_EQ(got->obtained_at, std::nullopt);
+  EXPECT_EQ(got->expires_at, std::nullopt);
+  EXPECT_THAT(got->warnings, testing::Contains(HasSubstr("a clock that was ahead")));
+}
+
 // ---- the server's Date -------------------------------------------------------------------------
 
 class ServerClockTest : public ClockTest {

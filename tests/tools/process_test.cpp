@@ -42,6 +42,27 @@ TEST_F(ProcessTest, WithoutATerminalNobodyIsAsked) {
   EXPECT_THAT(ran.err, StartsWith("authdb: there is nothing on stdin\n"));
 }
 
+TEST_F(ProcessTest, P8_ACheckWithTooFewDescriptorsForTheProvidersIsNotGreen) {
+  const auto file = dir_ / "config/authdb/providers.d/acme.json";
+  env_["XDG_CONFIG_HOME"] = dir_ / "config";
+  write_file(file,
+             R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token"})");
+  ASSERT_EQ(spawn({"add", "acme", "--grant"}, grant_json()).status, 0);
+  const auto check_with = [&](int descriptors) {
+    const std::string limit = "ulimit -n " + std::to_string(descriptors) + "; exec ";
+    Plumbing shell;
+    shell.program = "/bin/sh";
+    return Child({"-c", limit + AUTHDB_BINARY + " status --check"}, env_, shell).finish();
+  };
+
+  int enough = 4;
+  while (enough < 24 && check_with(enough).status != 0) ++enough;
+  EXPECT_GT(enough, 4) << "the limit was never felt";
+  EXPECT_LT(enough, 24);
+  std::filesystem::remove(file);
+  for (int few = 4; few <= enough; ++few) EXPECT_NE(check_with(few).status, 0) << few;
+}
+
 TEST_F(ProcessTest, AFullDiskBehindStdoutIsAFailure) {
   spawn({"add", "openrouter"}, "sk-key-1");
   const auto ran = spawn({"token", "openrouter"}, {}, "/dev/full");

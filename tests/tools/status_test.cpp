@@ -100,14 +100,135 @@ TEST_F(StatusTest, CheckIsFiveForAnExpiredBearerBehindARenewalThatFails) {
 TEST_F(StatusTest, P8_CheckIsFiveForAnExpiredBearerThatNoProviderHereCanRenew) {
   add_grant();
   std::filesystem::remove(dir_ / "providers.d" / "acme.json");
-  EXPECT_EQ(run({"status", "--check"}).status, 0);
   now_ += Seconds{7'200};
 
   const auto ran = run({"status", "--check"});
 
   EXPECT_EQ(ran.status, 5);
-  EXPECT_THAT(ran.out, HasSubstr("no provider \"acme\" is known here"));
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("has no bearer that works"),
+                             HasSubstr("no provider \"acme\" is known here")));
   EXPECT_EQ(run({"doctor"}).status, 5);
+}
+
+class ObstacleTest : public StatusTest {
+ protected:
+  // Of a login whose bearer lives for an hour.
+  void expect_attention(const std::string& why) {
+    const auto ran = run({"status", "--check"});
+    EXPECT_EQ(ran.status, 5);
+    EXPECT_THAT(ran.out,
+                AllOf(HasSubstr("cannot be renewed when its bearer ends"), HasSubstr(why)));
+    EXPECT_EQ(run({"doctor"}).status, 5);
+    EXPECT_THAT(run({"doctor"}).out, HasSubstr(why));
+    const auto kept = run({"keep-fresh", "--once"});
+    EXPECT_EQ(kept.status, 5);
+    EXPECT_THAT(kept.err, HasSubstr(why));
+    EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-1\n") << "it is served meanwhile";
+  }
+};
+
+TEST_F(ObstacleTest, P8_AProviderThatIsGoneIsSaidWhileTheBearerLives) {
+  add_grant();
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  std::filesystem::remove(dir_ / "providers.d" / "acme.json");
+
+  expect_attention("no provider \"acme\" is known here that could renew its tokens");
+}
+
+TEST_F(ObstacleTest, P8_AProviderWhoseFileCannotBeReadIsSaidWithItsFile) {
+  add_grant();
+  const auto file = dir_ / "providers.d" / "acme.json";
+  std::filesystem::permissions(file, std::filesystem::perms(0666));
+
+  expect_attention(file.string() + " can be written by others");
+}
+
+TEST_F(ObstacleTest, P8_AClientSecretThatIsNotThereIsSaidWithItsVariable) {
+  add_grant();
+  write_file(dir_ / "providers.d" / "acme.json",
+             R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token",)"
+             R"("client_auth":"basic","client_secret_env":"ACME_SECRET"})");
+
+  expect_attention("ACME_SECRET, the client secret of acme, is not set");
+  env_["ACME_SECRET"] = "s";
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+}
+
+TEST_F(ObstacleTest, P8_AClientIdThatNobodyKnowsIsSaid) {
+  add_grant();
+  write_file(dir_ / "providers.d" / "acme.json",
+             R"({"id":"acme","token_endpoint":"https://acme.example/token",)"
+             R"("env":{"client_id":"ACME_CLIENT"}})");
+
+  EXPECT_EQ(run({"status", "--check"}).status, 0) << "it was issued to a client that is known";
+  must({"add", "acme", "--grant", "--label", "other"},
+       grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+  EXPECT_THAT(run({"status"}).out, HasSubstr("no client_id is known for acme"));
+}
+
+TEST_F(ObstacleTest, WhatCannotBeRenewedByNatureHasNone) {
+  must({"add", "openrouter"}, "sk-key-1");
+  must({"add", "strange", "--label", "key"}, "sk-key-2");
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  EXPECT_EQ(run({"doctor"}).status, 0);
+  EXPECT_EQ(run({"keep-fresh", "--once"}).status, 0);
+}
+
+// Two days ahead while the login was added, and right since.
+class ClockAheadTest : public StatusTest {
+ protected:
+  void add_ahead(const std::string& answer, const std::string& provider = "acme") {
+    now_ += kAhead;
+    must({"add", provider, "--grant", "--label", "work"}, answer);
+    now_ -= kAhead;
+  }
+  static constexpr Seconds kAhead{172'800};
+};
+
+TEST_F(ClockAheadTest, P8_ItsBearerIsNotFreshAndStatusSaysWhy) {
+  add_ahead(grant_json());
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 0) << "it is renewed when somebody asks for it";
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("unknown"),
+                             HasSubstr("obtained by a clock that was ahead "
+                                       "(2026-04-14T13:20:00"),
+                             Not(HasSubstr("fresh"))));
+  EXPECT_THAT(run({"doctor"}).out, HasSubstr("obtained by a clock that was ahead"));
+
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  EXPECT_THAT(must({"keep-fresh", "--once"}).out, HasSubstr("Refreshed acme"));
+  EXPECT_THAT(run({"status"}).out, AllOf(HasSubstr("fresh"), Not(HasSubstr("ahead"))));
+}
+
+TEST_F(ClockAheadTest, P8_CheckIsFiveWhileItsRenewalFails) {
+  add_ahead(grant_json());
+  http_->answer(503, "{}");
+  const auto served = must_json({"token", "acme"});
+  EXPECT_EQ(served["token"], "access-token-ALPHA-1");
+  EXPECT_EQ(served["expires_at"], nullptr);
+  now_ += Seconds{60};
+
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("no bearer that is known to work"),
+                             HasSubstr("the one it has was obtained by a clock that was ahead")));
+}
+
+TEST_F(ClockAheadTest, P8_CheckIsFiveWithoutARefreshToken) {
+  add_ahead(R"({"access_token":"opaque","expires_in":360000})");
+  const auto ran = run({"status", "--check"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.out, HasSubstr("so nobody knows when it ends: log in again"));
+}
+
+TEST_F(ClockAheadTest, AnApiKeyHasNoAgeThatCounts) {
+  now_ += kAhead;
+  must({"add", "openrouter"}, "sk-key-1");
+  now_ -= kAhead;
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  EXPECT_THAT(run({"status"}).out, AllOf(HasSubstr("no_expiry"), Not(HasSubstr("ahead"))));
+  EXPECT_EQ(must({"token", "openrouter"}).err, "");
 }
 
 TEST_F(StatusTest, P8_AResetDoesNotMakeALoginGreenThatTheProviderHasEnded) {
@@ -152,7 +273,9 @@ TEST_F(StatusTest, CheckIsFiveForAnAgentKeyThatCannotBeMinted) {
 
   const auto ran = run({"status", "--check"});
   EXPECT_EQ(ran.status, 5);
-  EXPECT_THAT(ran.out, HasSubstr("its renewal has been failing since 2026-04-12T13:20:00"));
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("no agent key has been minted yet, and its renewal has been "
+                                       "failing since 2026-04-12T13:20:00"),
+                             Not(HasSubstr("expired"))));
 }
 
 TEST_F(StatusTest, WhatCannotRenewItselfIsNeverGreen) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "migrate/projection.h"
+#include "oauth/renewable.h"
 #include "store/scrub.h"
 #include "tools/attention.h"
 #include "tools/choice.h"
@@ -41,12 +42,13 @@ tokens are replaced so early that their tools never find one within their own
 skew, and what a tool did to a file is put right or warned of.
 
 It warns of credentials that need a login, of those that have no bearer that works
-and do not get one, and of sessions that end within a day whatever is refreshed.
+and do not get one, of those that nothing here can renew, and of sessions that end
+within a day whatever is refreshed.
 
 Exit codes
   0 done, or told to stop   3 no such store or profile   7 refused
   with --once: 4 a login is needed   5 something that is due could not be refreshed
-  now, or has expired and is held
+  now, has expired and is held, or cannot be renewed by anything here
 
 Examples
   authdb keep-fresh --once --quiet
@@ -64,11 +66,28 @@ std::string name_of(const Credential& row) {
                    shortened(row.identity.label, kShownLabel) + ")");
 }
 
+// The providers in the store whose logins cannot be renewed here, as SQL has a list of them.
+Result<std::string> unrenewable(const Store& store, const Providers& providers) {
+  const auto rows =
+      store.query("SELECT DISTINCT provider FROM credential WHERE removed_at IS NULL");
+  if (!rows) return fail(rows.error());
+  std::string names;
+  for (std::size_t i = 0; i < rows->rows.size(); ++i) {
+    const auto name = NamedRow(*rows, i).text("provider");
+    if (!oauth::obstacle_to_renewal(providers.registry(), name, providers.environment)) continue;
+    names += (names.empty() ? "" : ", ") + sql_literal(name);
+  }
+  return names;
+}
+
 // The rows of the view that may say what a person must know or do.
-Result<QueryRows> wanting(Context& context, const Store& store) {
+Result<QueryRows> wanting(Context& context, const Store& store, const Providers& providers) {
+  const auto obstructed = unrenewable(store, providers);
+  if (!obstructed) return fail(obstructed.error());
   std::string where =
       "(needs_login OR session_ends_at IS NOT NULL OR failures > 0 OR rejected OR hold IN "
-      "('conflict', 'uncertain') OR (auth_type = 'oauth' AND NOT refreshable))";
+      "('conflict', 'uncertain') OR auth_type = 'oauth' AND (NOT refreshable OR provider IN (" +
+      *obstructed + ")))";
   if (const auto profile = context.chosen_profile()) {
     where += " AND uid IN (SELECT uid FROM pool WHERE profile = " + sql_literal(*profile) + ")";
   }
@@ -120,10 +139,10 @@ Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
   } else if (!round.pass.renewals.empty()) {
     update_projections(context, store);
   }
-  const auto rows = wanting(context, store);
+  const Providers providers = providers_of(context);
+  const auto rows = wanting(context, store, providers);
   if (!rows) return fail(rows.error());
-  const Registry registry = providers_of(context);
-  const Outages outages(store, registry, rows->rows.size());
+  const Outages outages(store, providers, rows->rows.size(), context.clock());
   for (std::size_t i = 0; i < rows->rows.size(); ++i) {
     const NamedRow row(*rows, i);
     round.needs_login = round.needs_login || row.truth("needs_login");

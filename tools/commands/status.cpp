@@ -25,7 +25,8 @@ Exit codes
   0 done   3 no such store, profile or provider   7 refused
   with --check: 0 all is well, 4 something needs a login, 5 something else needs
   attention (held, cooling down, expired while its renewal fails, rejected and not
-  replaced, or the session ends within a day), 7 the store's key cannot be had
+  replaced, nothing here can renew it, or the session ends within a day), 7 the
+  store's key cannot be had
 
 Examples
   authdb status
@@ -67,8 +68,8 @@ Result<QueryRows> fetch(Context& context, const Store& store, const Options& opt
   return rows;
 }
 
-int verdict(const Store& store, const QueryRows& rows, Instant now, const Registry& registry) {
-  const Outages outages(store, registry, rows.rows.size());
+int verdict(const Store& store, const QueryRows& rows, Instant now, const Providers& providers) {
+  const Outages outages(store, providers, rows.rows.size(), now);
   int worst = kOk;
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);

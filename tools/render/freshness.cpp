@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "store/clock_slack.h"
 #include "store/scrub.h"
 #include "store/timestamp.h"
 #include "tools/render/duration.h"
@@ -113,7 +114,17 @@ Json freshness_json(const QueryRows& rows) {
   return array;
 }
 
+std::string obtained_ahead(const NamedRow& row, Instant now) {
+  if (row.text("auth_type") != "oauth") return {};
+  const bool keyed = row.text("bearer_kind") == "agent_key";
+  if (row.text(keyed ? "agent_key_state" : "state") == "expired") return {};
+  std::string at = row.text(keyed ? "agent_key_obtained_at" : "obtained_at");
+  const auto time = parse_iso(at, NaiveTime::reject);
+  return time && is_ahead(time->at, now) ? at : std::string();
+}
+
 bool session_ends_soon(const NamedRow& row, Instant now) {
+  if (cannot_renew(row) && !obtained_ahead(row, now).empty()) return true;
   const auto* const until = cannot_renew(row) ? "expires_at" : "session_ends_at";
   const auto ends = parse_iso(row.text(until), NaiveTime::reject);
   return ends && ends->at - now < kSoon;
@@ -129,8 +140,13 @@ std::string login_warning(const NamedRow& row, Instant now) {
   if (row.truth("needs_login")) return name_of(row) + " needs a login:" + login + ".";
   if (!session_ends_soon(row, now)) return {};
   if (cannot_renew(row)) {
-    return name_of(row) + " has no refresh token, and its bearer ends at " +
-           row.text("expires_at") + ": log in again before," + login + ".";
+    const auto ahead = obtained_ahead(row, now);
+    const std::string none = name_of(row) + " has no refresh token, and its bearer ";
+    if (ahead.empty()) {
+      return none + "ends at " + row.text("expires_at") + ": log in again before," + login + ".";
+    }
+    return none + "was obtained by a clock that was ahead (" + ahead +
+           "), so nobody knows when it ends: log in again," + login + ".";
   }
   return "The session of " + name_of(row) + " ends at " + row.text("session_ends_at") +
          ", whatever is refreshed until then: log in again before," + login + ".";

@@ -35,7 +35,10 @@ Json freshness_json(const QueryRows& rows);
 
 // What only a person can do about it, now or within a day; empty: nothing.
 std::string login_warning(const NamedRow& row, Instant now);
-// The session ends within a day, whatever is refreshed until then.
+// When the bearer was obtained, if a clock that was ahead has said so and it is not over even by
+// that; else empty.
+std::string obtained_ahead(const NamedRow& row, Instant now);
+// The session ends within a day, or nobody knows when, whatever is refreshed until then.
 bool session_ends_soon(const NamedRow& row, Instant now);
 // `nous credential j2dqmrtbex3a (work)`.
 std::string name_of(const NamedRow& row);
