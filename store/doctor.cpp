@@ -36,6 +36,7 @@ class Examination {
   }
 
   std::vector<Finding> run() {
+    attempt("schema", [&] { schema(); });
     attempt("database", [&] { integrity(); });
     attempt("journal", [&] { journals(); });
     attempt("rescue", [&] { rescues(); });
@@ -53,6 +54,20 @@ class Examination {
   void attempt(const std::string& code, F&& body) {
     const auto done = Engine::guarded(body);
     if (!done) find(code, Severity::damage, done.error().message, done.error().hint);
+  }
+
+  void schema() {
+    const auto strange = sqlite::check_schema(engine_.files, engine_.options.clock);
+    if (!strange) return;
+    if (strange->newer) {
+      find("schema_newer", Severity::note, "the database was not compared: " + strange->what,
+           "A newer authdb has used the store; its `authdb doctor` can tell.");
+      return;
+    }
+    find("schema", Severity::damage, "the database is not as authdb makes it: " + strange->what,
+         "Drop what you have put in yourself (`sqlite3 auth.db`, then DROP). Else somebody could "
+         "write to it: move auth.db and auth.db-wal away, and `authdb restore FILE` makes it anew "
+         "from a backup and the journals.");
   }
 
   void integrity() {

@@ -10,6 +10,7 @@
 #include "store/files.h"
 #include "store/ownership.h"
 #include "store/sqlite/connection.h"
+#include "store/sqlite/schema_check.h"
 #include "store/sqlite/schema_sql.h"
 #include "store/sqlite/stand_ins.h"
 #include "store/sqlite/view.h"
@@ -53,6 +54,18 @@ Error exists_already(const fs::path& file) {
           "Name another one; a backup replaces nothing."};
 }
 
+// The copy, and not the backup again: that may have been replaced since it was looked at.
+void require_our_schema_in(const fs::path& copy, const fs::path& backup) {
+  SQLite::Database db(copy.string(), SQLite::OPEN_READONLY);
+  require_our_schema(db, "main", backup);
+}
+
+// Better no backup than one that nobody can restore.
+Error not_restorable(const std::string& what) {
+  return {Errc::refused, "the store's database is not as authdb makes it: " + what,
+          "No backup was made: restore would refuse it. `authdb doctor` says what to do."};
+}
+
 class BackupView final : public Reads<View> {
  public:
   BackupView(std::unique_ptr<ClockVfs> vfs, std::unique_ptr<Connection> connection)
@@ -63,23 +76,28 @@ class BackupView final : public Reads<View> {
   std::unique_ptr<Connection> owned_;
 };
 
+// Its schema before its content: even SQLite's own check runs what a schema says.
 void check_backup(Connection& connection, const fs::path& file) {
   SQLite::Database& db = connection.database();
-  if (const std::string wrong = trouble(db); !wrong.empty()) {
-    throw BackendError{{Errc::refused, "the backup " + file.string() + " is damaged: " + wrong,
-                        "Use another one. Nothing has been changed."}};
-  }
+  const auto damaged = [&](const std::string& wrong) {
+    return BackendError{{Errc::refused, "the backup " + file.string() + " is damaged: " + wrong,
+                         "Use another one. Nothing has been changed."}};
+  };
+  if (first_text(db, "PRAGMA page_count") == "0") throw damaged("it is empty");
   if (first_text(db, "PRAGMA application_id") != std::to_string(kApplicationId)) {
     throw BackendError{{Errc::refused, file.string() + " is no backup of an authdb store",
                         "`authdb backup FILE` makes one."}};
   }
   const int major = std::stoi(first_text(db, "PRAGMA user_version"));
-  if (major <= kSchemaMajor) return;
-  throw BackendError{{Errc::refused,
-                      "the backup " + file.string() + " was written by a newer authdb (schema " +
-                          std::to_string(major) + ", this one knows " +
-                          std::to_string(kSchemaMajor) + ")",
-                      "Use the newer authdb. Nothing has been changed."}};
+  if (major > kSchemaMajor) {
+    throw BackendError{{Errc::refused,
+                        "the backup " + file.string() + " was written by a newer authdb (schema " +
+                            std::to_string(major) + ", this one knows " +
+                            std::to_string(kSchemaMajor) + ")",
+                        "Use the newer authdb. Nothing has been changed."}};
+  }
+  require_our_schema(db, "main", file);
+  if (const std::string wrong = trouble(db); !wrong.empty()) throw damaged(wrong);
 }
 
 // Why the database cannot be used; empty: it can. Throws on anything but damage.
@@ -145,6 +163,8 @@ Result<void> write_backup(Connection& connection, const fs::path& file, Clock cl
   auto draft = begin_draft(file);
   if (!draft) return fail(std::move(draft.error()));
   try {
+    const auto strange = look_for_strange_schema(connection.database());
+    if (strange && !strange->newer) return fail(not_restorable(strange->what));
     copy_database(connection.database(), *draft);
     (void)open_backup(draft->path(), std::move(clock));  // a backup that cannot be read is none
   } catch (const SQLite::Exception& error) {
@@ -156,10 +176,29 @@ Result<void> write_backup(Connection& connection, const fs::path& file, Clock cl
   return *created ? Result<void>() : fail(exists_already(file));
 }
 
+void require_our_schema(SQLite::Database& db, const std::string& name, const fs::path& file) {
+  const auto strange = look_for_strange_schema(db, name);
+  if (!strange) return;
+  if (strange->newer) {
+    throw BackendError{{Errc::refused,
+                        "the backup " + file.string() + " is a newer authdb's: " + strange->what,
+                        "Use the newer authdb. Nothing has been changed."}};
+  }
+  throw BackendError{{Errc::refused,
+                      "the backup " + file.string() + " has been altered: " + strange->what,
+                      "Use another one; or take out of a copy what you have put in yourself "
+                      "(`sqlite3 COPY`, then DROP). Nothing has been changed."}};
+}
+
 std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
   // SQLite would wait for the writer of a pipe.
   for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
     const fs::path opened = beside(file, suffix);
+    // A log of somebody else's would be played into the backup.
+    struct stat st {};
+    if (::stat(opened.c_str(), &st) == 0 && !is_trusted_owner(st.st_uid)) {
+      throw BackendError{belongs_to(opened, st.st_uid)};
+    }
     const std::string_view kind = what_is_no_file(opened);
     if (kind.empty()) continue;
     throw BackendError{{Errc::refused,
@@ -203,6 +242,7 @@ Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,
   try {
     Connection from(backup, Access::read, vfs);
     copy_database(from.database(), *draft);
+    require_our_schema_in(draft->path(), backup);
     rebuilt.held = finish_database(draft->path(), journalled);
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "cannot copy the backup", backup, 0);

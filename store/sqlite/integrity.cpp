@@ -15,6 +15,16 @@ void each_row(SQLite::Database& db, const char* sql, Say say) {
 
 }  // namespace
 
+std::optional<StrangeSchema> check_schema(const StoreFiles& files, Clock clock) {
+  const ClockVfs vfs(std::move(clock));
+  try {
+    Connection connection(files.database, Access::read, vfs);
+    return look_for_strange_schema(connection.database());
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "cannot check", files.database, 0);
+  }
+}
+
 std::vector<std::string> check_integrity(const StoreFiles& files, Clock clock) {
   const ClockVfs vfs(std::move(clock));
   std::vector<std::string> wrong;

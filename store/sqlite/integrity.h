@@ -1,13 +1,18 @@
 // What only the database file can say of its own state.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "store/clock.h"
 #include "store/sqlite/opening.h"
+#include "store/sqlite/schema_check.h"
 
 namespace authdb::sqlite {
+
+// What is strange in the schema of the store (schema_check.h). Throws BackendError.
+std::optional<StrangeSchema> check_schema(const StoreFiles& files, Clock clock);
 
 // One line for each thing that is wrong: SQLite's quick check, rows without the row they refer to,
 // and current refresh tokens that are retired. Reads all of the file. Throws BackendError.

@@ -1,5 +1,6 @@
 #include "store/sqlite/merge.h"
 
+#include "store/sqlite/backup_file.h"
 #include "store/sqlite/rows.h"
 
 namespace authdb::sqlite {
@@ -155,6 +156,8 @@ void attach_backup(Connection& connection, const std::filesystem::path& file) {
     SQLite::Statement attach(connection.database(), "ATTACH ?1 AS backup");
     attach.bind(1, file.string());
     attach.exec();
+    // Again: the file may be another one by now.
+    require_our_schema(connection.database(), "backup", file);
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "cannot open the backup", file, 0);
   }

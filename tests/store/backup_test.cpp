@@ -408,6 +408,81 @@ TEST_F(BackupTest, WhatIsNoBackupOfThisStoreIsRefusedAndNothingChanges) {
   EXPECT_EQ(file_bytes(database()), before);
 }
 
+// What SQLite would run, or believe, once it is in auth.db.
+TEST_F(BackupTest, ABackupWithAnAlteredSchemaIsRefusedNamingWhatIsStrange) {
+  make_backup();
+  const std::string whole = file_bytes(file());
+  const std::string before = file_bytes(database());
+  struct Case {
+    const char* sql;
+    const char* named;
+  };
+  for (const Case& one : {
+           Case{"CREATE TRIGGER thief AFTER UPDATE ON token_set BEGIN DELETE FROM attempt; END",
+                "trigger thief"},
+           Case{"CREATE TABLE loot (cell)", "table loot"},
+           Case{"CREATE VIEW token AS SELECT 1", "view token"},
+           Case{"CREATE INDEX lure ON health (status)", "index lure"},
+           Case{"DROP VIEW family; CREATE VIEW family AS SELECT 1 AS uid", "view family"},
+           Case{"DROP TRIGGER token_set_ratchet_update", "trigger token_set_ratchet_update"},
+           Case{"DROP VIEW freshness", "view freshness"},
+           Case{"ALTER TABLE credential ADD COLUMN spare TEXT", "table credential"},
+           Case{"ALTER TABLE health RENAME TO hidden; CREATE VIEW health AS SELECT * FROM hidden",
+                "table hidden"},
+           // One blank of it, by hand.
+           Case{"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, "
+                "'a generation', 'a  generation') WHERE name = 'token_set_generation'",
+                "trigger token_set_generation"},
+           Case{"UPDATE meta SET value = 1 WHERE key = 'schema_minor'", "step 1"},
+       }) {
+    SCOPED_TRACE(one.sql);
+    fs::remove(file());
+    std::ofstream(file(), std::ios::binary) << whole;
+    shell(file(), one.sql);
+
+    const Error error = refusal();
+
+    EXPECT_EQ(error.code, Errc::refused) << error.message;
+    EXPECT_THAT(error.message, HasSubstr(one.named));
+    EXPECT_FALSE(error.hint.empty());
+    EXPECT_EQ(file_bytes(database()), before);
+  }
+}
+
+TEST_F(BackupTest, AnAlteredBackupIsNotTakenForAMissingDatabaseEither) {
+  make_backup();
+  shell(file(), "CREATE TRIGGER thief AFTER UPDATE ON token_set BEGIN DELETE FROM attempt; END");
+  drop_database();
+
+  EXPECT_THAT(refusal().message, HasSubstr("trigger thief"));
+  EXPECT_FALSE(fs::exists(database()));
+}
+
+TEST_F(BackupTest, WhatAnalyzeLeavesInABackupIsNotStrange) {
+  make_backup();
+  shell(file(), "ANALYZE");
+
+  must_restore();
+}
+
+TEST_F(BackupTest, ABackupOfALaterStepIsLeftToTheProgramThatMadeIt) {
+  make_backup();
+  shell(file(), "CREATE TABLE later (x); UPDATE meta SET value = 99 WHERE key = 'schema_minor'");
+
+  EXPECT_THAT(refusal().hint, HasSubstr("newer authdb"));
+}
+
+TEST_F(BackupTest, NoBackupIsMadeThatRestoreWouldRefuse) {
+  shell(database(), "CREATE VIEW mine AS SELECT 1");
+
+  const auto done = back_up(open(OpenMode::look), file());
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::refused);
+  EXPECT_THAT(done.error().message, HasSubstr("view mine"));
+  EXPECT_FALSE(fs::exists(file()));
+}
+
 TEST_F(BackupTest, APipeIsNoBackupAndNobodyWaitsForItsWriter) {
   make_backup();
   const fs::path log = file().string() + "-wal";

@@ -366,8 +366,23 @@ TEST_F(DoctorTest, ARetiredTokenThatIsCurrentIsFound) {
 
   const auto findings = examine(options());
 
-  ASSERT_THAT(codes(findings, false), ElementsAre("database"));
-  EXPECT_THAT(findings[0].message, HasSubstr("is retired"));
+  ASSERT_THAT(codes(findings, false), ElementsAre("schema", "database"));
+  EXPECT_THAT(findings[1].message, HasSubstr("is retired"));
+}
+
+TEST_F(DoctorTest, WhatAuthdbHasNotPutIntoTheSchemaIsNamed) {
+  const std::string command =
+      "sqlite3 '" + database().string() +
+      "' \"CREATE TRIGGER thief AFTER UPDATE ON token_set BEGIN DELETE FROM "
+      "attempt; END\"";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+
+  const auto findings = examine(options());
+
+  ASSERT_THAT(codes(findings, false), ElementsAre("schema"));
+  EXPECT_EQ(findings[0].severity, Severity::damage);
+  EXPECT_THAT(findings[0].message, HasSubstr("trigger thief"));
+  EXPECT_THAT(findings[0].hint, HasSubstr("authdb restore"));
 }
 
 TEST_F(DoctorTest, WhatKeepsAStoreFromOpeningIsAFinding) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "store/backup.h"
+#include "store/doctor.h"
 #include "store/journal.h"
 #include "store_fixture.h"
 
@@ -166,6 +167,14 @@ TEST_P(OlderStoreTest, BroughtUpItIsTheSameAsANewOne) {
   EXPECT_EQ(schema(open(OpenMode::create)), brought_up);
 }
 
+TEST_P(OlderStoreTest, NothingOfItsSchemaIsStrange) {
+  lay_out(GetParam());
+
+  for (const Finding& finding : examine(options())) {
+    EXPECT_NE(finding.code, "schema") << finding.message;
+  }
+}
+
 TEST_P(OlderStoreTest, ManyThatOpenItAtOnceBringItUpOnce) {
   lay_out(GetParam());
   std::vector<pid_t> children;
@@ -208,6 +217,9 @@ TEST_F(SchemaStepsTest, AStoreOfALaterMinorVersionIsUsedAsItIs) {
   Store store = open(OpenMode::use);
 
   EXPECT_EQ(minor(store), "99");
+  const auto findings = examine(options());
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].code, "schema_newer");
   const Uid uid = add_login(store);
   will(grants("refresh-a-2", "access-a-2"));
   EXPECT_TRUE(rotate(store, uid, {.force = true}));

@@ -25,8 +25,8 @@ that.
 
 Exit codes
   0 done   3 no such file   5 the disk is full: try later   6 busy
-  7 refused: no backup of this store, damaged, of a newer version, or sealed
-    with a key that is not in the key file
+  7 refused: no backup of this store, damaged, altered, of a newer version, or
+    sealed with a key that is not in the key file
   8 done, but some journals could not be read
 
 Examples
