@@ -1,5 +1,8 @@
+#include "store/sqlite/query.h"
+
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +22,17 @@ class QueryTest : public StoreTest {
   Errc refusal(const std::string& sql) {
     const auto rows = open(OpenMode::look).query(sql);
     return rows ? Errc{} : rows.error().code;
+  }
+  // Why a query is refused; empty: it is not.
+  std::string refusal_within(const sqlite::QueryLimits& limits, const std::string& sql) {
+    SQLite::Database db(database().string(), SQLite::OPEN_READONLY);
+    try {
+      (void)sqlite::run_query(db, sql, limits);
+    } catch (const BackendError& error) {
+      EXPECT_EQ(error.error.code, Errc::usage);
+      return error.error.message;
+    }
+    return {};
   }
   // Everything in the store's directory that looking must not change.
   std::map<std::string, std::string> contents() {
@@ -99,6 +113,110 @@ TEST_F(QueryTest, NoIndexHoldsASealedColumn) {
 TEST_F(QueryTest, AValueThatIsTooLargeIsRefusedAndTheStoreStaysUsable) {
   EXPECT_EQ(refusal("SELECT zeroblob(1000000000)"), Errc::usage);
   EXPECT_TRUE(open(OpenMode::look).query("SELECT count(*) FROM freshness"));
+}
+
+TEST_F(QueryTest, NoFunctionMakesAValueOfMoreThanAMebibyte) {
+  for (const char* sql :
+       {"SELECT zeroblob(1048577)", "SELECT length(hex(zeroblob(600000)))",
+        "SELECT length(randomblob(2000000))",
+        "SELECT length(replace(hex(zeroblob(500000)), '0', '00'))",
+        "SELECT length(hex(zeroblob(500000)) || hex(zeroblob(500000)))",
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT "
+        "300000) SELECT group_concat(i) FROM n",
+        "SELECT length(json_group_array(hex(zeroblob(300000)))) FROM (VALUES (1), (2))"}) {
+    const auto rows = open(OpenMode::look).query(sql);
+    ASSERT_FALSE(rows) << sql;
+    EXPECT_EQ(rows.error().code, Errc::usage) << sql;
+    EXPECT_THAT(rows.error().message, ::testing::HasSubstr("substr")) << sql;
+  }
+  EXPECT_EQ(refusal("SELECT hex(zeroblob(500000))"), Errc{});
+  // This one says nothing, and makes none.
+  const auto formatted =
+      open(OpenMode::look).query("SELECT length(printf('%.*c', 2000000, 'x')) IS NULL");
+  ASSERT_TRUE(formatted);
+  EXPECT_EQ(formatted->rows.at(0).at(0), Cell(std::int64_t{1}));
+}
+
+// Its sealed fields are not read by a query, and may be longer than what a query may make.
+TEST_F(QueryTest, ACredentialWithMuchThatIsSealedIsShown) {
+  Change change;
+  change.credentials.emplace_back();
+  change.credentials[0].uid = uid_;
+  change.credentials[0].identity = open().find(uid_)->identity;
+  change.credentials[0].extra = Secret::copy_of("{\"x\":\"" + std::string(3 << 20, 'x') + "\"}");
+  const auto changed = open(OpenMode::use).apply(change);
+  ASSERT_TRUE(changed) << changed.error().message;
+
+  for (const char* sql : {"SELECT * FROM freshness", "SELECT * FROM pool", "SELECT * FROM rotation",
+                          "SELECT uid, label, removed_at, ca_file FROM credential"}) {
+    const auto rows = open(OpenMode::look).query(sql);
+    EXPECT_TRUE(rows) << sql << ": " << rows.error().message;
+  }
+}
+
+TEST_F(QueryTest, AnAnswerLargerThanItsLimitIsRefusedBeforeItIsGathered) {
+  constexpr const char* kEndless =
+      "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) ";
+  const sqlite::QueryLimits limits{.value = 1 << 14, .memory = 4 << 20};
+  for (const char* sql :
+       {"SELECT i, printf('%.*c', 10000, 'x') FROM n", "SELECT i FROM n ORDER BY i DESC",
+        "SELECT DISTINCT i FROM n WHERE i % 2 = 0", "SELECT json_group_array(i) FROM n",
+        "SELECT count(DISTINCT i) FROM n"}) {
+    sqlite3_memory_highwater(1);
+    EXPECT_THAT(refusal_within(limits, kEndless + std::string(sql)),
+                ::testing::HasSubstr("4 MiB of memory"))
+        << sql;
+    EXPECT_LT(sqlite3_memory_highwater(0), 16 << 20) << sql;
+  }
+  EXPECT_EQ(refusal_within(limits, "SELECT * FROM freshness"), "");
+}
+
+TEST_F(QueryTest, ARowThatCannotFitIsRefusedBeforeItIsMade) {
+  std::string sql = "SELECT length(coalesce(json_array(NULL";
+  for (int i = 0; i < 100; ++i) sql += ", printf('%.*c', 10000, 'x')";
+  sql += "), 1))";
+  const sqlite::QueryLimits limits{.value = 1 << 14, .memory = 64 << 14};
+
+  EXPECT_THAT(refusal_within(limits, sql), ::testing::HasSubstr("too large"));
+}
+
+TEST_F(QueryTest, AQueryThatTakesTooLongIsRefused) {
+  EXPECT_THAT(refusal_within({.time = std::chrono::milliseconds(0)},
+                             "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) "
+                             "SELECT count(*) FROM n"),
+              ::testing::HasSubstr("longer than"));
+}
+
+TEST_F(QueryTest, APatternThatTakesForeverIsRefused) {
+  EXPECT_EQ(refusal("SELECT 'x' LIKE hex(zeroblob(1000))"), Errc::usage);
+  EXPECT_EQ(refusal("SELECT 'x' GLOB hex(zeroblob(1000))"), Errc::usage);
+}
+
+TEST_F(QueryTest, AFunctionIsCalledOnlyIfItIsKnownToBeHarmless) {
+  for (const char* sql :
+       {"SELECT load_extension('x')", "SELECT fts3_tokenizer('simple')",
+        "SELECT fts3_tokenizer('x', x'0000000000000000')", "SELECT fts5_source_id()",
+        "SELECT sqlite_log(1, 'x')", "SELECT fts5(NULL)", "SELECT rtreecheck('x')"}) {
+    EXPECT_THAT(refusal_within({}, sql), ::testing::HasSubstr("which a query may not")) << sql;
+  }
+}
+
+TEST_F(QueryTest, TheFunctionsOfEverydayAreThere) {
+  for (const char* sql :
+       {"SELECT count(*), max(expires_in_s), group_concat(label), json_group_array(uid) FROM "
+        "freshness",
+        "SELECT strftime('%Y', at), date(at), julianday(at), unixepoch(at) FROM rotation",
+        "SELECT row_number() OVER (ORDER BY label), lag(label) OVER (ORDER BY label) FROM "
+        "freshness",
+        "SELECT label LIKE '%a%', label GLOB '*a*', upper(label), substr(label, 1, 3) FROM "
+        "freshness",
+        "SELECT value, profiles ->> 0 FROM freshness, json_each(profiles)",
+        "SELECT iif(1, 2, 3), coalesce(NULL, 1), nullif(1, 2), round(1.5), abs(-1), sqrt(4), "
+        "typeof(1)",
+        "SELECT quote(label), hex(label), instr(label, 'a'), trim(label), current_timestamp FROM "
+        "freshness"}) {
+    EXPECT_EQ(refusal_within({}, sql), "") << sql;
+  }
 }
 
 TEST_F(QueryTest, WhateverDoesMoreThanReadIsRefused) {
