@@ -12,7 +12,9 @@ namespace authdb::migrate {
 // - what is called one: `refresh_token` and `refreshToken` go. Texts of a field whose name has
 //   `refresh` in it become null, unless they are times, fingerprints, or the word kHeldElsewhere.
 // - what the store knows as one, current or retired, of any credential. A text that is one, or has
-//   one in it, becomes null. A member that is called so goes.
+//   one in it, becomes null; whether plain or encoded (encodings.h). A member that is called so
+//   goes. Of those that are retired only hashes are known: they are found between blanks and
+//   punctuation. The current ones are found with anything beside them, from 16 bytes on.
 // Errors as of the store; the tree is then not to be used.
 Result<void> withhold_refresh_tokens(nlohmann::json& tree, const Store& store);
 

@@ -1,5 +1,7 @@
 // What an export without refresh tokens withholds: all of them, whatever they are called and
 // wherever they stand.
+#include <map>
+
 #include "migrate/export.h"
 #include "store/rotation.h"
 #include "tests/migrate/support.h"
@@ -163,6 +165,133 @@ TEST_F(WithheldTest, TokensOfOtherCredentialsAndSpentOnesGoToo) {
   import(store, "again/auth.json", pool("nous", {first}));
 
   EXPECT_THAT(exported(store, Format::hermes, false).dump(), Not(HasSubstr("rt-")));
+}
+
+// ---- encoded ------------------------------------------------------------------------------------
+
+std::string base64(std::string_view bytes, std::string_view last_two) {
+  const std::string letters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789" + std::string(last_two);
+  std::string out;
+  for (std::size_t bit = 0; bit < bytes.size() * 8; bit += 6) {
+    unsigned value = 0;
+    for (std::size_t i = bit; i < bit + 6; ++i) {
+      const unsigned byte = i / 8 < bytes.size() ? static_cast<unsigned char>(bytes[i / 8]) : 0U;
+      value = value * 2 + ((byte >> (7 - i % 8)) & 1U);
+    }
+    out += letters[value];
+  }
+  return out;
+}
+
+// Each byte as `before`, its hexadecimal digits and `after`.
+std::string bytewise(std::string_view bytes, const std::string& before, bool upper,
+                     const std::string& after = "") {
+  const std::string_view digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
+  std::string out;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += before + digits[byte >> 4U] + digits[byte & 15U] + after;
+  }
+  return out;
+}
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) {
+    text.replace(at, what.size(), by);
+  }
+  return text;
+}
+
+// A token with what each of them escapes, and what both alphabets of base64 have.
+constexpr const char* kOdd = "rt/LIVE+0123>>>???456789~a&b=c%d";
+
+std::map<std::string, std::string> encoded_forms(const std::string& token) {
+  std::map<std::string, std::string> forms;
+  for (const std::string before : {"", "a", "ab"}) {
+    const std::string shift = std::to_string(before.size());
+    forms["base64 at " + shift] = base64(before + token + "tail", "+/");
+    forms["url base64 at " + shift] = base64(before + token + "tail", "-_");
+    forms["base64 in letters at " + shift] = "key" + base64(before + token, "+/") + "==";
+  }
+  std::string wrapped = base64("user:" + token, "+/");
+  wrapped.insert(20, "\r\n");
+  forms["base64 in lines"] = wrapped;
+  forms["base64 of base64"] = base64(base64(token, "+/"), "+/");
+  forms["base64 of JSON"] = base64(json{{"t", token}}.dump(), "+/");
+  forms["hex"] = bytewise(token, "", false);
+  forms["HEX"] = "0x" + bytewise(token, "", true);
+  forms["hex after a digit"] = "f" + bytewise(token, "", false);
+  forms["percent, all"] = bytewise(token, "%", true);
+  forms["percent"] = "https://x.example/?t=" +
+                     replaced(replaced(replaced(token, "%", "%25"), "/", "%2f"), "+", "%2B");
+  forms["percent twice"] = bytewise(bytewise(token, "%", true), "%", false);
+  forms["JSON"] = "\"" + replaced(token, "/", "\\/") + "\"";
+  forms["JSON, all"] = bytewise(token, "\\u00", false);
+  forms["JSON in JSON"] = json(forms["JSON"]).dump();
+  forms["HTML"] = "<b>" + replaced(replaced(token, "&", "&amp;"), ">", "&gt;") + "</b>";
+  forms["HTML, all"] = bytewise(token, "&#x", false, ";");
+  forms["letters beside it"] = "prefix" + token + "suffix";
+  forms["underscore beside it"] = "x_" + token + "_y";
+  return forms;
+}
+
+class EncodedTest : public WithheldTest {
+ protected:
+  // What is left of a row with these fields, and the same as names.
+  json left_of(const std::map<std::string, std::string>& fields, const std::string& token) {
+    json row = grant_row("aaa", token);
+    for (const auto& [name, text] : fields) {
+      row["as value"][name] = text;
+      row["as name"][name] = {{text, 1}};
+    }
+    const Store store = imported("auth.json", pool("nous", {row}));
+    return exported(store, Format::hermes, false)["credential_pool"]["nous"][0];
+  }
+};
+
+TEST_F(EncodedTest, ATokenIsFoundInWhateverEncodingItStands) {
+  for (const std::string token : {kLive, kOdd}) {
+    const auto forms = encoded_forms(token);
+
+    const json left = left_of(forms, token);
+
+    for (const auto& [name, text] : forms) {
+      EXPECT_TRUE(left["as value"].at(name).is_null()) << name << ": " << text;
+      EXPECT_TRUE(left["as name"].at(name).empty()) << name << ": " << text;
+    }
+  }
+}
+
+TEST_F(EncodedTest, AnotherCredentialsTokenAndASpentOneAreFoundToo) {
+  const std::string second = "rt-SECOND-0123456789-abcdef";
+  auto row = grant_row("aaa", kLive);
+  const std::string basic = base64(std::string("user:") + kLive, "+/");
+  row["memo"] = base64(second, "-_");
+  row["spent"] = basic;
+  Store store = imported("auth.json", pool("nous", {row, grant_row("bbb", second)}));
+  RotateRequest request;
+  request.force = true;
+  const auto rows = *store.list({});
+  for (const auto& credential : rows) {
+    if (credential.refresh_hash != token_hash(std::string_view(kLive))) continue;
+    will(test::grants("rt-NEXT-0123456789-abcdef", "at-NEXT"));
+    ASSERT_TRUE(rotate(store, credential.uid, request));
+  }
+
+  const std::string left = exported(store, Format::hermes, false).dump();
+
+  EXPECT_THAT(left, Not(HasSubstr(base64(second, "-_"))));
+  EXPECT_THAT(left, Not(HasSubstr(basic)));
+}
+
+TEST_F(EncodedTest, WhatIsEncodedAndHoldsNoneStays) {
+  const std::map<std::string, std::string> harmless_forms =
+      encoded_forms("at-LIVE-0123456789-abcdef");
+
+  const json left = left_of(harmless_forms, kLive);
+
+  for (const auto& [name, text] : harmless_forms) EXPECT_EQ(left["as value"].at(name), text);
 }
 
 TEST_F(WithheldTest, ARowThatHadARefreshTokenAloneShowsNoFingerprintForOne) {
