@@ -7,6 +7,7 @@
 #include "store/descriptors.h"
 #include "store/engine.h"
 #include "store/locked.h"
+#include "store/ownership.h"
 #include "store/sqlite/backup_file.h"
 
 namespace authdb {
@@ -87,6 +88,7 @@ std::string text_of(const Sealed& bytes) { return {bytes.begin(), bytes.end()}; 
 Result<BackedUp> back_up(const Store& store, const fs::path& file) {
   return Engine::guarded([&] {
     const fs::path path = fs::absolute(file);
+    value_or_throw(check_output(path));
     store.engine().backend->back_up(path);
     BackedUp done{path, 0, static_cast<std::int64_t>(fs::file_size(path))};
     done.credentials = static_cast<std::int64_t>(value_or_throw(store.list({})).size());

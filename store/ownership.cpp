@@ -47,13 +47,18 @@ Result<struct stat> look_at(const fs::path& path) {
 
 constexpr std::string_view kElsewhere =
     ", or put the store elsewhere with --store, its key with AUTHDB_KEY_FILE";
+constexpr std::string_view kElsewhereForOutput = ", or name a file in another directory";
+
+// What is put into the last directory on the way.
+enum class Kept { files_that_others_stand_beside, whole_files };
 
 // The way to a path, one name after the other, through every symbolic link.
 class Walk {
  public:
   // `also`: trusted beside this user and root. `elsewhere`: what may be done instead of a chmod.
-  Walk(const fs::path& to, std::set<uid_t> also, std::string_view elsewhere)
-      : also_(std::move(also)), elsewhere_(elsewhere) {
+  Walk(const fs::path& to, std::set<uid_t> also, std::string_view elsewhere,
+       Kept kept = Kept::files_that_others_stand_beside)
+      : also_(std::move(also)), elsewhere_(elsewhere), kept_(kept) {
     put_in_front(fs::absolute(to));
   }
 
@@ -113,9 +118,11 @@ class Walk {
     if (!trusts(st->st_uid)) {
       Error error = belongs_to(at_, st->st_uid);
       error.message += ": whoever owns it could replace what is in it";
+      error.hint += elsewhere_;
       return fail(std::move(error));
     }
-    const bool kept_apart = !names_.empty() && (st->st_mode & S_ISVTX) != 0;
+    const bool may_be_sticky = !names_.empty() || kept_ == Kept::whole_files;
+    const bool kept_apart = may_be_sticky && (st->st_mode & S_ISVTX) != 0;
     if ((st->st_mode & (S_IWGRP | S_IWOTH)) == 0 || kept_apart) return {};
     return fail(Errc::refused, "other users can write to the directory " + at_.string(),
                 "chmod go-w " + at_.string() + std::string(elsewhere_));
@@ -125,6 +132,7 @@ class Walk {
 
   std::set<uid_t> also_;
   std::string_view elsewhere_;
+  Kept kept_;
   fs::path at_ = "/";
   std::deque<fs::path> names_;
   int links_ = 0;
@@ -185,6 +193,10 @@ Result<void> check_private_or_handed(const fs::path& path) {
 }
 
 Result<void> check_irreplaceable(const fs::path& path) { return Walk(path, {}, kElsewhere).run(); }
+
+Result<void> check_output(const fs::path& path) {
+  return Walk(fs::absolute(path).parent_path(), {}, kElsewhereForOutput, Kept::whole_files).run();
+}
 
 Result<void> check_loadable(const fs::path& path) {
   const auto st = look_at_file(path);

@@ -34,6 +34,11 @@ Result<void> check_private_or_handed(const std::filesystem::path& path);
 // since SQLite puts others beside its own.
 Result<void> check_irreplaceable(const std::filesystem::path& path);
 
+// As check_irreplaceable(), for a file that somebody names to be written as a whole (draft.h). It
+// may be in a sticky directory: nothing is put beside it, and there nobody moves what is another's.
+// What stands at `path` itself is not looked at: no link is followed there.
+Result<void> check_output(const std::filesystem::path& path);
+
 // refused unless `path` is a regular file that this process may believe, as code or as the
 // authorities of servers: of a trusted owner, writable for nobody else, and irreplaceable. Trusted
 // is also whoever owns the program that runs, or a directory on the way to it: they could have

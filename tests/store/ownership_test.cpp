@@ -109,6 +109,31 @@ TEST_F(OwnershipTest, DotsHideNoDirectoryThatOthersCanWrite) {
   EXPECT_EQ(refusal("a/b/c/../file").code, Errc::refused);
 }
 
+TEST_F(OwnershipTest, NoFileIsWrittenWhereOthersCouldReplaceItAndTheMessageSaysWhatToDo) {
+  for (const char* output : {"a/b/c/new", "a/b/c/file", "a/b/c/gone/new", "a/b/c/../c/new"}) {
+    EXPECT_TRUE(check_output(at(output))) << output;
+    for (const char* name : {"a", "a/b", "a/b/c"}) {
+      chmod(name, 0770);
+      const auto checked = check_output(at(output));
+      chmod(name, 0700);
+
+      ASSERT_FALSE(checked) << output << " below " << name;
+      EXPECT_EQ(checked.error().code, Errc::refused);
+      EXPECT_THAT(checked.error().message, HasSubstr(at(name).string()));
+      EXPECT_THAT(checked.error().hint, HasSubstr("chmod go-w " + at(name).string()));
+      EXPECT_THAT(checked.error().hint, HasSubstr("another directory"));
+    }
+  }
+}
+
+TEST_F(OwnershipTest, AnOutputMayBeInAStickyDirectoryAndNoLinkIsFollowedInItsPlace) {
+  chmod("a/b/c", 01777);
+  fs::create_symlink("/proc/self/nowhere", at("a/b/c/link"));
+
+  EXPECT_TRUE(check_output(at("a/b/c/new")));
+  EXPECT_TRUE(check_output(at("a/b/c/link"))) << "who writes replaces or refuses it";
+}
+
 TEST_F(OwnershipTest, ALoopOfLinksIsAnError) {
   fs::create_directory_symlink("two", at("one"));
   fs::create_directory_symlink("one", at("two"));
@@ -165,6 +190,17 @@ TEST_F(UsersTest, ADirectoryOrLinkOnTheWayThatIsAnotherUsersIsRefusedEvenForRoot
   give_away("link");
 
   EXPECT_THAT(refusal("link").message, HasSubstr(at("link").string() + " belongs to"));
+}
+
+TEST_F(UsersTest, NothingIsWrittenInADirectoryOfAnotherUserWhoeverAsks) {
+  give_away("a/b");
+
+  const auto checked = check_output(at("a/b/c/new"));
+
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().code, Errc::refused);
+  EXPECT_THAT(checked.error().message, HasSubstr("belongs to user 4711"));
+  EXPECT_THAT(checked.error().hint, HasSubstr("another directory"));
 }
 
 TEST_F(UsersTest, RootsDirectoriesAreNobodysDanger) {

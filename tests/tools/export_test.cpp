@@ -55,5 +55,19 @@ TEST_F(ExportCommand, EachRefusalHasItsExitCode) {
   EXPECT_FALSE(std::filesystem::exists(dir_ / "elsewhere"));
 }
 
+TEST_F(ExportCommand, NothingIsWrittenWhereOthersCouldReplaceIt) {
+  const auto shared = dir_ / "shared";
+  std::filesystem::create_directory(shared);
+  std::filesystem::permissions(shared, std::filesystem::perms(0777));
+  for (const auto& words : {std::vector<std::string>{"export", "-o", shared / "out"},
+                            std::vector<std::string>{"backup", shared / "out"}}) {
+    const auto ran = run(words);
+
+    EXPECT_EQ(ran.status, 7) << words[0];
+    EXPECT_THAT(ran.err, HasSubstr("chmod go-w " + shared.string())) << words[0];
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(shared));
+}
+
 }  // namespace
 }  // namespace authdb::cli

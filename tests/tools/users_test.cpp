@@ -233,8 +233,8 @@ TEST_F(UsersTest, AStrangerWhoRacesForTheNamesOfFilesGetsNoTokenAndLeadsNoWriteE
   });
   while (!fs::exists(strangers() / "racing")) std::this_thread::yield();
   for (int round = 0; round < 12; ++round) {
-    own({"export", "--reveal-refresh", "-o", shared / "export.json"});
-    own({"backup", shared / "backup.db"});
+    EXPECT_EQ(own({"export", "--reveal-refresh", "-o", shared / "export.json"}).status, 7);
+    EXPECT_EQ(own({"backup", shared / "backup.db"}).status, 7);
     must_own({"refresh", "nous"});  // and writes auth.json anew, if it may
   }
   write_file(stop, "");

@@ -20,7 +20,8 @@ is used.
 
 Exit codes
   0 done   2 FILE exists   3 no such store   5 the disk is full: try later
-  7 refused: the store is damaged
+  7 refused: the store is damaged or has been altered, or others could replace
+    what is written there
 
 Examples
   authdb backup ~/backups/auth-$(date +%F).db

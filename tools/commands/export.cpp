@@ -3,6 +3,7 @@
 
 #include "migrate/hand_over.h"
 #include "store/files.h"
+#include "store/ownership.h"
 #include "tools/commands/commands.h"
 #include "tools/render/json.h"
 #include "tools/render/text.h"
@@ -39,7 +40,8 @@ was imported from. `authdb migrate` takes it back. Where the file cannot be
 written, authdb goes on refreshing.
 
 With -o the file is written with mode 0600, complete or not at all. A symbolic
-link, or a file of another user, is not replaced.
+link, or a file of another user, is not replaced, and nothing is written where
+other users could replace it.
 
 Exit codes
   0 done   2 usage   3 no such store or profile, or nothing that such a file could hold
@@ -136,6 +138,9 @@ Result<int> run(Context& context, const Options& options) {
   if (options.hand_over) return hand_over(context, options);
   const auto request = request_of(context, options);
   if (!request) return fail(request.error());
+  if (options.output) {
+    if (auto may = check_output(*options.output); !may) return fail(std::move(may.error()));
+  }
   // Settling what another process left behind is a change.
   const auto store =
       open_store(context, request->with_refresh_tokens ? OpenMode::use : OpenMode::look);
