@@ -33,8 +33,10 @@ bool agent_key_serves(const Credential& row, const BearerRequest& request, Insta
   return now < due && now < ends;
 }
 
-// Whoever is told of a time that nobody knows would wait for it.
-void forget_times(Bearer& bearer) {
+// Whoever is told of a time that nobody knows would wait for it. `now` is not read for this: what
+// is handed out has been looked at last of all.
+void doubt_times(Bearer& bearer, Instant now) {
+  if (!is_ahead(bearer.obtained_at, now)) return;
   bearer.obtained_at.reset();
   bearer.expires_at.reset();
   bearer.warnings.emplace_back(
@@ -127,7 +129,8 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
   // One that nobody has heard of may be in an answer that waits in the journal.
   const bool may_wait =
       !request_.rejected.empty() && request_.rejected != row.access_fingerprint && is_unheard_of();
-  if (!may_wait && access_token_serves(row, want, now())) {
+  const Instant asked_at = now();
+  if (!may_wait && access_token_serves(row, want, asked_at)) {
     if (auto bearer = cached(row, BearerKind::access_token, {})) return bearer;
   }
   if (!row.refresh_hash) return without_refresh_token(row);
@@ -143,6 +146,7 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
   Action action = rotated->action;
   if (action == Action::cached && !request_.rejected.empty()) action = Action::adopted;
   Bearer bearer = make(held.row, BearerKind::access_token, std::move(held.access_token), action);
+  if (rotated->action == Action::cached) doubt_times(bearer, asked_at);
   if (!rotated->warning.empty()) bearer.warnings.push_back(std::move(rotated->warning));
   return bearer;
 }
@@ -400,8 +404,12 @@ Result<Bearer> Serving::without_refresh_token(const Credential& row) const {
   if (!held) return fail(held.error());
   const bool is_bearer =
       row.bearer_kind == BearerKind::access_token || held->access_token.reveal().starts_with("sk-");
-  if (is_bearer && !held->access_token.empty() && not_known_to_be_over(row.expires_at, now())) {
-    return make(held->row, BearerKind::access_token, std::move(held->access_token), Action::cached);
+  const Instant asked_at = now();
+  if (is_bearer && !held->access_token.empty() && not_known_to_be_over(row.expires_at, asked_at)) {
+    Bearer bearer =
+        make(held->row, BearerKind::access_token, std::move(held->access_token), Action::cached);
+    doubt_times(bearer, asked_at);
+    return bearer;
   }
   if (row.has_agent_key) {
     return login_needed(row, "has an agent key that is over and no refresh token to get another");
@@ -464,7 +472,8 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
   if (held->agent_key.empty()) kind = BearerKind::access_token;
   const bool is_key = kind == BearerKind::agent_key;
   const auto ends = is_key ? held->row.agent_key_expires_at : held->row.expires_at;
-  if (ends && *ends <= now()) {
+  const Instant asked_at = now();
+  if (ends && *ends <= asked_at) {
     return fail(Errc::try_later, "the bearer of " + name_of(row) + " has just expired",
                 "Ask again: it will be renewed.");
   }
@@ -479,6 +488,7 @@ Result<Bearer> Serving::cached(const Credential& row, BearerKind kind, std::stri
   Secret& token = is_key ? held->agent_key : held->access_token;
   Bearer bearer = make(held->row, kind, std::move(token),
                        request_.rejected.empty() ? Action::cached : Action::adopted);
+  doubt_times(bearer, asked_at);
   if (!warning.empty()) bearer.warnings.push_back(std::move(warning));
   return bearer;
 }
@@ -512,7 +522,6 @@ Bearer Serving::make(const Credential& row, BearerKind kind, Secret token, Actio
   const bool is_key = kind == BearerKind::agent_key;
   bearer.obtained_at = is_key ? row.agent_key_obtained_at : row.obtained_at;
   bearer.expires_at = is_key ? row.agent_key_expires_at : row.expires_at;
-  if (kind != BearerKind::api_key && is_ahead(bearer.obtained_at, now())) forget_times(bearer);
   bearer.action = action;
   if (request_.want_base_url) {
     const Provider* provider = parts_.registry().find(row.identity.provider);
