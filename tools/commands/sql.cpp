@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::string_view kManual =
     R"man(Runs one SELECT over the store, read-only. Sealed columns are refused and nothing
-can be written, so a query can do no harm. Without QUERY it is read from stdin.
+can be written, so a query can do no harm. It may take 60 s and 1 GiB of memory, its
+answer included, and a value may be 1 MiB long. Without QUERY it is read from stdin.
 
 The views, and their columns, are the contract; the tables below them are not:
   freshness  one row per credential: provider, label, profiles, state, obtained_at,
