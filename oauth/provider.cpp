@@ -75,6 +75,17 @@ std::string json_problem(const json::exception& error) {
   return "is not JSON: " + (bracket == std::string::npos ? text : text.substr(bracket + 2));
 }
 
+// A built-in provider whose file cannot be used is none that logins go by: the user has said
+// something of where its tokens go, and nobody knows what.
+void take_logins_from(std::vector<Provider>& providers, const std::string& id_or_alias) {
+  const std::string id = ProviderRegistry::canonical_id(id_or_alias);
+  for (Provider& provider : providers) {
+    if (provider.id != id || provider.origin["id"] != "built-in") continue;
+    provider.token_endpoint.clear();
+    provider.issuer.clear();
+  }
+}
+
 // The problems of one file; none, and `providers` has what it says.
 std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>& providers) {
   const FileToRead file = open_to_read(path);
@@ -104,7 +115,10 @@ std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>&
   }
   Provider provider = known == providers.end() ? Provider{} : *known;
   std::vector<FieldProblem> problems = read_provider(object, path.string(), provider);
-  if (!problems.empty()) return problems;
+  if (!problems.empty()) {
+    take_logins_from(providers, name);
+    return problems;
+  }
   if (provider.name.empty()) provider.name = provider.id;
   if (known == providers.end()) {
     providers.push_back(std::move(provider));
@@ -147,10 +161,13 @@ ProviderRegistry ProviderRegistry::load(const fs::path& directory) {
         {directory, "",
          "is not read: " + safe.error().message +
              ". Nobody else may own or write a directory on the way (chmod go-w)"});
+    for (const fs::path& file : files) take_logins_from(registry.providers_, file.stem());
     return registry;
   }
   for (const fs::path& file : files) {
-    for (FieldProblem& problem : take_file(file, registry.providers_)) {
+    std::vector<FieldProblem> problems = take_file(file, registry.providers_);
+    if (!problems.empty()) take_logins_from(registry.providers_, file.stem());
+    for (FieldProblem& problem : problems) {
       registry.problems_.push_back({file, std::move(problem.field), std::move(problem.reason)});
     }
   }

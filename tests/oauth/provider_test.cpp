@@ -275,6 +275,24 @@ TEST_F(Providers, TwoFilesForOneProviderAreAMistakeInTheSecond) {
   EXPECT_NE(registry.find("mine"), nullptr);
 }
 
+TEST_F(Providers, ABuiltInOneWhoseFileCannotBeUsedHasNoLogins) {
+  for (const char* text : {"", R"({"id":"nous","token_endpoint":"http://a.example/t"})"}) {
+    write("nous.json", text);
+    const ProviderRegistry registry = load();
+
+    EXPECT_EQ(registry.find_oauth("nous"), nullptr) << text;
+    EXPECT_NE(registry.find("nous"), nullptr) << text;
+    EXPECT_NE(registry.find_oauth("codex"), nullptr) << "the others still work";
+  }
+  write("mine.json", R"({"id":"openai-codex","scope":1})");
+  EXPECT_EQ(load().find_oauth("codex"), nullptr) << "whatever its file is called";
+  const fs::path file = write("nous.json", R"({"id":"nous","scope":"mine"})");
+  EXPECT_NE(load().find_oauth("nous"), nullptr);
+  ::chmod(file.parent_path().c_str(), 0777);
+
+  EXPECT_EQ(load().find_oauth("nous"), nullptr);
+}
+
 TEST_F(Providers, MissingDirectoryIsNoProblem) {
   EXPECT_TRUE(ProviderRegistry::load(directory_ / "none").problems().empty());
 }
