@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "store/ownership.h"
 #include "store/uid.h"
@@ -46,6 +48,47 @@ void remove_draft(int directory, const std::string& name) {
 bool is_beside_a_database(std::string_view name) {
   return std::any_of(kBesideDatabases.begin(), kBesideDatabases.end(),
                      [&](std::string_view suffix) { return name.ends_with(suffix); });
+}
+
+// A draft that is about to change places with its file is called after its inode, too: whoever
+// finds the name sees whether the draft has it or the file that came out.
+struct Exchanged {
+  std::string_view meant_for;
+  ino_t draft = 0;
+};
+
+std::string exchange_name(const std::string& name, ino_t draft) {
+  return "." + name + std::string(kMark) + std::to_string(draft) + "-" + draw_uid();
+}
+
+std::optional<Exchanged> exchanged(std::string_view name) {
+  const auto mark = name.rfind(kMark);
+  if (!name.starts_with('.') || mark == std::string_view::npos || mark <= 1) return {};
+  const std::string_view rest = name.substr(mark + kMark.size());
+  const auto dash = rest.find('-');
+  if (dash == std::string_view::npos || !is_uid(rest.substr(dash + 1))) return {};
+  Exchanged found{name.substr(1, mark - 1), 0};
+  const char* const end = rest.data() + dash;
+  const auto parsed = std::from_chars(rest.data(), end, found.draft);
+  if (parsed.ec != std::errc() || parsed.ptr != end) return {};
+  return found;
+}
+
+bool consists_of(int fd, const Secret& bytes) {
+  std::vector<char> read(bytes.size() + 1);  // one more: it may be longer
+  const ssize_t got = ::pread(fd, read.data(), read.size(), 0);
+  const bool same = got == static_cast<ssize_t>(bytes.size()) &&
+                    std::equal(read.begin(), read.end() - 1, bytes.reveal().begin());
+  wipe(read.data(), read.size());
+  return same;
+}
+
+// The kernel gives a lease to read only while nobody has the file open to write. Where it gives
+// none at all, nobody can know.
+bool has_writer(int fd) {
+  if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
+  ::fcntl(fd, F_SETLEASE, F_UNLCK);
+  return false;
 }
 
 }  // namespace
@@ -86,8 +129,9 @@ void Draft::remove_abandoned() const {
   const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(again), ::closedir);
   while (const dirent* entry = listing ? ::readdir(listing.get()) : nullptr) {
     const std::string name = entry->d_name;
-    const std::string_view meant = name_of_draft(name);
-    const bool for_this = meant == target() || meant.starts_with(target() + ".");
+    const auto half_done = exchanged(name);
+    const std::string_view meant = half_done ? half_done->meant_for : name_of_draft(name);
+    const bool for_this = meant == target() || (!half_done && meant.starts_with(target() + "."));
     if (!for_this || is_beside_a_database(name)) continue;
     const Fd found(
         ::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -95,7 +139,11 @@ void Draft::remove_abandoned() const {
     const bool is_ours =
         found && ::fstat(found.get(), &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == ::geteuid();
     if (!is_ours || ::flock(found.get(), LOCK_EX | LOCK_NB) != 0) continue;
-    remove_draft(directory_.get(), name);
+    if (half_done && half_done->draft != st.st_ino) {
+      (void)keep(name);
+    } else {
+      remove_draft(directory_.get(), name);
+    }
   }
 }
 
@@ -165,12 +213,96 @@ Result<void> Draft::replace() {
   return named();
 }
 
+// The file of that name, if it is one that may be replaced (files.h). Locked, so that nobody takes
+// it for abandoned when it has come out of its place.
+Fd Draft::open_ordinary(const std::string& name) const {
+  Fd file(::openat(directory_.get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  if (!file || ::fstat(file.get(), &st) != 0) return {};
+  if (!S_ISREG(st.st_mode) || st.st_uid != ::geteuid() || st.st_nlink != 1) return {};
+  (void)::flock(file.get(), LOCK_SH | LOCK_NB);
+  return file;
+}
+
+bool Draft::exchange(const std::string& name) const {
+  return ::renameat2(directory_.get(), name.c_str(), directory_.get(), target().c_str(),
+                     RENAME_EXCHANGE) == 0;
+}
+
+// Under a name that no draft has and nothing removes. Empty: it could not be renamed.
+std::string Draft::keep(const std::string& out) const {
+  const std::string kept = target() + ".displaced-" + draw_uid();
+  return rename_to_free_name(directory_.get(), out.c_str(), kept.c_str()) ? kept : std::string();
+}
+
+Result<bool> Draft::replace_if_same(const Secret& was, const Secret& written) {
+  // What differs already is found here, before anybody can see the draft.
+  const Fd before = open_ordinary(target());
+  if (!before || !consists_of(before.get(), was)) return false;
+  struct stat st {};
+  if (::fstat(file_.get(), &st) != 0) return fail(file_error("cannot look at", meant_for_, errno));
+  const std::string out = exchange_name(target(), st.st_ino);
+  if (::renameat(directory_.get(), name_.c_str(), directory_.get(), out.c_str()) != 0) {
+    return fail(file_error("cannot replace", meant_for_, errno));
+  }
+  name_ = out;
+  if (exchange(out)) {
+    name_.clear();  // that is the other file now
+    return decide(out, was, written);
+  }
+  if (errno == ENOENT) return false;
+  if (errno != EINVAL && errno != ENOSYS) {
+    return fail(file_error("cannot replace", meant_for_, errno));
+  }
+  const Fd now = open_ordinary(target());
+  if (!now || !consists_of(now.get(), was)) return false;
+  if (auto done = replace(); !done) return fail(std::move(done.error()));
+  return true;
+}
+
+// They have changed places: for good, if `was` came out.
+Result<bool> Draft::decide(const std::string& out, const Secret& was, const Secret& written) {
+  file_ = Fd();
+  // Nobody opens it by this name: only who has had it open since before can write after the look.
+  const auto is_still = [&](const Secret& bytes) {
+    const Fd found = open_ordinary(out);
+    return found && !has_writer(found.get()) && consists_of(found.get(), bytes);
+  };
+  const bool replaced = is_still(was);
+  // Back again; and once more if meanwhile something else was written, so that the newest stands.
+  const bool is_ours = !replaced && exchange(out) && is_still(written);
+  if (replaced || is_ours) {
+    ::unlinkat(directory_.get(), out.c_str(), 0);
+    if (auto synced = named(); !synced) return fail(std::move(synced.error()));
+    return replaced;
+  }
+  (void)exchange(out);
+  const std::string kept = keep(out);
+  (void)named();
+  const fs::path where = meant_for_.parent_path() / (kept.empty() ? out : kept);
+  return fail(Errc::try_later,
+              meant_for_.string() +
+                  " was written twice while it was being replaced: what it held in between is "
+                  "kept as " +
+                  where.string(),
+              "See which of the two has the newer login, then try again.");
+}
+
 Result<Draft> begin_draft(const fs::path& meant_for) {
   auto draft = Draft::make(meant_for);
   if (!draft) return draft;
   draft->remove_abandoned();
   if (auto begun = draft->begin(); !begun) return fail(std::move(begun.error()));
   return draft;
+}
+
+Result<bool> replace_if_same(const fs::path& path, const Secret& was, const Secret& content) {
+  if (auto may = check_replaceable(path); !may) return fail(std::move(may.error()));
+  auto draft = Draft::make(path);
+  if (!draft) return fail(std::move(draft.error()));
+  draft->remove_abandoned();
+  if (auto written = draft->write(content); !written) return fail(std::move(written.error()));
+  return draft->replace_if_same(was, content);
 }
 
 std::string_view name_of_draft(std::string_view name) {

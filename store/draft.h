@@ -34,7 +34,8 @@ class Draft {
   // looked at.
   std::optional<struct stat> what_is_there() const;
   // Drafts for the same name, or for a longer one (`auth.json.migrated-...`), that others left when
-  // they died.
+  // they died. A file that one of them had taken out of its place is no draft: it becomes
+  // `auth.json.displaced-...`.
   void remove_abandoned() const;
 
   // An empty file. Somebody who opens it by path() must be able to trust the directories.
@@ -49,11 +50,24 @@ class Draft {
   // Gives it its name, durably. False: it is taken.
   Result<bool> create();
   Result<void> replace();
+  // As replace(), if the file that has the name still consists of `was`; `written` is what write()
+  // was given. False: it does not, and has its name and its bytes. try_later, naming the file
+  // where they are: it was written twice meanwhile, and what stood there in between is kept.
+  //
+  // The draft changes places with the file, and then what came out is looked at. What somebody
+  // wrote at the last moment is put back, so nothing is lost that nobody has read. Somebody who
+  // reads in the few microseconds until then sees the draft. Where the file system cannot
+  // exchange, the file is compared right before it is replaced, which leaves a moment.
+  Result<bool> replace_if_same(const Secret& was, const Secret& written);
 
  private:
   Draft(std::filesystem::path meant_for, Fd directory);
   std::string target() const { return meant_for_.filename().string(); }
   bool open_new();
+  Fd open_ordinary(const std::string& name) const;
+  bool exchange(const std::string& name) const;
+  Result<bool> decide(const std::string& out, const Secret& was, const Secret& written);
+  std::string keep(const std::string& out) const;
   Result<void> sync() const;
   Result<void> named();
 
@@ -65,6 +79,12 @@ class Draft {
 
 // An empty file for SQLite to fill, after those that others left.
 Result<Draft> begin_draft(const std::filesystem::path& meant_for);
+
+// Replaces the file `path` if it consists of `was`, whoever writes it meanwhile. False: it has
+// other bytes and keeps them: read again, and think again. Errors as of check_replaceable() and
+// Draft::replace_if_same().
+Result<bool> replace_if_same(const std::filesystem::path& path, const Secret& was,
+                             const Secret& content);
 
 // The file name that a draft called `name` was made for; empty if no draft is called so. Also for
 // what SQLite puts beside one.

@@ -105,6 +105,54 @@ TEST_F(FilesTest, WhatIsNoFileIsNeitherWaitedForNorReadAndIsCalledWhatItIs) {
   }
 }
 
+TEST_F(FilesTest, OnlyWhatIsStillAsItWasReadIsReplaced) {
+  write(file(), "old");
+
+  const auto refused = replace_if_same(file(), Secret::copy_of("read"), Secret::copy_of("new"));
+  EXPECT_FALSE(refused.value());
+  EXPECT_EQ(file_bytes(file()), "old");
+  EXPECT_EQ(entries(), 1);
+
+  const auto done = replace_if_same(file(), Secret::copy_of("old"), Secret::copy_of("new"));
+  EXPECT_TRUE(done.value());
+  EXPECT_EQ(file_bytes(file()), "new");
+  EXPECT_EQ(entries(), 1);
+}
+
+TEST_F(FilesTest, AFileThatSomebodyHasOpenToWriteIsNotReplaced) {
+  write(file(), "old");
+  Fd writer(::open(file().c_str(), O_WRONLY | O_CLOEXEC));
+  const Fd reader(::open(file().c_str(), O_RDONLY | O_CLOEXEC));
+
+  EXPECT_FALSE(replace_if_same(file(), Secret::copy_of("old"), Secret::copy_of("new")).value());
+  ASSERT_EQ(::pwrite(writer.get(), "his", 3, 0), 3);
+  EXPECT_EQ(file_bytes(file()), "his");
+  EXPECT_EQ(entries(), 1);
+
+  writer = Fd();
+  EXPECT_TRUE(replace_if_same(file(), Secret::copy_of("his"), Secret::copy_of("new")).value());
+}
+
+TEST_F(FilesTest, WhatCameOutOfItsPlaceWhenSomebodyDiedIsKeptAndADraftIsNot) {
+  write(file(), "old");
+  write(file("draft"), "a draft");
+  struct stat st {};
+  ASSERT_EQ(::stat(file("draft").c_str(), &st), 0);
+  const fs::path unused = file(".auth.json.authdb-" + std::to_string(st.st_ino) + "-abcdefgh2345");
+  fs::rename(file("draft"), unused);
+  write(file(".auth.json.authdb-1-abcdefgh2345"), "a login");
+
+  ASSERT_TRUE(replace_durable(file(), Secret::copy_of("new")));
+
+  EXPECT_FALSE(fs::exists(unused));
+  EXPECT_EQ(entries(), 2);
+  for (const auto& entry : fs::directory_iterator(dir_.path())) {
+    if (entry.path() == file()) continue;
+    EXPECT_THAT(entry.path().filename().string(), ::testing::StartsWith("auth.json.displaced-"));
+    EXPECT_EQ(file_bytes(entry.path()), "a login");
+  }
+}
+
 TEST_F(FilesTest, AnotherUsersFileOrDirectoryIsRefusedWithTheWayOut) {
   if (::geteuid() != 0) GTEST_SKIP() << "only root can give a file away";
   write(file(), "old");
