@@ -113,8 +113,12 @@ class Cutting {
       done_.kept = std::move(*kept);
       done_.warning = note_of_privacy(path_);
     }
-    if (auto written = write(std::move(*tree)); !written) return fail(std::move(written.error()));
-    return std::optional(std::move(done_));
+    const auto written = write(bytes->text, std::move(*tree));
+    if (!written) return fail(written.error());
+    if (*written) return std::optional(std::move(done_));
+    std::error_code error;  // what it kept is imported, and was not replaced by us
+    if (!done_.kept.empty()) fs::remove(done_.kept, error);
+    return std::optional<CutFile>();
   }
 
  private:
@@ -156,14 +160,20 @@ class Cutting {
                                " keeps its refresh token: " + why);
   }
 
-  // A file without a grant of ours stays as it is, and is none of the store's business.
-  Result<void> write(json&& tree) {
+  // A file without a grant of ours stays as it is, and is none of the store's business. False: it
+  // changed after it was read.
+  Result<bool> write(const Secret& was, json&& tree) {
     Projection projection{path_.string(), document_.format, document_.profile, {}, tokens_};
     if (tokens_.empty()) {
       wipe_strings(tree);
-      return before_.empty() ? Result<void>() : store_.drop_projection(path_.string());
+      if (before_.empty()) return true;
+      if (auto dropped = store_.drop_projection(path_.string()); !dropped) {
+        return fail(std::move(dropped.error()));
+      }
+      return true;
     }
-    return write_projection(store_, std::move(projection), before_, file_text(std::move(tree)));
+    const Secret text = file_text(std::move(tree));
+    return write_projection(store_, std::move(projection), before_, was, text);
   }
 
   Store& store_;

@@ -32,7 +32,7 @@ struct CutOver {
 struct CutOverOptions {
   MigrateOptions migrate;
   bool although_running = false;
-  Milliseconds wait{30'000};  // for each lock
+  Milliseconds wait{30'000};  // for the locks together
 };
 
 // Errors: refused, naming the processes that have a source's directory open (unless

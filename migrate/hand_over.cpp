@@ -5,12 +5,14 @@
 #include <set>
 
 #include "migrate/json_text.h"
+#include "migrate/known.h"
 #include "migrate/projection.h"
 #include "migrate/readers.h"
 #include "migrate/source_file.h"
 #include "migrate/sources.h"
 #include "migrate/tool_lock.h"
 #include "store/descriptors.h"
+#include "store/draft.h"
 #include "store/files.h"
 #include "store/rotation.h"
 #include "store/timestamp.h"
@@ -20,6 +22,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+constexpr int kReadings = 4;
 
 Result<void> may_go(const Credential& row) {
   const std::string name = "\"" + row.identity.label + "\" (" + row.uid + ")";
@@ -123,15 +127,38 @@ Error take_back(const fs::path& path, const std::string& sha256, Error why,
 // Hold, then write, so that at no moment two may spend. Killed or without power between the two,
 // nobody does until it is done again; the other way round the tool and the store both would, for
 // good if the hold cannot be written. The commit is durable before the rename can be.
-Result<void> hold_and_replace(const fs::path& path, const std::string& sha256, const Secret& text,
+// False: the file changed after it was read, and nothing is handed over.
+Result<bool> hold_and_replace(const fs::path& path, const SourceBytes& before, const Secret& text,
                               std::vector<LockedCredential>& locked) {
   std::vector<LockedCredential*> ours;  // the others are the tool's since an earlier time
   for (auto& one : locked) {
     if (one.held().row.hold == Hold::none) ours.push_back(&one);
   }
-  auto done = LockedCredential::set_hold(ours, Hold::handed_over);
-  if (done) done = replace_durable(path, text);
-  if (!done) return fail(take_back(path, sha256, std::move(done.error()), ours));
+  auto held = LockedCredential::set_hold(ours, Hold::handed_over);
+  auto done = held ? replace_if_same(path, before.text, text) : fail(std::move(held.error()));
+  if (!done) return fail(take_back(path, before.sha256, std::move(done.error()), ours));
+  if (*done) return true;
+  auto lifted = LockedCredential::set_hold(ours, Hold::none);
+  if (lifted) return false;
+  lifted.error().message += ". The logins of " + path.string() + " may be held as handed over";
+  lifted.error().hint +=
+      (lifted.error().hint.empty() ? "" : " ") + std::string("Handing over again finishes it.");
+  return fail(std::move(lifted.error()));
+}
+
+// Before anything else: by it the logins are taken back.
+Result<void> note_place(Store& store, const fs::path& path, const Document& document,
+                        const Secret& text, const std::vector<LockedCredential>& locked) {
+  Change change;
+  for (const auto& one : locked) {
+    ImportReceipt& receipt = change.receipts.emplace_back();
+    receipt.path = path.string();
+    receipt.sha256 = sha256_of(text);
+    receipt.format = std::string(kHandedOver) + one.held().row.uid;
+    receipt.profile = document.profile;
+  }
+  const auto noted = store.apply(change);
+  if (!noted) return fail(noted.error());
   return {};
 }
 
@@ -145,13 +172,15 @@ Result<void> forget_projection(Store& store, const fs::path& path) {
               "Handing over again finishes it.");
 }
 
-// The locks of the logins are kept to the end, so that what is written is what they have.
-Result<HandedOver> give(Store& store, const fs::path& file, const Document& document,
-                        const SourceBytes& before, json&& tree, std::vector<Match>& found) {
+// The locks of the logins are kept to the end, so that what is written is what they have. nullopt:
+// the file changed after it was read.
+Result<std::optional<HandedOver>> give(Store& store, const fs::path& file, const Document& document,
+                                       const SourceBytes& before, json&& tree,
+                                       std::vector<Match>& found) {
   auto locked = lock_matches(store, found);
   if (!locked) return fail(std::move(locked.error()));
   auto done = describe(store, file, document.profile, *locked);
-  if (!done) return done;
+  if (!done) return fail(std::move(done.error()));
   // As Hermes does on each save. It also tells this file from the one that was imported: the next
   // migration takes back only what was written since.
   if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
@@ -159,22 +188,22 @@ Result<HandedOver> give(Store& store, const fs::path& file, const Document& docu
   if (auto note = note_of_privacy(path); !note.empty()) done->warnings.push_back(std::move(note));
   const Secret text = with_live_pairs(std::move(tree), found, *locked);
   const auto uninterrupted = locked->front().shield();
-  auto given = hold_and_replace(path, before.sha256, text, *locked);
-  if (given) given = forget_projection(store, path);
-  if (!given) return fail(std::move(given.error()));
+  if (auto noted = note_place(store, path, document, text, *locked); !noted) {
+    return fail(std::move(noted.error()));
+  }
+  const auto given = hold_and_replace(path, before, text, *locked);
+  if (!given) return fail(given.error());
+  if (!*given) return std::optional<HandedOver>();
+  if (auto forgotten = forget_projection(store, path); !forgotten) {
+    return fail(std::move(forgotten.error()));
+  }
   for (Credential& row : done->credentials) row.hold = Hold::handed_over;
-  return done;
+  return std::move(*done);
 }
 
-}  // namespace
-
-Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wait) {
+Result<std::optional<HandedOver>> read_and_give(Store& store, const fs::path& file,
+                                                const Document& document) {
   const fs::path path = real_path(file);
-  const Document document = read_document(path, profile_of_file(file));
-  if (document.failure) return fail(*document.failure);
-  const auto tool = lock_tools({{file, document.format}}, wait);
-  if (!tool) return fail(tool.error());
-
   if (auto may = check_replaceable(path); !may) return fail(std::move(may.error()));
   const auto bytes = read_source(path);
   if (!bytes) return fail(bytes.error());
@@ -189,6 +218,23 @@ Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wa
   return give(store, file, document, *bytes, std::move(*tree), *found);
 }
 
+}  // namespace
+
+Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wait) {
+  const Document document = read_document(real_path(file), profile_of_file(file));
+  if (document.failure) return fail(*document.failure);
+  const auto tool = lock_tools({{file, document.format}}, wait);
+  if (!tool) return fail(tool.error());
+  // Not every tool takes its own lock.
+  for (int reading = 0; reading < kReadings; ++reading) {
+    auto done = read_and_give(store, file, document);
+    if (!done) return fail(std::move(done.error()));
+    if (*done) return std::move(**done);
+  }
+  return fail(Errc::try_later, file.string() + " changed each time it was read",
+              "It is not handed over. Stop the program that writes it, and try again.");
+}
+
 Result<std::vector<fs::path>> files_of_profile(const Store& store, const std::string& profile) {
   std::vector<fs::path> files;
   const auto projections = store.projections();
@@ -201,6 +247,7 @@ Result<std::vector<fs::path>> files_of_profile(const Store& store, const std::st
   if (!receipts) return fail(receipts.error());
   std::error_code error;
   for (const ImportReceipt& receipt : *receipts) {
+    if (receipt.format.starts_with(kHandedOver)) continue;
     const fs::path path = receipt.path;
     const bool known = std::find(files.begin(), files.end(), path) != files.end();
     if (receipt.profile == profile && !known && fs::exists(path, error)) files.push_back(path);

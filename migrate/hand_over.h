@@ -3,7 +3,8 @@
 // Under the tool's lock and those of every credential that the file shows, in this order, all of
 // them are put on hold as handed over in one transaction, and then the file is replaced: meanwhile
 // nobody refreshes, replaces or removes what is written. Killed between, nobody spends, and doing
-// it again finishes it. The next migration of the file takes it back.
+// it again finishes it. The store notes which file was given which login: the next migration of
+// that file takes the login back, and a copy of it elsewhere does not.
 #pragma once
 
 #include <filesystem>
@@ -24,9 +25,10 @@ struct HandedOver {
 // was imported. `wait` is for the tool's lock; each credential's has the store's own.
 //
 // Errors: not_found (no such file, or nothing of ours in it); try_later (a grant in it is
-// uncertain; a full disk); refused (in conflict, or the file cannot be read); busy. Whatever
-// failed, a file that is as it was is not handed over: the store spends on. The message says where
-// that could not be had, and then only the tool may spend, or nobody until it is done again.
+// uncertain; a full disk; the file changed each time it was read); refused (in conflict, or the
+// file cannot be read); busy. Whatever failed, a file that is as it was is not handed over: the
+// store spends on. The message says where that could not be had, and then only the tool may spend,
+// or nobody until it is done again.
 Result<HandedOver> hand_over(Store& store, const std::filesystem::path& file, Milliseconds wait);
 
 // Whether there is such a file for `profile`: the projections that it has, else the files it was

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -13,6 +14,10 @@
 #include "store/store.h"
 
 namespace authdb::migrate {
+
+// With the uid of a login after it, the format of the receipt for a file that was given this login
+// by a hand-over; its path has links resolved.
+inline constexpr std::string_view kHandedOver = "handed-over ";
 
 struct Known {
   std::optional<Instant> now;           // the store's clock

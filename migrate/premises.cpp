@@ -35,28 +35,56 @@ std::vector<bool> preferred_among(const std::vector<Document>& documents,
   return preferred;
 }
 
+std::string resolved(const Document& document) {
+  std::error_code error;
+  return fs::weakly_canonical(document.path, error).string();
+}
+
 std::vector<bool> projected_among(const std::vector<Document>& documents, const Known& known) {
   std::unordered_set<std::string> paths;
   for (const Projection& projection : known.projections) paths.insert(projection.path);
   std::vector<bool> projected(documents.size());
-  std::error_code error;
   for (std::size_t d = 0; d < documents.size(); ++d) {
-    const std::string path = fs::weakly_canonical(documents[d].path, error).string();
-    projected[d] = paths.count(path) != 0;
+    projected[d] = paths.count(resolved(documents[d])) != 0;
   }
   return projected;
 }
 
+bool is_of_hand_over(const ImportReceipt& receipt) {
+  return receipt.format.starts_with(kHandedOver);
+}
+
+std::unordered_map<Uid, std::unordered_set<std::string>> handed_among(const Known& known) {
+  std::unordered_map<Uid, std::unordered_set<std::string>> handed;
+  for (const ImportReceipt& receipt : known.receipts) {
+    if (!is_of_hand_over(receipt)) continue;
+    handed[receipt.format.substr(kHandedOver.size())].insert(receipt.path);
+  }
+  return handed;
+}
+
 std::vector<bool> read_before_among(const std::vector<Document>& documents, const Known& known) {
-  const auto key = [](const std::string& path, const std::string& sha, const std::string& who) {
-    return path + '\0' + sha + '\0' + who;
+  // When each was last there, counted in receipts; 0: never.
+  std::unordered_map<std::string, std::size_t> read_at;
+  std::unordered_map<std::string, std::size_t> written_at;
+  std::size_t n = 0;
+  for (const auto& r : known.receipts) {
+    ++n;
+    if (is_of_hand_over(r)) {
+      written_at[key_of({r.path, r.sha256})] = n;
+    } else {
+      read_at[key_of({r.path, r.sha256, r.profile})] = n;
+    }
+  }
+  const auto last = [](const auto& receipts, const std::string& key) {
+    const auto it = receipts.find(key);
+    return it == receipts.end() ? 0 : it->second;
   };
-  std::unordered_set<std::string> receipts;
-  for (const auto& r : known.receipts) receipts.insert(key(r.path, r.sha256, r.profile));
   std::vector<bool> read(documents.size());
   for (std::size_t d = 0; d < documents.size(); ++d) {
-    const Document& document = documents[d];
-    read[d] = receipts.count(key(document.path, document.sha256, document.profile)) != 0;
+    const Document& one = documents[d];
+    read[d] = last(read_at, key_of({one.path.string(), one.sha256, one.profile})) >
+              last(written_at, key_of({resolved(one), one.sha256}));
   }
   return read;
 }
@@ -114,6 +142,7 @@ Premises::Premises(const std::vector<Document>& read, const Known& stored,
       told_spent(spent_among(read)),
       latest(latest_obtained(stored, options)),
       allow_env(options.allow_env),
+      handed_to_(handed_among(stored)),
       prints_of_variables_(prints_of(read, copies)),
       prints_(prints_among(copies)) {}
 
@@ -131,6 +160,12 @@ std::string Premises::print_of_variable(const std::string& profile,
 
 bool Premises::shows_print(const std::string& provider, const std::string& print) const {
   return !print.empty() && prints_.count(key_of({provider, print})) != 0;
+}
+
+bool Premises::is_handed(std::size_t copy, const Uid& uid) const {
+  const auto places = handed_to_.find(uid);
+  if (places == handed_to_.end()) return true;
+  return places->second.count(resolved(document_of(copy))) != 0;
 }
 
 bool Premises::any_preferred(const std::vector<std::size_t>& family) const {

@@ -32,6 +32,10 @@ struct Premises {
   // True if this store took the refresh tokens out of that copy's file.
   bool is_projected(std::size_t copy) const { return projected[copies[copy].document]; }
 
+  // True if the copy is in a file that the login `uid` was handed over to. Where no file was noted
+  // (by an authdb of before) any is one.
+  bool is_handed(std::size_t copy, const Uid& uid) const;
+
   bool any_preferred(const std::vector<std::size_t>& family) const;
   bool all_references(const std::vector<std::size_t>& family) const;
 
@@ -52,14 +56,16 @@ struct Premises {
   const Known& known;
   const KnownIndex index;
   const std::vector<Copy> copies;
-  std::vector<bool> preferred;                 // by document: --prefer names it
-  std::vector<bool> projected;                 // by document: this store supplies it
-  std::vector<bool> read_before;               // by document: these bytes are in a receipt
+  std::vector<bool> preferred;  // by document: --prefer names it
+  std::vector<bool> projected;  // by document: this store supplies it
+  // By document: these bytes were read there, and have not been written by a hand-over since.
+  std::vector<bool> read_before;
   std::unordered_set<std::string> told_spent;  // fingerprints, by what the documents say
   std::optional<Instant> latest;               // no grant was obtained after this
   std::vector<std::string> allow_env;          // variables that --allow-env names
 
  private:
+  std::unordered_map<Uid, std::unordered_set<std::string>> handed_to_;  // paths, links resolved
   std::unordered_map<std::string, std::string> prints_of_variables_;
   std::unordered_set<std::string> prints_;
 };

@@ -1,11 +1,14 @@
 #include "migrate/projection.h"
 
 #include <algorithm>
+#include <set>
 
 #include "migrate/json_text.h"
+#include "migrate/migrate.h"
+#include "migrate/readers.h"
 #include "migrate/source_file.h"
 #include "migrate/tool_lock.h"
-#include "store/files.h"
+#include "store/draft.h"
 #include "store/pool.h"
 
 namespace authdb::migrate {
@@ -13,19 +16,16 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int kReadings = 4;
+
 // The credentials that are not there any more leave their last token where it is.
 struct Rewrite {
+  Secret was;  // the file's bytes
   json tree;
   std::vector<ProjectedToken> tokens;  // what the file will hold
   bool changed = false;
   std::vector<std::string> own_logins;  // places with a refresh token: the tool's doing
 };
-
-Result<json> read_tree(const std::string& path) {
-  const auto bytes = read_source(path);
-  if (!bytes) return fail(bytes.error());
-  return parse_json(bytes->text.reveal(), path);
-}
 
 // Whose token the slot has: the one it was given, or the one whose place its tool has emptied.
 const ProjectedToken* given(const Projection& projection, const Slot& slot) {
@@ -66,9 +66,11 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
 }
 
 Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
-  auto tree = read_tree(projection.path);
+  auto bytes = read_source(projection.path);
+  if (!bytes) return fail(std::move(bytes.error()));
+  auto tree = parse_json(bytes->text.reveal(), projection.path);
   if (!tree) return fail(std::move(tree.error()));
-  Rewrite rewrite{std::move(*tree), {}, false, {}};
+  Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}};
   for (Slot& slot : slots_of(rewrite.tree, projection.format)) {
     if (auto done = rewrite_slot(store, projection, slot, rewrite); !done) {
       return fail(std::move(done.error()));
@@ -84,10 +86,9 @@ std::string about_logins(const Projection& projection, const Rewrite& rewrite) {
          "--cutover` takes it over";
 }
 
-Result<Projected> project_one(Store& store, const Projection& projection, Milliseconds wait) {
+// nullopt: the file changed after it was read.
+Result<std::optional<Projected>> rewrite_file(Store& store, const Projection& projection) {
   Projected done{projection.path, false, {}};
-  const auto locks = lock_tools({{projection.path, projection.format}}, wait);
-  if (!locks) return fail(locks.error());
   auto fresh = rewrite(store, projection);
   if (!fresh) return fail(std::move(fresh.error()));
   done.warning = about_logins(projection, *fresh);
@@ -102,11 +103,22 @@ Result<Projected> project_one(Store& store, const Projection& projection, Millis
   }
   if (done.warning.empty()) done.warning = note_of_privacy(projection.path);
   const Secret text = file_text(std::move(fresh->tree));
-  if (auto written = write_projection(store, after, projection.tokens, text); !written) {
-    return fail(written.error());
-  }
+  const auto written = write_projection(store, after, projection.tokens, fresh->was, text);
+  if (!written) return fail(written.error());
+  if (!*written) return std::optional<Projected>();
   done.written = true;
   return done;
+}
+
+Result<Projected> project_one(Store& store, const Projection& projection, Milliseconds wait) {
+  const auto locks = lock_tools({{projection.path, projection.format}}, wait);
+  if (!locks) return fail(locks.error());
+  for (int reading = 0; reading < kReadings; ++reading) {
+    auto done = rewrite_file(store, projection);
+    if (!done) return fail(std::move(done.error()));
+    if (*done) return std::move(**done);
+  }
+  return fail(Errc::try_later, "it changed each time it was read");
 }
 
 Result<std::vector<Projected>> project_those(Store& store, Milliseconds wait,
@@ -114,17 +126,39 @@ Result<std::vector<Projected>> project_those(Store& store, Milliseconds wait,
   auto all = store.projections();
   if (!all) return fail(std::move(all.error()));
   std::vector<Projected> done;
+  const auto deadline = std::chrono::steady_clock::now() + wait;
   for (const Projection& projection : *all) {
     if (paths && std::find(paths->begin(), paths->end(), projection.path) == paths->end()) continue;
-    auto one = project_one(store, projection, wait);
+    const auto left =
+        std::chrono::duration_cast<Milliseconds>(deadline - std::chrono::steady_clock::now());
+    auto one = project_one(store, projection, std::max(left, Milliseconds(0)));
     if (!one) {
-      one = Projected{projection.path, false,
-                      "the access tokens in " + projection.path +
-                          " are not up to date: " + one.error().message};
+      const bool passes = one.error().code == Errc::busy || one.error().code == Errc::try_later;
+      one = Projected{
+          projection.path, false,
+          "the access tokens in " + projection.path +
+              " are not up to date: " + one.error().message +
+              (passes ? ". The next refresh brings them, or `authdb keep-fresh --project`" : "")};
     }
     done.push_back(std::move(*one));
   }
   return done;
+}
+
+// False if it cannot be read.
+Result<bool> looks_projected(const std::filesystem::path& path, const Owners& owners) {
+  const auto bytes = read_source(path);
+  auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
+  if (!tree) return false;
+  bool looks = false;
+  for (const Slot& slot : slots_of(*tree, read_document(path, {}).format)) {
+    if (!slot.refresh_token().empty()) continue;
+    const auto owner = owners.of_slot(slot);
+    if (!owner) return fail(owner.error());
+    looks = looks || (*owner && (*owner)->refresh_hash);
+  }
+  wipe_strings(*tree);
+  return looks;
 }
 
 std::optional<Instant> due_at(const Credential& row, Milliseconds lead) {
@@ -151,6 +185,28 @@ Result<std::vector<Projected>> project(Store& store, Milliseconds wait) {
 
 Result<std::vector<Projected>> project_all(Store& store, Milliseconds wait) {
   return project_those(store, wait, nullptr);
+}
+
+Result<std::vector<std::string>> forgotten_projections(const Store& store) {
+  const auto known = store.projections();
+  if (!known) return fail(known.error());
+  const auto receipts = store.receipts();
+  if (!receipts) return fail(receipts.error());
+  const auto owners = Owners::of(store, {});
+  if (!owners) return fail(owners.error());
+  std::set<std::filesystem::path> places;
+  for (const ImportReceipt& receipt : *receipts) places.insert(real_path(receipt.path));
+  if (const auto found = read_sources({})) {
+    for (const Document& document : *found) places.insert(real_path(document.path));
+  }
+  for (const Projection& one : *known) places.erase(one.path);
+  std::vector<std::string> forgotten;
+  for (const auto& place : places) {
+    const auto looks = looks_projected(place, *owners);
+    if (!looks) return fail(looks.error());
+    if (*looks) forgotten.push_back(place.string());
+  }
+  return forgotten;
 }
 
 Result<std::vector<ProjectionDue>> projections_due(const Store& store) {
@@ -226,8 +282,9 @@ Result<const Credential*> Owners::of_slot(const Slot& slot) const {
   return *retired ? at((*retired)->uid) : nullptr;
 }
 
-Result<void> write_projection(Store& store, Projection projection,
-                              const std::vector<ProjectedToken>& before, const Secret& text) {
+Result<bool> write_projection(Store& store, Projection projection,
+                              const std::vector<ProjectedToken>& before, const Secret& was,
+                              const Secret& text) {
   projection.written_at = store.now();
   Projection both = projection;
   for (const ProjectedToken& token : before) {
@@ -235,10 +292,11 @@ Result<void> write_projection(Store& store, Projection projection,
       both.tokens.push_back(token);
     }
   }
-  if (auto put = store.put_projection(both); !put) return put;
-  if (auto replaced = replace_durable(projection.path, text); !replaced) return replaced;
-  if (both.tokens == projection.tokens) return {};
-  return store.put_projection(projection);
+  if (auto put = store.put_projection(both); !put) return fail(std::move(put.error()));
+  auto replaced = replace_if_same(projection.path, was, text);
+  if (!replaced || !*replaced || both.tokens == projection.tokens) return replaced;
+  if (auto put = store.put_projection(projection); !put) return fail(std::move(put.error()));
+  return true;
 }
 
 }  // namespace authdb::migrate

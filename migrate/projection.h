@@ -2,10 +2,11 @@
 // that unmodified tools keep working while only authdb spends. cutover.h makes them; each rotation
 // brings them up to date.
 //
-// A file is only ever replaced as a whole, durably, under its tool's own lock; a symbolic link to
-// it stays, and so does whatever the tool has written beside the tokens. From then on only its
-// owner can read it. What is written is registered in the store first: killed at any point, a file
-// is the old or the new one and known.
+// A file is only ever replaced as a whole, durably, under its tool's own lock, and if it still has
+// the bytes that were read (not every tool takes its lock); a symbolic link to it stays, and so
+// does whatever the tool has written beside the tokens. From then on only its owner can read it.
+// What is written is registered in the store first: killed at any point, a file is the old or the
+// new one and known.
 #pragma once
 
 #include <string>
@@ -29,7 +30,8 @@ struct Projected {
 };
 
 // Rewrites the files that show another access token than the store has now. A failure with one
-// file is its warning. Cheap if none is behind: one query.
+// file is its warning. `wait` is for the locks of all files together. Cheap if none is behind: one
+// query.
 Result<std::vector<Projected>> project(Store& store, Milliseconds wait);
 // As project(), and looks into every registered file for what its tool did there: a token that was
 // given up is put back, a login of its own is warned of.
@@ -42,6 +44,12 @@ struct ProjectionDue {
   Uid uid;
 };
 Result<std::vector<ProjectionDue>> projections_due(const Store& store);
+
+// The files among those that were imported, and in the well-known places, that look like
+// projections and are none: an access token of a login of this store stands there, and no refresh
+// token. So it is after a cut-over that the store does not remember, restored from a backup of
+// before it.
+Result<std::vector<std::string>> forgotten_projections(const Store& store);
 
 // ---- For cutover.cpp and hand_over.cpp ---------------------------------------------------------
 
@@ -70,8 +78,10 @@ class Owners {
   std::unordered_map<Uid, std::size_t> by_uid_;
 };
 
-// Registers `before` and `after`, replaces the file, and registers `after` alone.
-Result<void> write_projection(Store& store, Projection projection,
-                              const std::vector<ProjectedToken>& before, const Secret& text);
+// Registers `before` and `after`, replaces the file, which has been read as `was`, and registers
+// `after` alone. False: it is another by now and has to be read again; both stay registered.
+Result<bool> write_projection(Store& store, Projection projection,
+                              const std::vector<ProjectedToken>& before, const Secret& was,
+                              const Secret& text);
 
 }  // namespace authdb::migrate

@@ -189,13 +189,13 @@ class Settlement {
     const bool preferred =
         std::any_of(candidates.begin(), candidates.end(), [](auto& p) { return p.preferred; });
 
-    if (!preferred && std::any_of(candidates.begin(), candidates.end(),
-                                  [&](const Pair& pair) { return is_new_login(pair); })) {
+    if (!preferred && existing.hold == Hold::handed_over) {
+      take_back(candidates, held);
+    } else if (!preferred && std::any_of(candidates.begin(), candidates.end(),
+                                         [&](const Pair& pair) { return is_new_login(pair); })) {
       log_in(candidates);
     } else if (!preferred && own && held) {
       keep_own(candidates, *held);
-    } else if (!preferred && existing.hold == Hold::handed_over) {
-      take_back(candidates, held);
     } else {
       rival(candidates, held, preferred);
     }
@@ -318,28 +318,62 @@ class Settlement {
     return true;
   }
 
-  // Another tool was the spender: what it has now is the successor of what it was given.
+  // Another tool was the spender: what stands in the file that it was given is the successor of
+  // what it was given. A copy elsewhere ends nothing: the tool has its own all the same.
   void take_back(const std::vector<Pair>& candidates, std::optional<std::size_t> held) {
     std::vector<Pair> successors;
+    std::string elsewhere;
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       if (i == held || (held && give_up_older(candidates[*held], candidates[i]))) continue;
-      successors.push_back(candidates[i]);
+      if (is_given(candidates[i])) {
+        successors.push_back(candidates[i]);
+      } else {
+        elsewhere = leave_to_the_tool(candidates[i]);
+      }
     }
-    if (successors.empty()) return take_back_unspent(candidates[*held]);
+    if (!successors.empty()) {
+      take_back_successor(successors);
+      if (held) draft_.set(candidates[*held], Fate::stale);
+    } else if (held) {
+      take_back_unspent(candidates[*held]);
+    }
+    const bool taken = !successors.empty() || decision_.action == "adopted";
+    if (!taken && !elsewhere.empty()) decide("skipped", elsewhere);
+  }
+
+  bool is_given(const Pair& pair) const {
+    return std::any_of(pair.copies.begin(), pair.copies.end(),
+                       [&](auto i) { return is_handed(i); });
+  }
+  bool is_handed(std::size_t copy) const {
+    return premises_.is_handed(copy, settled_.existing->uid);
+  }
+
+  std::string leave_to_the_tool(const Pair& pair) {
+    const auto& source = premises_.path_of(pair.copies.front());
+    std::string reason =
+        "it is handed over, and this is not the file that was given to the tool; " +
+        prefer_command(source) + " takes it all the same";
+    draft_.set(pair, Fate::skipped, reason);
+    return reason;
+  }
+
+  void take_back_successor(const std::vector<Pair>& successors) {
     const Choice choice = choose(successors);
     const Pair& winner = successors[choice.winner];
     draft_.adopt(
         settled_, winner,
         "taken back: " + winner.holder + " has the successor of the pair that was handed over");
     lose_or_hold(successors, choice);
-    if (held) draft_.set(candidates[*held], Fate::stale);
   }
 
   void take_back_unspent(const Pair& held) {
+    if (!is_given(held)) newer_access_ = false;
     keep(held, false);
     // Handing over wrote the file, so one that was read before is not the one it wrote.
-    const bool written = std::any_of(held.copies.begin(), held.copies.end(),
-                                     [&](auto i) { return !premises_.was_read_before(i); });
+    const bool written = std::any_of(held.copies.begin(), held.copies.end(), [&](auto i) {
+      return is_handed(i) && !premises_.was_read_before(i);
+    });
     if (!written) return;
     draft_.change_of(settled_).hold = Hold::none;
     decide("adopted", "taken back: " + held.holder + " still has the pair that was handed over");

@@ -80,17 +80,17 @@ Result<std::optional<Secret>> read_once(const std::filesystem::path& path,
   return std::optional<Secret>(std::move(*bytes));
 }
 
-std::string hex(const TokenHash& hash) {
+}  // namespace
+
+std::string sha256_of(const Secret& text) {
   constexpr std::string_view kDigits = "0123456789abcdef";
   std::string out;
-  for (const unsigned char byte : hash) {
+  for (const unsigned char byte : token_hash(text.reveal())) {
     out += kDigits[byte >> 4];
     out += kDigits[byte & 0xF];
   }
   return out;
 }
-
-}  // namespace
 
 Result<SourceBytes> read_source(const std::filesystem::path& path,
                                 const std::function<void()>& between) {
@@ -98,7 +98,7 @@ Result<SourceBytes> read_source(const std::filesystem::path& path,
     auto text = read_once(path, between);
     if (!text) return fail(std::move(text.error()));
     if (!*text) continue;
-    std::string sha256 = hex(token_hash((*text)->reveal()));
+    std::string sha256 = sha256_of(**text);
     return SourceBytes{std::move(**text), std::move(sha256)};
   }
   return fail(Errc::try_later, path.string() + ": changed each time it was read",

@@ -18,6 +18,8 @@ struct SourceBytes {
   std::string sha256;  // hex
 };
 
+std::string sha256_of(const Secret& text);
+
 // Symbolic links are followed; anything but a regular file is refused, and so is one larger than
 // kMaxFileSize, before a byte is read. A file that changes or is replaced while it is read is read
 // again, once. `between` is called after each reading and before the check: tests change the file

@@ -32,10 +32,8 @@ Result<FileLock> take(const fs::path& path, Milliseconds wait) {
   auto lock = FileLock::acquire(path, wait);
   if (!lock) return fail(std::move(lock.error()));
   if (!*lock) {
-    return fail(
-        Errc::busy,
-        path.string() + " was not free within " + std::to_string(wait.count() / 1000) + " s",
-        "The tool that owns it is at work. Nothing was changed; try again.");
+    return fail(Errc::busy, path.string() + " is locked by another process",
+                "The tool that owns it is at work. Nothing was changed; try again.");
   }
   return std::move(**lock);
 }
@@ -68,8 +66,11 @@ Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Mil
   wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
   if (auto room = room_for_descriptors(wanted.size()); !room) return fail(std::move(room.error()));
   std::vector<FileLock> held;
+  const auto deadline = std::chrono::steady_clock::now() + wait;
   for (const auto& [shared, path] : wanted) {
-    auto lock = take(path, wait);
+    const auto left =
+        std::chrono::duration_cast<Milliseconds>(deadline - std::chrono::steady_clock::now());
+    auto lock = take(path, std::max(left, Milliseconds(0)));
     if (!lock) return fail(std::move(lock.error()));
     held.push_back(std::move(*lock));
   }

@@ -30,7 +30,7 @@ std::vector<std::filesystem::path> lock_files_of(const ToolFile& file);
 
 // Takes the locks of all files, each once, in Hermes's order: those of the homes by path, that of
 // the shared Nous file last. Lock files are made where there are none. busy, naming the file, if
-// one is not free within `wait`. Before any credential's lock, never after (docs/design.md).
+// they are not all free within `wait`. Before any credential's lock, never after (docs/design.md).
 Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Milliseconds wait);
 
 }  // namespace authdb::migrate

@@ -150,7 +150,61 @@ class CutoverTest : public test::StoreTest {
           Store store = open(OpenMode::use);
           (void)hand_over(store, file(), kWait);
         },
-        [](std::uint64_t call) { return call == SYS_renameat ? Fate::fails : Fate::happens; });
+        [](std::uint64_t call) {
+          const bool renames = call == SYS_renameat || call == SYS_renameat2;
+          return renames ? Fate::fails : Fate::happens;
+        });
+  }
+
+  // As a tool saves its file: by a rename, or into the file that is there.
+  void tool_writes(const std::string& text, bool in_place = false) {
+    if (in_place) {
+      home_.write("auth.json", text);
+    } else {
+      fs::rename(home_.write("of the tool", text), file());
+    }
+  }
+  // The state as after a cut-over and a refresh that the file does not show yet.
+  void leave_behind() {
+    cut_over_anew();
+    Store store = open(OpenMode::use);
+    refresh(store, nous(store).uid);
+  }
+  std::string tools_own_login() {
+    json login = nous_home("rt-of-the-tool");
+    login["providers"]["nous"]["obtained_at"] = format_iso(now() + Seconds(60));
+    login["credential_pool"]["nous"][0]["obtained_at"] = format_iso(now() + Seconds(60));
+    return login.dump(2);
+  }
+  // Runs `body` in a process of its own again and again, each time after `prepare`; before its
+  // n-th call that changes a file the tool saves its login. `look` says what must be true then.
+  int sweep_a_tools_write(const std::function<void()>& prepare, const std::function<void()>& body,
+                          const std::function<void(const std::string& where)>& look) {
+    int points = 0;
+    for (const bool in_place : {false, true}) {
+      for (int n = 0;; ++n) {
+        prepare();
+        const std::string login = tools_own_login();
+        int left = n;
+        traced(body, [&](std::uint64_t) {
+          if (left-- == 0) tool_writes(login, in_place);
+          return Fate::happens;
+        });
+        if (left >= 0) break;
+        look((in_place ? "in place, " : "renamed, ") + std::to_string(n));
+        ++points;
+      }
+    }
+    return points;
+  }
+  std::vector<fs::path> displaced() const {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(home_.path())) {
+      if (entry.path().filename().string().starts_with("auth.json.displaced-")) {
+        found.push_back(entry.path());
+      }
+    }
+    return found;
   }
 
   TempDir home_;
@@ -530,6 +584,142 @@ TEST_F(CutoverTest, AnOldCopyPutBackIsNoLogin) {
   EXPECT_THAT(contents(file()), Not(HasSubstr("rt-1")));
 }
 
+// ---- A tool that takes no lock
+// --------------------------------------------------------------------
+
+TEST_F(CutoverTest, WhatAToolWritesAtAnyMomentOfACutOverIsInTheFileOrInTheStore) {
+  const int points = sweep_a_tools_write(
+      [&] {
+        fs::remove_all(database().parent_path());
+        for (const auto& path : kept()) fs::remove(path);
+        root(nous_home("rt-1"));
+        { Store made = open(); }
+      },
+      [&] {
+        Store store = *Store::open(options(), OpenMode::use);
+        (void)cut_over(store, options_for());
+      },
+      [&](const std::string& where) {
+        const Store store = open(OpenMode::use);
+        const bool in_file = contents(file()).find("rt-of-the-tool") != std::string::npos;
+        EXPECT_TRUE(in_file || refresh_token(store) == "rt-of-the-tool") << where;
+      });
+  EXPECT_GT(points, 40) << "the sweep is empty";
+}
+
+TEST_F(CutoverTest, WhatAToolWritesAtAnyMomentOfAProjectionStaysInItsFile) {
+  const int points =
+      sweep_a_tools_write([&] { leave_behind(); },
+                          [&] {
+                            Store store = *Store::open(options(), OpenMode::use);
+                            (void)project(store, kWait);
+                          },
+                          [&](const std::string& where) {
+                            EXPECT_THAT(contents(file()), HasSubstr("rt-of-the-tool")) << where;
+                          });
+  EXPECT_GT(points, 10) << "the sweep is empty";
+}
+
+TEST_F(CutoverTest, WhatAToolWritesAtAnyMomentOfAHandOverStaysInItsFile) {
+  const int points =
+      sweep_a_tools_write([&] { cut_over_anew(); },
+                          [&] {
+                            Store store = *Store::open(options(), OpenMode::use);
+                            (void)hand_over(store, file(), kWait);
+                          },
+                          [&](const std::string& where) {
+                            EXPECT_THAT(contents(file()), HasSubstr("rt-of-the-tool")) << where;
+                          });
+  EXPECT_GT(points, 20) << "the sweep is empty";
+}
+
+TEST_F(CutoverTest, WhereAFileCannotBeExchangedItIsReplacedAllTheSame) {
+  leave_behind();
+
+  traced(
+      [&] {
+        Store store = *Store::open(options(), OpenMode::use);
+        (void)project(store, kWait);
+      },
+      [](std::uint64_t call) { return call == SYS_renameat2 ? Fate::fails : Fate::happens; });
+
+  const Store store = open(OpenMode::use);
+  EXPECT_EQ(tree()["providers"]["nous"]["access_token"],
+            text(store.unseal(nous(store).uid)->access_token));
+}
+
+TEST_F(CutoverTest, OfTwoWritesInOneReplacementTheNewerStandsAndTheOtherIsKept) {
+  leave_behind();
+  int exchanges = 0;
+
+  traced(
+      [&] {
+        Store store = *Store::open(options(), OpenMode::use);
+        home_.write("said", project(store, kWait)->at(0).warning);
+      },
+      [&](std::uint64_t call) {
+        if (call != SYS_renameat2) return Fate::happens;
+        if (exchanges == 0) tool_writes("the first");
+        if (exchanges == 1) tool_writes("the second");
+        ++exchanges;
+        return Fate::happens;
+      });
+
+  EXPECT_EQ(contents(file()), "the second");
+  ASSERT_THAT(displaced(), SizeIs(1));
+  EXPECT_EQ(contents(displaced()[0]), "the first");
+  EXPECT_THAT(contents(home_.path() / "said"), HasSubstr("was written twice"));
+}
+
+TEST_F(CutoverTest, KilledBeforeAFileIsPutBackTheNextOneKeepsIt) {
+  leave_behind();
+  int exchanges = 0;
+  traced(
+      [&] {
+        Store store = *Store::open(options(), OpenMode::use);
+        (void)project(store, kWait);
+      },
+      [&](std::uint64_t call) {
+        if (call != SYS_renameat2) return Fate::happens;
+        if (exchanges == 0) tool_writes(tools_own_login());
+        return exchanges++ == 0 ? Fate::happens : Fate::kills;
+      });
+  ASSERT_EQ(exchanges, 2);
+
+  Store store = open(OpenMode::use);
+  refresh(store, nous(store).uid);
+  ASSERT_TRUE(project(store, kWait));
+
+  ASSERT_THAT(displaced(), SizeIs(1));
+  EXPECT_THAT(contents(displaced()[0]), HasSubstr("rt-of-the-tool"));
+}
+
+TEST_F(CutoverTest, AllFilesTogetherAreWaitedForNoLongerThanOne) {
+  std::vector<Fd> held;
+  for (const char* name : {"one", "two", "three", "four"}) {
+    home_.write_json("profiles/" + std::string(name) + "/auth.json",
+                     pool("nous", {grant_row(name, "rt-" + std::string(name))}));
+  }
+  Store store = open();
+  cut(store);
+  const auto rows = store.list({});
+  for (const auto& row : *rows) refresh(store, row.uid);
+  const auto files = store.projections();
+  for (const auto& one : *files) {
+    const fs::path lock = fs::path(one.path).replace_extension(".lock");
+    held.emplace_back(::open(lock.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(::flock(held.back().get(), LOCK_EX), 0);
+  }
+  ASSERT_THAT(held, SizeIs(4));
+  const auto start = std::chrono::steady_clock::now();
+
+  const auto done = project(store, Milliseconds(500));
+
+  EXPECT_LT(std::chrono::steady_clock::now() - start, Milliseconds(1500));
+  ASSERT_THAT(*done, SizeIs(4));
+  for (const auto& one : *done) EXPECT_THAT(one.warning, HasSubstr("locked by another process"));
+}
+
 // ---- The way back
 // --------------------------------------------------------------------------------
 
@@ -589,6 +779,71 @@ TEST_F(CutoverTest, HandedOverAndBackAgainTwiceWithoutARotationBetween) {
   }
 }
 
+TEST_F(CutoverTest, ACopyOfAHandedOverFileElsewhereDoesNotTakeItBack) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+  const auto import = [&](const fs::path& path) {
+    const auto documents = read_sources(from({path}));
+    ASSERT_TRUE(apply(store, *documents, from({path})));
+  };
+
+  import(home_.write("backup/auth.json", contents(file())));
+  EXPECT_EQ(nous(store).hold, Hold::handed_over) << "the tool still has it";
+  import(home_.write("backup/auth.json", tools_own_login()));
+  EXPECT_EQ(nous(store).hold, Hold::handed_over) << "and what it made of it";
+  EXPECT_EQ(refresh_token(store), "rt-1");
+
+  import(file());
+  EXPECT_EQ(nous(store).hold, Hold::none) << "the file that it was given";
+}
+
+TEST_F(CutoverTest, ACopyInAFileThatTheStoreSuppliesDoesNotTakeItBackEither) {
+  root(nous_home("rt-1"));
+  const auto atlas = home_.write_json("profiles/atlas/auth.json", nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+  home_.write("profiles/atlas/auth.json", tools_own_login());
+
+  const auto documents = read_sources(from({atlas}));
+  const auto plan = apply(store, *documents, from({atlas}));
+
+  EXPECT_EQ(nous(store).hold, Hold::handed_over);
+  EXPECT_THAT(plan->decisions.at(0).reason, HasSubstr("authdb migrate --prefer"));
+  MigrateOptions prefer = from({atlas});
+  prefer.prefer = atlas;
+  ASSERT_TRUE(apply(store, *documents, prefer));
+  EXPECT_EQ(nous(store).hold, Hold::none) << "on the user's word it does";
+  EXPECT_EQ(refresh_token(store), "rt-of-the-tool");
+}
+
+TEST_F(CutoverTest, AFileThatWasHandedOverAsItHadBeenImportedIsTakenBackToo) {
+  const auto codex = home_.write("codex/auth.json", json{{"OPENAI_API_KEY", nullptr},
+                                                         {"tokens",
+                                                          {{"access_token", "at-codex"},
+                                                           {"refresh_token", "rt-codex"},
+                                                           {"id_token", "x.y.z"},
+                                                           {"account_id", "acct"}}}}
+                                                            .dump(2) +
+                                                        "\n");
+  Store store = open();
+  const auto import = [&] {
+    const auto documents = read_sources(from({codex}));
+    ASSERT_TRUE(apply(store, *documents, from({codex})));
+  };
+  import();
+  const std::string before = contents(codex);
+  ASSERT_TRUE(hand_over(store, codex, kWait));
+  ASSERT_EQ(contents(codex), before) << "nothing tells them apart";
+  ASSERT_EQ(store.list({})->at(0).hold, Hold::handed_over);
+
+  import();
+
+  EXPECT_EQ(store.list({})->at(0).hold, Hold::none);
+}
+
 TEST_F(CutoverTest, AHandOverNamesTheOthersWhoUseTheLogin) {
   root(nous_home("rt-1"));
   Store store = open();
@@ -630,7 +885,7 @@ TEST_F(CutoverTest, WhileAFileIsHandedOverNobodyElseGetsTheLoginOrTheToolsLock) 
         (void)hand_over(store, file(), kWait);
       },
       [&](std::uint64_t call) {
-        if (call != SYS_renameat) return Fate::happens;
+        if (call != SYS_renameat) return Fate::happens;  // the draft, before it changes places
         ++renames;
         const Store other = open(OpenMode::use);
         const auto login = LockedCredential::acquire(other, nous(other).uid, {Milliseconds(0)});
