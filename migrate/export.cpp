@@ -4,13 +4,18 @@
 #include <array>
 
 #include "migrate/json_text.h"
+#include "migrate/source_file.h"
 #include "migrate/withheld.h"
 #include "migrate/writers.h"
+#include "store/draft.h"
+#include "store/files.h"
 
 namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
+
+constexpr int kReadings = 4;
 
 struct Name {
   Format format;
@@ -25,6 +30,41 @@ constexpr std::array kNames{
     Name{Format::qwen, "qwen"},
     Name{Format::opencode, "opencode"},
 };
+
+Result<void> check_nothing_is_lost(const Store& store, const std::filesystem::path& path,
+                                   const Secret& text) {
+  if (text.empty()) return {};  // made beforehand, by mktemp
+  auto tree = parse_json(text.reveal(), path.string());
+  if (!tree) {
+    return fail(Errc::refused,
+                path.string() + " is there, and whether it holds a login cannot be seen: " +
+                    tree.error().message,
+                "Give another place, or move that file away.");
+  }
+  const auto unseen = has_unknown_refresh_token(*tree, store);
+  wipe_strings(*tree);
+  if (!unseen) return fail(unseen.error());
+  if (!*unseen) return {};
+  return fail(Errc::refused,
+              path.string() + " has a refresh token that this store has never seen: its login " +
+                  "would be lost",
+              "Import it first (authdb migrate " + path.string() + "), or give another place.");
+}
+
+// False: the file changed after it was read.
+Result<bool> put_export(const Store& store, const std::filesystem::path& path,
+                        const Secret& document) {
+  std::error_code error;
+  const auto there = std::filesystem::symlink_status(path, error).type();
+  if (there == std::filesystem::file_type::not_found) return create_durable(path, document);
+  if (auto may = check_replaceable(path); !may) return fail(std::move(may.error()));
+  const auto bytes = read_source(path);
+  if (!bytes) return fail(bytes.error());
+  if (auto may = check_nothing_is_lost(store, path, bytes->text); !may) {
+    return fail(std::move(may.error()));
+  }
+  return replace_if_same(path, bytes->text, document);
+}
 
 }  // namespace
 
@@ -51,6 +91,17 @@ Result<Secret> export_document(const Store& store, const ExportRequest& request)
   std::string text = tree->dump(2) + "\n";
   wipe_strings(*tree);
   return Secret::take(std::move(text));
+}
+
+Result<void> write_export(const Store& store, const std::filesystem::path& path,
+                          const Secret& document) {
+  for (int reading = 0; reading < kReadings; ++reading) {
+    const auto done = put_export(store, path, document);
+    if (!done) return fail(done.error());
+    if (*done) return {};
+  }
+  return fail(Errc::try_later, path.string() + " changed each time it was read",
+              "Nothing was changed. Stop the program that writes it, and try again.");
 }
 
 }  // namespace authdb::migrate

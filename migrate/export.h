@@ -44,4 +44,11 @@ struct ExportRequest {
 // hold. busy: a credential was in use until the deadline.
 Result<Secret> export_document(const Store& store, const ExportRequest& request);
 
+// Puts such a file at `path`: a new one, or in the place of one that holds no login which would be
+// lost with it. refused, and nothing was changed: it has a refresh token that the store has never
+// seen, or cannot be looked through, or cannot be replaced (files.h). try_later: it changed each
+// time it was read.
+Result<void> write_export(const Store& store, const std::filesystem::path& path,
+                          const Secret& document);
+
 }  // namespace authdb::migrate

@@ -117,7 +117,29 @@ class Withholding {
     }
   }
 
+  // A text that stands where tools put a refresh token, and is none that the store knows.
+  bool has_unknown(const json& node, bool named) const {
+    if (node.is_string()) {
+      const auto& text = node.get_ref<const std::string&>();
+      const bool is_token = named && !text.empty() && text != kHeldElsewhere;
+      return is_token && !is_fingerprint(text) && !is_known(token_hash(text));
+    }
+    if (node.is_array()) {
+      return std::any_of(node.begin(), node.end(),
+                         [&](const json& item) { return has_unknown(item, named); });
+    }
+    if (!node.is_object()) return false;
+    const auto& members = node.get_ref<const json::object_t&>();
+    return std::any_of(members.begin(), members.end(), [&](const auto& member) {
+      return has_unknown(member.second, is_name_of_one(member.first));
+    });
+  }
+
  private:
+  static bool is_name_of_one(const std::string& name) {
+    return name == "refresh_token" || name == "refreshToken" || name == "refresh";
+  }
+
   void clean_members(json& object, bool named) {
     for (auto it = object.begin(); it != object.end();) {
       const std::string& name = it.key();
@@ -164,8 +186,13 @@ class Withholding {
 
   bool is_one(std::string_view text) const {
     const TokenHash hash = token_hash(text);
+    if (text.size() < kShortest) return current_.count(hash) != 0;
+    return is_known(hash);
+  }
+
+  bool is_known(const TokenHash& hash) const {
     if (current_.count(hash) != 0) return true;
-    if (text.size() < kShortest || strange_.count(hash) != 0) return false;
+    if (strange_.count(hash) != 0) return false;
     const auto retired = store_.retired(hash);
     if (!retired) throw StoreFailed{retired.error()};
     if (!retired->has_value()) remember_strange(hash);
@@ -186,6 +213,14 @@ class Withholding {
 };
 
 }  // namespace
+
+Result<bool> has_unknown_refresh_token(const json& tree, const Store& store) {
+  try {
+    return Withholding(store).has_unknown(tree, false);
+  } catch (StoreFailed& failed) {
+    return fail(std::move(failed.error));
+  }
+}
 
 Result<void> withhold_refresh_tokens(json& tree, const Store& store) {
   try {

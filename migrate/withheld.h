@@ -18,4 +18,9 @@ namespace authdb::migrate {
 // Errors as of the store; the tree is then not to be used.
 Result<void> withhold_refresh_tokens(nlohmann::json& tree, const Store& store);
 
+// True if some field that tools keep a refresh token in (`refresh_token`, `refreshToken`,
+// `refresh`), at any depth, has one that the store does not know, neither as current nor as
+// retired.
+Result<bool> has_unknown_refresh_token(const nlohmann::json& tree, const Store& store);
+
 }  // namespace authdb::migrate

@@ -35,6 +35,36 @@ TEST_F(ExportCommand, AFileIsPrivateAndNothingGoesToStdout) {
   EXPECT_THAT(read_file(path), HasSubstr("access-token-ALPHA-1"));
 }
 
+TEST_F(ExportCommand, AFileWithALoginThatTheStoreHasNeverSeenIsNotWrittenOver) {
+  const auto path = dir_ / "auth.json";
+  const std::string codex = R"({"OPENAI_API_KEY":null,"tokens":{"access_token":"at-codex",)"
+                            R"("refresh_token":"rt-of-codex","account_id":"acct"}})";
+  write_file(path, codex);
+
+  const auto ran = run({"export", "-o", path});
+  EXPECT_EQ(ran.status, 7);
+  EXPECT_THAT(ran.err, HasSubstr("authdb migrate " + path.string()));
+  EXPECT_THAT(ran.err, Not(HasSubstr("rt-of-codex")));
+  EXPECT_EQ(read_file(path), codex);
+
+  must({"migrate", path});
+  must({"export", "-o", path});
+  EXPECT_THAT(read_file(path), HasSubstr("access-token-ALPHA-1"));
+}
+
+TEST_F(ExportCommand, AFileThatCannotBeLookedThroughIsNotWrittenOverAndAnEmptyOneIs) {
+  const auto path = dir_ / "out.json";
+  write_file(path, "{\"refresh_token\": \"rt-");
+  EXPECT_EQ(run({"export", "-o", path}).status, 7);
+  EXPECT_EQ(read_file(path), "{\"refresh_token\": \"rt-");
+
+  write_file(path, "");
+  must({"export", "-o", path});
+  must({"export", "--reveal-refresh", "-o", path});
+  must({"export", "-o", path});
+  EXPECT_THAT(read_file(path), HasSubstr("access-token-ALPHA-1"));
+}
+
 TEST_F(ExportCommand, P8_ABearerThatWasRejectedIsNotInIt) {
   GrantText grant;
   grant.access = "access-token-BETA-1";

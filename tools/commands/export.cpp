@@ -2,7 +2,6 @@
 #include "migrate/export.h"
 
 #include "migrate/hand_over.h"
-#include "store/files.h"
 #include "store/ownership.h"
 #include "tools/commands/commands.h"
 #include "tools/render/json.h"
@@ -40,8 +39,9 @@ was imported from. `authdb migrate` takes it back. Where the file cannot be
 written, authdb goes on refreshing.
 
 With -o the file is written with mode 0600, complete or not at all. A symbolic
-link, or a file of another user, is not replaced, and nothing is written where
-other users could replace it.
+link, or a file of another user, is not replaced, and neither is one with a
+refresh token that the store has never seen: `authdb migrate` imports it first.
+Nothing is written where other users could replace it.
 
 Exit codes
   0 done   2 usage   3 no such store or profile, or nothing that such a file could hold
@@ -153,7 +153,7 @@ Result<int> run(Context& context, const Options& options) {
     if (!context.put_unchanged(document->reveal())) context.out.setstate(std::ios::badbit);
     return kOk;
   }
-  const auto written = write_durable(*options.output, *document);
+  const auto written = migrate::write_export(*store, *options.output, *document);
   if (!written) return fail(written.error());
   context.note("Wrote " + printable(*options.output));
   return kOk;
