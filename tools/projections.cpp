@@ -6,8 +6,9 @@
 namespace authdb::cli {
 namespace {
 
-// Hermes holds its lock during a refresh of its own, which takes 20 s at most.
-constexpr Milliseconds kLockWait{25'000};
+// Whoever asked for a bearer does not wait until a tool has done its own refresh, which takes 20 s
+// at most: a file that is left behind is brought up to date at the next occasion.
+constexpr Milliseconds kLockWait{1'000};
 
 }  // namespace
 
