@@ -1,4 +1,8 @@
 // Cut over, live with it, go back: as a person runs it.
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "store/files.h"
 #include "store/rotation.h"
 #include "store/timestamp.h"
 #include "tests/tools/harness.h"
@@ -72,6 +76,45 @@ TEST_F(CutoverCommand, ARefreshReachesTheToolAndAFreshTokenWritesNothing) {
   must({"refresh", "qwen"});
   EXPECT_EQ(row()["access_token"], "at-refreshed-by-force");
   EXPECT_THAT(read_file(file()), Not(HasSubstr("rt-after")));
+}
+
+TEST_F(CutoverCommand, ABearerDoesNotWaitUntilAToolHasDoneItsOwnWork) {
+  cut_over();
+  Fd tool(::open((home() / "auth.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(::flock(tool.get(), LOCK_EX), 0);
+  now_ += Seconds{3590};
+  answer("at-1");
+  const auto start = std::chrono::steady_clock::now();
+
+  const auto ran = must({"token", "qwen"});
+
+  EXPECT_LT(std::chrono::steady_clock::now() - start, Seconds{10});
+  EXPECT_EQ(ran.out, "at-1\n");
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("not up to date"), HasSubstr("auth.lock")));
+  EXPECT_EQ(row()["access_token"], "at-of-rt-of-hermes-1");
+
+  tool = Fd();
+  answer("at-2");
+  must({"refresh", "qwen"});
+  EXPECT_EQ(row()["access_token"], "at-2");
+}
+
+TEST_F(CutoverCommand, RestoredFromABackupOfBeforeTheFilesAreNamedThatAreNotSuppliedAnyMore) {
+  must({"migrate", home().string()});
+  const auto backup = (dir_ / "backup.db").string();
+  must({"backup", backup});
+  cut_over();
+  for (const char* suffix : {"", "-wal", "-shm"})
+    std::filesystem::remove(store_path().string() + suffix);
+
+  const auto ran = must({"restore", backup});
+
+  EXPECT_THAT(ran.err, AllOf(HasSubstr(file().string() + " is not kept up to date"),
+                             HasSubstr("authdb migrate --cutover")));
+  cut_over();
+  answer("at-after");
+  must({"refresh", "qwen", "--replay"});
+  EXPECT_EQ(row()["access_token"], "at-after") << "what it says helps";
 }
 
 TEST_F(CutoverCommand, ADryRunTouchesNothing) {

@@ -1,4 +1,5 @@
 // authdb restore: the way back from a backup.
+#include "migrate/projection.h"
 #include "store/backup.h"
 #include "tools/commands/commands.h"
 #include "tools/progress.h"
@@ -16,7 +17,8 @@ removed, and what only the store has stays. All of it is restored or nothing.
 
 Where auth.db is missing or damaged it is made anew from the backup; a damaged
 one is kept beside it as auth.db.damaged-TIME. Restart gateways that were
-running meanwhile.
+running meanwhile. Files that were cut over after the backup are then not kept
+up to date any more: it names those in the places that it knows.
 
 A grant whose newest token nobody can know, because its journal is gone or older
 than the backup, is held as `uncertain`: its bearer is served while it lives,
@@ -33,7 +35,7 @@ Examples
   authdb restore ~/backups/auth-2026-04-12.db
 )man";
 
-Json to_json(const Restored& done) {
+Json to_json(const Restored& done, const std::vector<std::string>& forgotten) {
   auto left = Json::array();
   for (const Error& error : done.left) {
     left.push_back({{"message", error.message}, {"hint", error.hint}});
@@ -45,6 +47,7 @@ Json to_json(const Restored& done) {
           {"newer_here", done.newer},
           {"adopted_from_journals", done.adopted},
           {"held", done.held},
+          {"forgotten", forgotten},
           {"left", std::move(left)}};
 }
 
@@ -63,16 +66,33 @@ void print(Context& context, const Restored& done) {
   if (done.rebuilt) context.note("Restart programs that have been using the store.");
 }
 
+// What only a database that was made anew can have forgotten: a merge keeps what the store has.
+std::vector<std::string> forgotten_files(Context& context, const Restored& done) {
+  if (!done.rebuilt) return {};
+  const auto store = open_store(context, OpenMode::look);
+  auto forgotten = store ? migrate::forgotten_projections(*store)
+                         : Result<std::vector<std::string>>(fail(store.error()));
+  if (!forgotten) context.warn(forgotten.error().message);
+  return forgotten ? std::move(*forgotten) : std::vector<std::string>();
+}
+
 Result<int> run(Context& context, const std::string& file) {
   const auto done = [&] {
     const Progress progress(context, "restoring");
     return restore(store_options(context), file);
   }();
   if (!done) return fail(done.error());
+  const auto forgotten = forgotten_files(context, *done);
   if (context.globals.json) {
-    print_json(context.out, to_json(*done));
+    print_json(context.out, to_json(*done, forgotten));
   } else {
     print(context, *done);
+  }
+  for (const std::string& path : forgotten) {
+    context.warn(printable(path) +
+                 " is not kept up to date any more: the backup knows of no cut-over of it. "
+                 "`authdb migrate --cutover " +
+                 printable(path) + "` does it again");
   }
   for (const Error& error : done->left) cli::report(context, error);
   return done->left.empty() ? kOk : exit_code(Errc::partly);
