@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -84,8 +85,10 @@ bool consists_of(int fd, const Secret& bytes) {
 }
 
 // The kernel gives a lease to read only while nobody has the file open to write. Where it gives
-// none at all, nobody can know.
+// none at all, nobody can know. Whoever opens it to write at that moment has a signal sent to us:
+// SIGIO would end the process, SIGURG is ignored.
 bool has_writer(int fd) {
+  ::fcntl(fd, F_SETSIG, SIGURG);
   if (::fcntl(fd, F_SETLEASE, F_RDLCK) != 0) return errno == EAGAIN;
   ::fcntl(fd, F_SETLEASE, F_UNLCK);
   return false;
