@@ -20,7 +20,7 @@ int Books::add_login(const Uid& uid, int provider, int account, const std::strin
   Login login;
   login.uid = uid;
   login.provider = provider;
-  login.account = account;
+  login.account = login.account_before = account;
   login.label = label;
   logins_.push_back(std::move(login));
   return count() - 1;
@@ -274,7 +274,8 @@ void Books::served(int who, const std::string& text, std::int64_t now, int rejec
   const BearerToken& bearer = server_.bearer(id);
   const Login& it = login(who);
   const Family& family = server_.family(bearer.family);
-  if (family.account != it.account || family.provider != it.provider) {
+  const bool theirs = family.account == it.account || family.account == it.account_before;
+  if (!theirs || family.provider != it.provider) {
     return verdict_.fail("P4.stranger-served", text + " is another account's");
   }
   if (!bearers_[id].delivered) {

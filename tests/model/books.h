@@ -51,6 +51,7 @@ struct Login {
   Uid uid;
   int provider = 0;
   int account = 0;
+  int account_before = 0;  // when the step began: what was read then may still be handed out
   // false: the file it was imported from does not say whose it is, or the journal that would
   // remember it may not have been written
   bool account_known = true;
@@ -132,7 +133,10 @@ class Books {
   // Bearers --------------------------------------------------------------------------------------
   // `rejected` is what the caller had called rejected.
   void served(int who, const std::string& text, std::int64_t now, int rejected);
-  void next_step() { ++step_; }
+  void next_step() {
+    ++step_;
+    for (Login& login : logins_) login.account_before = login.account;
+  }
   bool any_bearer_lives(const Login& login, std::int64_t now, int rejected = -1) const;
   int current_bearer(const Login& login, std::int64_t now) const;
   void rejected(int bearer, bool sure);
