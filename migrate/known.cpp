@@ -107,6 +107,10 @@ KnownIndex::KnownIndex(const Known& known) {
     if (!id.foreign_id.empty() && id.auth_type == AuthType::oauth) {
       foreign_[foreign_key(id)].push_back(&row);
     }
+    // Of these nothing is left to tell one key from the next.
+    if (row.removed_at && id.auth_type == AuthType::api_key && variable_of(id.source)) {
+      removed_variable_[key_of({id.provider, id.source})].push_back(&row);
+    }
     const auto profiles = known.profiles_of.find(row.uid);
     if (row.removed_at || profiles == known.profiles_of.end() || !id.foreign_id.empty() ||
         id.auth_type != AuthType::oauth) {
@@ -158,7 +162,9 @@ const Credential* KnownIndex::by_secret(const Copy& copy) const {
     }
     return it->second.front();
   }
-  return nullptr;
+  if (!copy.reference || !in_variable(copy).empty()) return nullptr;
+  const auto removed = removed_variable_.find(key_of({id.provider, id.source}));
+  return removed == removed_variable_.end() ? nullptr : removed->second.front();
 }
 
 const std::vector<const Credential*>& KnownIndex::in_variable(const Copy& copy) const {

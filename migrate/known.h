@@ -68,6 +68,7 @@ class KnownIndex {
   Map foreign_;
   Map slot_;
   Map variable_;
+  Map removed_variable_;
 };
 
 }  // namespace authdb::migrate

@@ -599,9 +599,13 @@ TEST_F(ApplyTest, AfterAHandOverTheUnusedPairIsTakenBackFromTheFileItWasWrittenT
 }
 
 TEST_F(ApplyTest, WhatWasRemovedStaysRemoved) {
+  const json in_variable{{"id", "e"},
+                         {"auth_type", "api_key"},
+                         {"source", "env:OPENROUTER_API_KEY"},
+                         {"secret_fingerprint", "sha256:0123456789abcdef"}};
   root(json{{"credential_pool",
              {{"nous", {grant_row("a", "r1", "2026-09-01T00:00:00Z")}},
-              {"openrouter", {key_row("k", "sk-one")}}}}});
+              {"openrouter", {key_row("k", "sk-one"), in_variable}}}}});
   Store store = open();
   for (const Decision& decision : migrate(store).decisions) {
     ASSERT_TRUE(store.remove(decision.uid));
@@ -611,7 +615,7 @@ TEST_F(ApplyTest, WhatWasRemovedStaysRemoved) {
 
   EXPECT_THAT(*store.list({}), IsEmpty());
   EXPECT_THAT(plan.change.credentials, IsEmpty());
-  ASSERT_THAT(plan.sources[0].skipped, SizeIs(2));
+  ASSERT_THAT(plan.sources[0].skipped, SizeIs(3));
   EXPECT_THAT(plan.sources[0].skipped[0].reason,
               HasSubstr("removed from this store on 2026-09-21T14:13:20Z"));
   EXPECT_THAT(plan.warnings, IsEmpty());
