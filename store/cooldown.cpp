@@ -17,7 +17,9 @@ using nlohmann::json;
 constexpr double kFirstDate = 978'307'200;  // 2001-01-01 in epoch seconds
 constexpr double kLongest = 100.0 * 365 * 86'400;
 constexpr int kDeepest = 16;
-constexpr std::array kFields{"reset_at", "resets_at", "retry_until"};
+constexpr std::array<std::string_view, 4> kFields{
+    "reset_at", "resets_at", "retry_until",
+    "x-ratelimit-reset"};  // OpenRouter puts its upstream's headers into the answer
 
 std::optional<Instant> after(Instant now, double seconds) {
   if (!(seconds >= 0) || seconds > kLongest) return std::nullopt;
@@ -41,13 +43,20 @@ std::optional<Instant> time_of(const json& value, Instant now) {
   return time ? std::optional(time->at) : std::nullopt;
 }
 
+std::string lowered(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return out;
+}
+
 std::optional<Instant> named_in(const json& tree, Instant now, int depth) {
   if (!tree.is_structured() || depth > kDeepest) return std::nullopt;
   if (tree.is_object()) {
-    for (const char* field : kFields) {
-      const auto it = tree.find(field);
-      if (it == tree.end()) continue;
-      if (const auto at = time_of(*it, now)) return at;
+    for (const auto& [name, value] : tree.items()) {
+      if (std::find(kFields.begin(), kFields.end(), lowered(name)) == kFields.end()) continue;
+      if (const auto at = time_of(value, now)) return at;
     }
   }
   for (const auto& child : tree) {
@@ -123,14 +132,6 @@ std::optional<double> span_after(std::string_view text, std::string_view phrase)
     if (const auto span = span_at(rest)) return span;
   }
   return std::nullopt;
-}
-
-std::string lowered(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return out;
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ TEST(ResetTime, IsReadInEverySpellingOfAField) {
   for (const char* value :
        {"1790000090", "1790000090.0", "1790000090000", "\"1790000090\"", "\"1790000090000\"",
         "\"2026-09-21T14:14:50Z\"", "\"2026-09-21T16:14:50+02:00\"", "90", "\"90\""}) {
-    for (const char* field : {"reset_at", "resets_at", "retry_until"}) {
+    for (const char* field : {"reset_at", "resets_at", "retry_until", "X-RateLimit-Reset"}) {
       const std::string answer = std::string("{\"error\":{\"") + field + "\":" + value + "}}";
       EXPECT_EQ(seconds_left(answer), 90) << answer;
     }
