@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "oauth/discovery.h"
+#include "oauth/login_hint.h"
 #include "oauth/serve.h"
 #include "oauth/token_endpoint.h"
 #include "store/pool.h"
@@ -31,7 +32,8 @@ tl::unexpected<Error> empty_pool(const BearerRequest& request) {
 // Every entry and what keeps it from being used.
 tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
                                       const BearerRequest& request, const BearerParts& parts,
-                                      Instant now) {
+                                      const Store& store) {
+  const Instant now = store.now();
   std::string list;
   std::optional<Instant> soonest;
   for (const PoolEntry& entry : pool) {
@@ -63,7 +65,7 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
     return fail(Errc::login_needed, std::move(message),
                 "Say which copy is the live one: authdb migrate --prefer PATH");
   }
-  return fail(Errc::login_needed, std::move(message), login_hint(parts, request.provider));
+  return fail(Errc::login_needed, std::move(message), login_hint(parts, store, pool.front().credential));
 }
 
 // A grant has the bearers that the store gave it. An API key may be kept elsewhere, so of those
@@ -115,7 +117,7 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
     }
     if (!row) return fail(row.error());
     if (row->health.status == Status::dead) {
-      return none_selectable({PoolEntry{*row}}, request, parts_, store_.now());
+      return none_selectable({PoolEntry{*row}}, request, parts_, store_);
     }
     return serving.serve(*row);
   }
@@ -127,7 +129,7 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
     serving.remember_rejected(*owner);
   }
   if (selection->order.empty()) {
-    return none_selectable(selection->pool, request, parts_, store_.now());
+    return none_selectable(selection->pool, request, parts_, store_);
   }
 
   std::optional<Error> first;

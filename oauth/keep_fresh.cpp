@@ -4,7 +4,7 @@
 #include <atomic>
 #include <thread>
 
-#include "oauth/serve.h"
+#include "oauth/login_hint.h"
 #include "store/clock_slack.h"
 #include "store/fingerprint.h"
 #include "store/rotation.h"
@@ -156,7 +156,7 @@ Renewal KeepFresh::renew(const Credential& row) const {
   renewal.row = row;
   rotate_unless_resting(renewal);
   if (!renewal.now && renewal.error.code == Errc::login_needed) {
-    renewal.error.hint = login_hint(parts_, row.identity.provider);
+    renewal.error.hint = login_hint(parts_, store_, row);
   }
   return renewal;
 }

@@ -4,6 +4,7 @@
 
 #include "oauth/endpoints.h"
 #include "oauth/env_key.h"
+#include "oauth/login_hint.h"
 #include "oauth/renewable.h"
 #include "store/clock_slack.h"
 #include "store/env_source.h"
@@ -68,19 +69,6 @@ RotateRequest rotate_request(const BearerRequest& request) {
 }
 
 }  // namespace
-
-std::string login_hint(const BearerParts& parts, const std::string& provider) {
-  const Provider* known = parts.registry ? parts.registry().find(provider) : nullptr;
-  if (known == nullptr) {
-    return "Log in again with the tool that owns this login, then: authdb migrate. Or hand over a "
-           "new grant: authdb add " +
-           provider + " --grant";
-  }
-  if (!has_logins(*known)) return "Store a new key: authdb add " + provider;
-  const std::string tool = known->login_hint.empty() ? "" : " (" + known->login_hint + ")";
-  return "Log in again: authdb login " + provider + ". Or with the tool that owns this login" +
-         tool + ", then: authdb migrate";
-}
 
 // What is in the store may be of a time when less was asked of it, and an environment variable is
 // anything.
@@ -303,7 +291,7 @@ Result<Bearer> Serving::mint_failure(LockedCredential& lock, const Held& held,
     lock.mark_dead(judgement);
   }
   if (answer.failure == FailureClass::login) {
-    return fail(Errc::login_needed, what, login_hint(parts_, held.row.identity.provider));
+    return fail(Errc::login_needed, what, login_hint(parts_, store_, held.row));
   }
   lock.note_mint_failure(answer.retry_after);
   if (answer.failure == FailureClass::entitlement) {
@@ -320,7 +308,7 @@ Error Serving::rejected_anew(const LockedCredential& lock) const {
   return {Errc::login_needed,
           "a freshly minted key or token of " + name_of(row) +
               " was rejected again; the grant may have been revoked",
-          login_hint(parts_, row.identity.provider)};
+          login_hint(parts_, store_, row)};
 }
 
 // Ok if this is the first bearer in a row to be rejected. One that has just replaced a rejected one
@@ -504,7 +492,7 @@ Result<Bearer> Serving::cached_or(const Credential& row, const Error& error) con
 
 Error Serving::with_hint(Error error, const Credential& row) const {
   if (error.code == Errc::login_needed && error.hint.empty()) {
-    error.hint = login_hint(parts_, row.identity.provider);
+    error.hint = login_hint(parts_, store_, row);
   }
   return error;
 }
@@ -541,7 +529,7 @@ std::string Serving::name_of(const Credential& row) const {
 
 tl::unexpected<Error> Serving::login_needed(const Credential& row, const std::string& what) const {
   return fail(Errc::login_needed, name_of(row) + " " + what,
-              login_hint(parts_, row.identity.provider));
+              login_hint(parts_, store_, row));
 }
 
 }  // namespace authdb::oauth

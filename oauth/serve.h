@@ -59,7 +59,4 @@ class Serving {
   const BearerRequest& request_;
 };
 
-// What to do about a login that is gone.
-std::string login_hint(const BearerParts& parts, const std::string& provider);
-
 }  // namespace authdb::oauth

@@ -1,5 +1,6 @@
 #include "store/explain.h"
 
+#include "store/login_command.h"
 #include "store/scrub.h"
 #include "store/timestamp.h"
 #include "store/words.h"
@@ -7,8 +8,16 @@
 namespace authdb {
 namespace {
 
+std::string login_command(const Locked& locked) {
+  const Credential& row = locked.held.row;
+  const auto users =
+      Engine::guarded([&] { return locked.engine.backend->view()->profiles_of(row.id); });
+  return authdb::login_command(row.identity.provider, row.identity.label,
+                               users ? *users : std::vector<std::string>());
+}
+
 std::string log_in_again(const Locked& locked) {
-  return "Log in again: authdb login " + locked.held.row.identity.provider +
+  return "Log in again: " + login_command(locked) +
          ". Or with the tool this login is from, then `authdb migrate`.";
 }
 
@@ -207,7 +216,7 @@ Error explain_hold(const Locked& locked) {
   return {Errc::login_needed,
           name_of(locked.held.row) +
               " is held: copies of this login disagree about which token is live",
-          "Decide with `authdb migrate --prefer PATH`, or log in again."};
+          "Decide with `authdb migrate --prefer PATH`, or log in again: " + login_command(locked)};
 }
 
 Error explain_unsettled(const Locked& locked) {

@@ -25,7 +25,7 @@ bool answer_was_anothers(const Store& store, const NamedRow& row) {
   return found && found->hold == Hold::conflict && !found->refresh_hash;
 }
 
-std::string explain_hold(const Store& store, const NamedRow& row) {
+std::string explain_hold(const Store& store, const NamedRow& row, const Registry& registry) {
   const auto target = row.text("provider") + " " + row.text("uid");
   const auto hold = row.text("hold");
   if (hold == "uncertain") {
@@ -40,8 +40,8 @@ std::string explain_hold(const Store& store, const NamedRow& row) {
   if (answer_was_anothers(store, row)) {
     return name_of(row) +
            " is held: an answer to its refresh was for another account, and its refresh token is "
-           "spent. Log in again: `authdb login " +
-           row.text("provider") + "`.";
+           "spent. Log in again: " +
+           way_to_log_in(row, registry()) + ".";
   }
   if (hold == "conflict") {
     return name_of(row) +
@@ -128,7 +128,7 @@ std::string Outages::of(const NamedRow& row) const {
            printable(found->message) + ". " + printable(found->hint);
   }
   if (!over) return {};
-  if (!row.text("hold").empty()) return explain_hold(store_, row);
+  if (!row.text("hold").empty()) return explain_hold(store_, row, providers_.registry);
   const auto target = row.text("provider") + " " + row.text("uid");
   if (!rejected && !renewal_fails(row)) return {};
   std::string text = none + ": " + why_over(row, now_);
@@ -161,7 +161,7 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
   };
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
-    if (auto warning = login_warning(row, now); !warning.empty()) {
+    if (auto warning = login_warning(row, now, providers.registry); !warning.empty()) {
       const bool needed = row.truth("needs_login");
       find(needed ? "needs_login" : "session_ends", needed ? Severity::login : Severity::attention,
            std::move(warning));
@@ -179,7 +179,7 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
       continue;
     }
     const bool ours = hold != "handed_over";  // which is as somebody wanted it
-    find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row));
+    find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row, providers.registry));
   }
   add_second_spenders(store, usable, findings);
   return findings;

@@ -1,7 +1,6 @@
 // What of the credentials needs a person: what `status` warns of and `doctor` finds.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,10 +14,9 @@
 
 namespace authdb::cli {
 
-// What a renewal here would go by. The registry is read only when it is needed: its files take
-// time.
+// What a renewal here would go by.
 struct Providers {
-  std::function<const oauth::ProviderRegistry&()> registry;
+  Registry registry;
   oauth::Environment environment;
 };
 inline Providers providers_of(Context& context) {

@@ -65,7 +65,8 @@ CommandTest::CommandTest() {
   http_->clock = [this] { return now_; };
   // An ordinary provider: its access tokens are bearers, whatever they look like.
   write_file(dir_ / "providers.d/acme.json",
-             R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token"})");
+             R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token",)"
+             R"("device_authorization_endpoint":"https://acme.example/device"})");
 }
 
 Ran CommandTest::run(std::vector<std::string> words, std::string_view input) {

@@ -70,6 +70,31 @@ TEST_F(StatusTest, CheckIsFourWhenSomethingNeedsALogin) {
   EXPECT_THAT(run({"status"}).out, HasSubstr("needs a login"));
 }
 
+TEST_F(StatusTest, EveryHintNamesTheCredentialThatTheLoginIsToRenew) {
+  must({"add", "acme", "--grant", "--label", "it's mine", "--profile", "atlas"}, grant_json());
+  now_ += Seconds{7'200};
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  const std::string command = R"(authdb login acme --label 'it'\''s mine' --profile atlas)";
+
+  EXPECT_THAT(run({"refresh", "acme", "--profile", "atlas"}).err, HasSubstr(command));
+  EXPECT_THAT(run({"token", "acme", "--profile", "atlas"}).err, HasSubstr(command));
+  EXPECT_THAT(run({"status"}).out, HasSubstr("`" + command + "`"));
+  EXPECT_THAT(run({"doctor"}).out, HasSubstr("`" + command + "`"));
+  EXPECT_THAT(run({"keep-fresh", "--once"}).err, HasSubstr("`" + command + "`"));
+}
+
+TEST_F(StatusTest, ALoginOfAProviderThatLoginDoesNotKnowIsForItsOwnTool) {
+  add_grant();
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  run({"refresh", "acme"});
+  std::filesystem::remove(dir_ / "providers.d" / "acme.json");
+
+  const auto ran = run({"status"});
+
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("needs a login: with the tool that owns it"),
+                             Not(HasSubstr("authdb login"))));
+}
+
 TEST_F(StatusTest, CheckIsFiveWhileSomethingCoolsDown) {
   must({"add", "openrouter"}, "sk-key-1");
   must({"report", "openrouter", "1", "--status", "429"});
@@ -133,6 +158,8 @@ TEST_F(ObstacleTest, P8_AProviderThatIsGoneIsSaidWhileTheBearerLives) {
   std::filesystem::remove(dir_ / "providers.d" / "acme.json");
 
   expect_attention("no provider \"acme\" is known here that could renew its tokens");
+  EXPECT_THAT(run({"status"}).out,
+              AllOf(HasSubstr("It can be described in"), Not(HasSubstr("authdb providers"))));
 }
 
 TEST_F(ObstacleTest, P8_AProviderWhoseFileCannotBeReadIsSaidWithItsFile) {
@@ -141,6 +168,7 @@ TEST_F(ObstacleTest, P8_AProviderWhoseFileCannotBeReadIsSaidWithItsFile) {
   std::filesystem::permissions(file, std::filesystem::perms(0666));
 
   expect_attention(file.string() + " can be written by others");
+  EXPECT_THAT(run({"status"}).out, HasSubstr("authdb providers shows what is wrong"));
 }
 
 TEST_F(ObstacleTest, P8_AClientSecretThatIsNotThereIsSaidWithItsVariable) {

@@ -14,6 +14,7 @@ class UndoTest : public CommandTest {
   UndoTest() {
     write_file(dir_ / "providers.d/acme.json",
                R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token",)"
+               R"("device_authorization_endpoint":"https://acme.example/device",)"
                R"("revocation_endpoint":"https://acme.example/revoke"})");
     must({"add", "acme", "--grant", "--label", "work"}, grant_json());
     uid_ = stored("acme").at(0).uid;
@@ -70,7 +71,7 @@ TEST_F(UndoTest, OneThatWasRevokedComesBackDead) {
   must({"remove", "acme", "work"});
   const auto ran = must({"undo"});
 
-  EXPECT_THAT(ran.err, AllOf(HasSubstr("revoked at the provider"), HasSubstr("authdb login acme")));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("revoked at the provider"), HasSubstr("authdb login acme --label work")));
   EXPECT_EQ(run({"token", "acme"}).status, 4);
 }
 

@@ -146,7 +146,7 @@ Result<Round> do_round(Context& context, Store& store, oauth::KeepFresh& keeper,
   for (std::size_t i = 0; i < rows->rows.size(); ++i) {
     const NamedRow row(*rows, i);
     round.needs_login = round.needs_login || row.truth("needs_login");
-    if (auto warning = login_warning(row, context.clock()); !warning.empty()) {
+    if (auto warning = login_warning(row, context.clock(), providers.registry); !warning.empty()) {
       round.warnings.push_back(std::move(warning));
     }
     if (auto warning = outages.of(row); !warning.empty()) {

@@ -1,6 +1,7 @@
 // authdb undo: the credential that was removed last comes back.
 #include <algorithm>
 
+#include "oauth/login_hint.h"
 #include "store/timestamp.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
@@ -78,7 +79,9 @@ Result<int> run(Context& context, const std::string& uid) {
     context.warn("its session is gone" + (row->health.error_message.empty()
                                               ? std::string()
                                               : " (" + row->health.error_message + ")"));
-    context.note("Log in again: authdb login " + row->identity.provider);
+    context.note("Log in again: " +
+                 oauth::way_to_log_in(context.registry(), row->identity.provider,
+                                      row->identity.label, *profiles));
   }
   return kOk;
 }

@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "oauth/login_hint.h"
 #include "store/clock_slack.h"
 #include "store/scrub.h"
 #include "store/timestamp.h"
@@ -32,12 +33,8 @@ Tone tone_of(const NamedRow& row, std::string_view state, bool is_bearer) {
   return tone == Tone::good && !stays ? Tone::caution : tone;
 }
 
-std::string profiles_of(const NamedRow& row) {
-  std::vector<std::string> names;
-  const auto json = parsed_or_text(row.text("profiles"));
-  for (const auto& name : json.is_array() ? json : Json::array()) {
-    if (name.is_string()) names.push_back(name);
-  }
+std::string users_of(const NamedRow& row) {
+  const auto names = profiles_of(row);
   return names.empty() ? "nobody" : joined(names);
 }
 
@@ -135,10 +132,23 @@ std::string name_of(const NamedRow& row) {
                    shortened(row.text("label"), kShownLabel) + ")");
 }
 
-std::string login_warning(const NamedRow& row, Instant now) {
-  const std::string login = " `authdb login " + row.text("provider") + "`";
+std::vector<std::string> profiles_of(const NamedRow& row) {
+  std::vector<std::string> names;
+  const auto json = parsed_or_text(row.text("profiles"));
+  for (const auto& name : json.is_array() ? json : Json::array()) {
+    if (name.is_string()) names.push_back(name);
+  }
+  return names;
+}
+
+std::string way_to_log_in(const NamedRow& row, const oauth::ProviderRegistry& registry) {
+  return oauth::way_to_log_in(registry, row.text("provider"), row.text("label"), profiles_of(row));
+}
+
+std::string login_warning(const NamedRow& row, Instant now, const Registry& registry) {
+  if (!row.truth("needs_login") && !session_ends_soon(row, now)) return {};
+  const std::string login = " " + way_to_log_in(row, registry());
   if (row.truth("needs_login")) return name_of(row) + " needs a login:" + login + ".";
-  if (!session_ends_soon(row, now)) return {};
   if (cannot_renew(row)) {
     const auto ahead = obtained_ahead(row, now);
     const std::string none = name_of(row) + " has no refresh token, and its bearer ";
@@ -167,7 +177,7 @@ Table freshness_table(const QueryRows& rows) {
                {left(row.number("expires_in_s"))},
                {age(row.number("age_s"))},
                {std::to_string(row.number("generation").value_or(0))},
-               {profiles_of(row)},
+               {users_of(row)},
                needs(row)});
     if (!keyed) continue;
     // What such a credential hands out is minted from its access token, and lives its own life.

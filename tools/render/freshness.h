@@ -1,16 +1,21 @@
 // Query results by column name, and the view `freshness` as people and scripts want it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "oauth/provider.h"
 #include "store/clock.h"
 #include "store/store.h"
 #include "tools/render/json.h"
 #include "tools/render/table.h"
 
 namespace authdb::cli {
+
+// Its files are read only when it is asked for: they take time.
+using Registry = std::function<const oauth::ProviderRegistry&()>;
 
 // One row of any query.
 class NamedRow {
@@ -34,7 +39,11 @@ Json rows_json(const QueryRows& rows);
 Json freshness_json(const QueryRows& rows);
 
 // What only a person can do about it, now or within a day; empty: nothing.
-std::string login_warning(const NamedRow& row, Instant now);
+std::string login_warning(const NamedRow& row, Instant now, const Registry& registry);
+// How, within a sentence (oauth/login_hint.h).
+std::string way_to_log_in(const NamedRow& row, const oauth::ProviderRegistry& registry);
+// The profiles that use it.
+std::vector<std::string> profiles_of(const NamedRow& row);
 // When the bearer was obtained, if a clock that was ahead has said so and it is not over even by
 // that; else empty.
 std::string obtained_ahead(const NamedRow& row, Instant now);
