@@ -25,8 +25,11 @@ Error not_known(const ProviderRegistry& registry, const std::string& provider) {
   return {Errc::not_found,
           "no provider \"" + provider + "\" is known here that could renew its tokens" +
               file_not_taken(registry, provider),
-          "It is described in " + ProviderRegistry::default_directory().string() + "/" + provider +
-              ".json; authdb providers shows what is wrong with such files."};
+          "It can be described in " + ProviderRegistry::default_directory().string() + "/" +
+              provider + ".json" +
+              (registry.problems().empty()
+                   ? "."
+                   : "; authdb providers shows what is wrong with the files that are there.")};
 }
 
 // Nothing is wrong with the request or the login: what is missing can be put right.
