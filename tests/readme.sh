@@ -67,5 +67,12 @@ while IFS= read -r command; do
   }
   commands=$((commands + 1))
 done < <(sed -n '/^```sh$/,/^```$/p' "$readme" | grep -vE '^```|^\./')
+# A script must not go on without its token: where authdb fails, so does what is built on it.
+while IFS= read -r command; do
+  if in_home "export AUTHDB_STORE=\$HOME/nowhere/auth.db; $command" >"$scratch/out"; then
+    echo "README: this succeeds without a token: $command" >&2
+    exit 1
+  fi
+done < <(sed -n '/^```sh$/,/^```$/p' "$readme" | grep -F '$(authdb')
 [ "$commands" -ge 15 ] || { echo "only $commands recipes found in README" >&2; exit 1; }
 echo "README: the session and $commands recipes are true"

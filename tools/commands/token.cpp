@@ -24,6 +24,9 @@ store has another by now you get that one, else it is refreshed once for
 everybody who asks. `--rejected -` reads the refused bearer itself from stdin,
 so that it shows up in no process list.
 
+In scripts keep the line in a variable first, and go on only if that succeeded, as
+below: the failure of a command among another's arguments is not seen by the shell.
+
 TARGET is a uid, a fingerprint, a label, a place in the pool (1 or #1) or the id
 that another tool gave it.
 
@@ -32,8 +35,10 @@ Exit codes
   4 somebody must log in   5 try later   6 busy   7 refused
 
 Examples
-  curl -H "$(authdb token nous --format header)" https://example.org/v1/models
-  eval "export $(authdb token openrouter --format env=OPENROUTER_API_KEY)"
+  header=$(authdb token nous --format header) &&
+    printf '%s\n' "$header" | curl -H @- https://example.org/v1/models
+  OPENROUTER_API_KEY=$(authdb token openrouter) && export OPENROUTER_API_KEY
+  line=$(authdb token openrouter --format env=KEY) && eval "export $line"
   authdb token nous --min-ttl 10m --json
   authdb token nous --rejected sha256:0123456789abcdef
 )man";
