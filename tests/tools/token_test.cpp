@@ -116,6 +116,16 @@ TEST_F(TokenTest, MinTtlTakesSecondsAndUnits) {
   EXPECT_EQ(run({"token", "acme", "--min-ttl", "soon"}).status, 2);
 }
 
+TEST_F(TokenTest, ABearerThatLivesShorterThanAskedIsWarnedOf) {
+  must({"add", "acme", "--grant"}, grant_json());
+  EXPECT_THAT(must({"token", "acme", "--min-ttl", "20m"}).err, IsEmpty());
+
+  const auto ran = must({"token", "acme", "--min-ttl", "10h"});
+
+  EXPECT_EQ(ran.out, "access-token-ALPHA-1\n");
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("lives 1h"), HasSubstr("10h"), HasSubstr("half its life")));
+}
+
 TEST_F(TokenTest, TheTargetIsNamedInAnyWay) {
   must({"add", "openrouter", "--label", "first"}, "sk-key-1");
   must({"add", "openrouter", "--label", "second"}, "sk-key-2");

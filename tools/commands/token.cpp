@@ -19,6 +19,10 @@ millisecond and no request. One that is due is refreshed or minted first, by
 one process for all that ask. The profile's strategy chooses the credential;
 --credential names one.
 
+With --min-ttl a bearer that would end sooner is renewed first, if it has lived half
+its life: a token that is shorter than what you ask for would be spent on each
+call. What you get may end sooner all the same, and then a warning says when.
+
 When a server answers 401 to a bearer of yours, say so with --rejected: if the
 store has another by now you get that one, else it is refreshed once for
 everybody who asks. `--rejected -` reads the refused bearer itself from stdin,
@@ -88,6 +92,17 @@ void print_shell_quoted(std::ostream& out, std::string_view text) {
   out << '\'';
 }
 
+// A token that has not lived half its life is not renewed, however much was asked for.
+void warn_if_short(Context& context, const oauth::Bearer& bearer, Milliseconds wanted) {
+  if (wanted == Milliseconds{0} || !bearer.expires_at) return;
+  const auto left = *bearer.expires_at - context.clock();
+  if (left >= wanted) return;
+  context.warn("the bearer lives " + duration(std::chrono::duration_cast<Seconds>(left)) +
+               " more, shorter than the " +
+               duration(std::chrono::duration_cast<Seconds>(wanted)) +
+               " of --min-ttl: a bearer is not renewed before half its life");
+}
+
 void print(Context& context, const oauth::Bearer& bearer, std::string_view format) {
   if (context.globals.json) {
     print_bearer_json(context.out, bearer, context.clock(), Reveal::yes);
@@ -137,6 +152,7 @@ Result<int> run(Context& context, const Options& options) {
     return fail(bearer.error());
   }
   for (const auto& warning : bearer->warnings) context.warn(warning);
+  warn_if_short(context, *bearer, request.min_ttl);
   print(context, *bearer, *format);
   if (bearer->action != Action::cached) {
     context.out.flush();  // the caller has its token before a tool's lock is waited for
@@ -150,7 +166,7 @@ Run declare(Arguments& arguments) {
   arguments.positional("PROVIDER", options->provider, "whose bearer, for instance nous");
   arguments.option("--credential", "TARGET", options->credential, "this one and no other");
   arguments.option("--min-ttl", "S", options->min_ttl,
-                   "what it must still live: seconds, or like 10m");
+                   "renew it first if it lives shorter: seconds, or like 10m; see above");
   arguments.option("--rejected", "FINGERPRINT|-", options->rejected,
                    "the bearer that got a 401; - reads the bearer itself from stdin");
   arguments.option("--format", "raw|header|env=NAME", options->format,
