@@ -43,7 +43,9 @@ skew, and what a tool did to a file is put right or warned of.
 
 It warns of credentials that need a login, of those that have no bearer that works
 and do not get one, of those that nothing here can renew, and of sessions that end
-within a day whatever is refreshed.
+within a day whatever is refreshed. With --quiet only the exit code says so: leave it
+out where nobody looks at that. In cron, `>/dev/null` keeps what went well from being
+mailed, and the warnings come through.
 
 Exit codes
   0 done, or told to stop   3 no such store or profile   7 refused
@@ -51,7 +53,7 @@ Exit codes
   now, has expired and is held, or cannot be renewed by anything here
 
 Examples
-  authdb keep-fresh --once --quiet
+  authdb keep-fresh --once
   authdb keep-fresh --project
   systemctl --user enable --now authdb-keep-fresh.timer
 )man";
