@@ -28,7 +28,8 @@ Result<BackedUp> back_up(const Store& store, const std::filesystem::path& file);
 
 struct Restored {
   bool rebuilt = false;             // auth.db was missing or damaged, and is the backup's copy now
-  std::filesystem::path set_aside;  // where the damaged one is kept; empty: there was none
+  // Where the damaged one is kept, or the log of a missing one. Empty: there was none.
+  std::filesystem::path set_aside;
   std::int64_t credentials = 0;     // that the backup knows
   std::int64_t back = 0;            // among them: were gone or removed here
   std::int64_t newer = 0;           // among them: have tokens here that are newer, and keep them

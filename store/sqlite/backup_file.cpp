@@ -100,6 +100,14 @@ void check_backup(Connection& connection, const fs::path& file) {
   if (const std::string wrong = trouble(db); !wrong.empty()) throw damaged(wrong);
 }
 
+// Not the store's database is wrong here, but the file that was named as its backup.
+BackendError no_database(const fs::path& file, const std::string& why) {
+  return BackendError{{Errc::refused,
+                       file.string() + " is no backup of an authdb store, or a damaged one: " + why,
+                       "Name a file that `authdb backup` wrote; `authdb migrate FILE` is for those "
+                       "of other tools. Nothing has been changed."}};
+}
+
 // Why the database cannot be used; empty: it can. Throws on anything but damage.
 std::string damage(const fs::path& database, const ClockVfs& vfs) {
   try {
@@ -142,9 +150,18 @@ std::int64_t finish_database(const fs::path& path, const std::vector<Uid>& journ
   return held;
 }
 
-// Its log goes with it: beside the new database it would be replayed into it.
+bool is_empty_file(const fs::path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+// Its log goes with it: beside the new database it would be replayed into it. What is returned is
+// there: the database, or the log alone.
 Result<fs::path> set_aside(const fs::path& database, Instant now) {
-  if (!is_there(database) && !is_there(beside(database, "-wal"))) return fs::path();
+  const fs::path log = beside(database, "-wal");
+  const bool had_database = is_there(database);
+  if (!had_database && is_empty_file(log)) ::unlink(log.c_str());
+  if (!had_database && !is_there(log)) return fs::path();
   const fs::path aside = beside(database, ".damaged-" + format_compact(now));
   for (const char* suffix : {"", "-wal"}) {
     if (::rename(beside(database, suffix).c_str(), beside(aside, suffix).c_str()) != 0 &&
@@ -153,7 +170,7 @@ Result<fs::path> set_aside(const fs::path& database, Instant now) {
     }
   }
   ::unlink(beside(database, "-shm").c_str());
-  return aside;
+  return had_database ? aside : beside(aside, "-wal");
 }
 
 }  // namespace
@@ -213,7 +230,11 @@ std::unique_ptr<View> open_backup(const fs::path& file, Clock clock) {
     if (minor < kSchemaMinor) stand_in_for_steps_after(minor, *connection);
     return std::make_unique<BackupView>(std::move(vfs), std::move(connection));
   } catch (const SQLite::Exception& error) {
+    if (is_damage(error.getErrorCode())) throw no_database(file, error.what());
     throw_backend_error(error, "cannot open the backup", file, 0);
+  } catch (const BackendError& error) {
+    if (error.damaged) throw no_database(file, error.error.message);
+    throw;
   }
 }
 

@@ -38,7 +38,8 @@ Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock);
 
 // What rebuild_from() did.
 struct Rebuilt {
-  std::filesystem::path set_aside;  // the damaged database, with its log; empty: there was none
+  // The damaged database, with its log beside it; or the log alone. Empty: there was none.
+  std::filesystem::path set_aside;
   std::int64_t held = 0;
 };
 

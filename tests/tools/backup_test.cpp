@@ -5,6 +5,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
 
@@ -51,6 +52,20 @@ TEST_F(BackupCommandTest, ADeletedDatabaseComesBackWithTheNewestTokens) {
   EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-2\n");
 }
 
+TEST_F(BackupCommandTest, WhatIsSaidToBeKeptIsThere) {
+  must({"backup", file()});
+  const auto wal = store_path().string() + "-wal";
+  for (const char* log : {"", "the log of a database that is missing"}) {
+    std::filesystem::remove(store_path());
+    write_file(wal, log);
+
+    const auto kept = must_json({"restore", file()})["set_aside"];
+
+    EXPECT_EQ(kept.is_null(), *log == '\0') << kept;
+    if (kept.is_string()) EXPECT_EQ(read_file(kept.get<std::string>()), log);
+  }
+}
+
 TEST_F(BackupCommandTest, ABackupReplacesNothing) {
   write_file(file(), "precious");
   const auto ran = run({"backup", file()});
@@ -70,7 +85,8 @@ TEST_F(BackupCommandTest, WhatIsNoBackupIsRefused) {
   write_file(file(), "garbage");
   const auto ran = run({"restore", file()});
   EXPECT_EQ(ran.status, 7);
-  EXPECT_THAT(ran.err, HasSubstr("\n  "));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("is no backup of an authdb store"), HasSubstr("\n  "),
+                             Not(HasSubstr("authdb restore FILE"))));
   EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-1\n");
 }
 

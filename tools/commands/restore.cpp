@@ -61,7 +61,7 @@ void print(Context& context, const Restored& done) {
   line(done.adopted, "got their newest tokens from their journals");
   line(done.held, "are held: nobody can know whether their token is the newest (`authdb status`)");
   if (!done.set_aside.empty()) {
-    context.note("The damaged database is kept as " + printable(done.set_aside.string()) + ".");
+    context.note("What was there instead is kept as " + printable(done.set_aside.string()) + ".");
   }
   if (done.rebuilt) context.note("Restart programs that have been using the store.");
 }
