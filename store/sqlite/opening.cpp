@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <string_view>
 #include <system_error>
@@ -133,7 +134,33 @@ Result<void> check_places(const fs::path& named, const StoreFiles& files) {
   return {};
 }
 
+// By the first bytes of a SQLite file: its magic text, and the number of the program it is of.
+bool is_ours_by_header(std::string_view header) {
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  constexpr std::size_t kIdAt = 68;
+  if (!header.starts_with(kMagic) || header.size() < kIdAt + 4) return false;
+  std::uint32_t id = 0;
+  for (const char c : header.substr(kIdAt, 4)) id = id << 8 | static_cast<unsigned char>(c);
+  return id == static_cast<std::uint32_t>(kApplicationId);
+}
+
+// Before anybody is told to change the permissions of a file that is no store. Looked into only
+// where auth.db.d is missing: to close a file that SQLite has open in this process would drop its
+// locks. What cannot be read is not judged.
+Result<void> check_is_store(const StoreFiles& files) {
+  if (is_there(files.directory)) return {};
+  const FileToRead file = open_to_read(files.database);
+  if (!file) return {};
+  std::array<char, 100> header{};
+  const auto size = ::pread(file.fd.get(), header.data(), header.size(), 0);
+  if (size < 0 || is_ours_by_header({header.data(), static_cast<std::size_t>(size)})) return {};
+  return fail(Errc::refused, files.database.string() + " is not an authdb store",
+              "Name the right file with --store (or AUTHDB_STORE). `authdb migrate FILE` imports "
+              "the files of other tools.");
+}
+
 Result<void> check_existing(const fs::path& named, const StoreFiles& files) {
+  if (auto ok = check_is_store(files); !ok) return ok;
   if (auto ok = check_private(files.database); !ok) return ok;
   if (auto ok = check_links(files.database); !ok) return ok;
   return check_places(named, files);

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "store/store.h"
 #include "tests/store/store_fixture.h"
 
@@ -13,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class OpeningTest : public StoreTest {
  protected:
@@ -70,6 +73,27 @@ TEST_F(OpeningTest, AFileThatOthersCanReachIsRefusedWithTheChmod) {
     EXPECT_EQ(error.code, Errc::refused) << mode;
     EXPECT_THAT(error.hint, HasSubstr("chmod 600 " + database().string()));
   }
+}
+
+TEST_F(OpeningTest, AFileThatIsNoStoreIsCalledSoWhateverItsPermissions) {
+  fs::create_directories(database().parent_path());
+  for (const char* text : {"root:x:0:0:root:/root:/bin/bash\n", "{}", ""}) {
+    std::ofstream(database()) << text;
+    ::chmod(database().c_str(), 0644);
+
+    const Error error = refusal();
+
+    EXPECT_EQ(error.code, Errc::refused);
+    EXPECT_THAT(error.message, HasSubstr("is not an authdb store"));
+    EXPECT_THAT(error.hint, Not(HasSubstr("chmod")));
+  }
+}
+
+TEST_F(OpeningTest, AnAuthDbWithoutItsDirectoryIsStillOne) {
+  make_store();
+  fs::remove_all(database().string() + ".d");
+
+  EXPECT_THAT(refusal().message, HasSubstr("is missing or incomplete beside auth.db"));
 }
 
 TEST_F(OpeningTest, ADirectoryThatOthersCanWriteIsRefused) {
