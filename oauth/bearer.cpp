@@ -23,10 +23,18 @@ std::string named(const Credential& row) {
   return "\"" + shortened(row.identity.label, kShownLabel) + "\" (" + row.uid + ")";
 }
 
-tl::unexpected<Error> empty_pool(const BearerRequest& request) {
+// As a sentence goes on after "is".
+std::string in_words(std::string_view why_not) {
+  if (why_not == "conflict") return "in conflict";
+  return why_not == "handed_over" ? "handed over" : std::string(why_not);
+}
+
+tl::unexpected<Error> empty_pool(const BearerRequest& request, const BearerParts& parts) {
+  const Provider* known = parts.registry ? parts.registry().find(request.provider) : nullptr;
   return fail(
       Errc::not_found, "no credential for " + request.provider + " in profile " + request.profile,
-      "Import what other tools have: authdb migrate. Or add one: authdb add " + request.provider);
+      "`authdb migrate` imports what other tools have; " +
+          way_to_get_one(known, request.provider, request.profile) + ".");
 }
 
 // Every entry and what keeps it from being used.
@@ -39,7 +47,7 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
   for (const PoolEntry& entry : pool) {
     const Credential& row = entry.credential;
     const std::string_view reason = why_not(entry, now);
-    list += (list.empty() ? "" : "; ") + named(row) + " is " + std::string(reason);
+    list += (list.empty() ? "" : "; ") + named(row) + " is " + in_words(reason);
     if (reason == "dead" && !row.health.error_message.empty()) {
       list += " (" + row.health.error_message + ")";
     }
@@ -123,7 +131,7 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
   }
   const auto selection = store_.select(request.profile, request.provider, request.rejected);
   if (!selection) return fail(selection.error());
-  if (selection->pool.empty()) return empty_pool(request);
+  if (selection->pool.empty()) return empty_pool(request, parts_);
   // Of one that is not chosen nobody replaces it now, and nobody may get it when its rest is over.
   if (const Credential* owner = owner_not_chosen(*selection, request.rejected)) {
     serving.remember_rejected(*owner);

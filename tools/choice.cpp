@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "oauth/login_hint.h"
 #include "store/target.h"
 #include "tools/render/text.h"
 
@@ -36,6 +37,28 @@ Result<std::optional<Credential>> find_named(const Store& store, const std::stri
   return std::optional<Credential>();
 }
 
+// Said of a label, or the like, that names a credential in the pools of others only.
+std::optional<Error> named_by_others(const Store& store, const std::string& profile,
+                                     const std::string& provider, std::string_view target) {
+  const auto names = store.profiles();
+  std::vector<std::string> users;
+  Uid uid;
+  for (const auto& name : names ? *names : std::vector<std::string>()) {
+    const auto pool = name == profile ? fail(Error{}) : store.pool(name, provider);
+    const auto picked = pool ? pick_target(*pool, target) : fail(Error{});
+    // A place is one in each pool: nothing is known about what was meant.
+    if (!picked || (*picked)->credential.identity.label != target) continue;
+    users.push_back(name);
+    uid = (*picked)->credential.uid;
+  }
+  if (users.empty()) return std::nullopt;
+  return Error{Errc::not_found,
+               "profile " + in_quotes(profile) + " does not use " + printable(provider) +
+                   " credential " + in_quotes(target),
+               "It is for: " + joined(users) + ". Use `--profile " + printable(users.front()) +
+                   "`, or its uid (" + uid + ") with `authdb profile bind`."};
+}
+
 // What no profile is bound to is everybody's; what others are bound to is theirs.
 Result<PoolEntry> find_elsewhere(const Store& store, const std::string& profile,
                                  const std::string& provider, std::string_view target) {
@@ -44,7 +67,8 @@ Result<PoolEntry> find_elsewhere(const Store& store, const std::string& profile,
   if (!*named) {
     const auto pool = store.pool(profile, provider);
     if (!pool) return fail(pool.error());
-    return fail(pick_target(*pool, target).error());
+    return fail(named_by_others(store, profile, provider, target)
+                    .value_or(pick_target(*pool, target).error()));
   }
   const auto users = store.profiles_of((*named)->uid);
   if (!users) return fail(users.error());
@@ -119,7 +143,7 @@ Error why_nothing(Context& context, const Store& store, const std::string& profi
 
   Error error{Errc::not_found,
               "profile " + in_quotes(profile) + " has no credential of " + in_quotes(*known),
-              "`authdb add " + *known + "` adds one."};
+              oauth::way_to_get_one(context.registry().find(*known), *known, profile) + "."};
   std::vector<std::string> others;
   if (const auto all = store.list({*known, {}, false})) {
     for (const auto& credential : *all) {

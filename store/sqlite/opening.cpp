@@ -293,8 +293,8 @@ Error no_home() {
 Error no_store(const fs::path& path) {
   return {
       Errc::not_found, "there is no store at " + path.string(),
-      "Create one: `authdb migrate` imports the auth.json files you have, `authdb add PROVIDER` "
-      "starts with a key."};
+      "Create one: `authdb migrate` imports the auth.json files you have, `authdb login PROVIDER` "
+      "starts with a login, `authdb add PROVIDER` with a key."};
 }
 
 }  // namespace

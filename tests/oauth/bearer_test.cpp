@@ -709,7 +709,7 @@ TEST_F(BearerTest, EmptyPoolSaysHowToFillIt) {
   const auto got = bearer();
 
   EXPECT_EQ(got.error().code, Errc::not_found);
-  EXPECT_THAT(got.error().hint, HasSubstr("authdb add nous"));
+  EXPECT_THAT(got.error().hint, HasSubstr("authdb login nous"));
 }
 
 TEST_F(BearerTest, FailingCredentialGivesWayToTheNext) {

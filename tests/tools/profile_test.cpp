@@ -41,6 +41,16 @@ TEST_F(ProfileTest, BindSharesOneCredential) {
   EXPECT_EQ(run({"profile", "unbind", "atlas", "openrouter", stored()[0].uid}).status, 3);
 }
 
+TEST_F(ProfileTest, BindSaysWhereTheCredentialIsThatAnotherProfileHas) {
+  must({"add", "openrouter", "--label", "mine", "--profile", "scout"}, "sk-key-2");
+
+  const auto ran = run({"profile", "bind", "atlas", "openrouter", "mine"});
+
+  EXPECT_EQ(ran.status, 3);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("It is for: scout"), HasSubstr("--profile scout")));
+  must({"profile", "bind", "atlas", "openrouter", "mine", "--profile", "scout"});
+}
+
 TEST_F(ProfileTest, SeesOnlyWhatItIsBoundTo) {
   must({"add", "openrouter", "--label", "mine", "--profile", "atlas"}, "sk-key-2");
   const auto theirs = stored()[0].uid;

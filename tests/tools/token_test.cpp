@@ -166,7 +166,7 @@ TEST_F(TokenTest, AKnownProviderWithoutCredentialsSaysWhoHasSome) {
   must({"profile", "add", "atlas"});
   const auto none = run({"token", "acme"});
   EXPECT_EQ(none.status, 3);
-  EXPECT_THAT(none.err, HasSubstr("authdb add acme"));
+  EXPECT_THAT(none.err, HasSubstr("`authdb login acme` gets one"));
   const auto elsewhere = run({"token", "openrouter", "--profile", "atlas"});
   EXPECT_EQ(elsewhere.status, 3);
   EXPECT_THAT(elsewhere.err, AllOf(HasSubstr("default"), HasSubstr("profile bind atlas")));
