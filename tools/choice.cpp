@@ -84,6 +84,9 @@ Result<PoolEntry> find_elsewhere(const Store& store, const std::string& profile,
 
 Error unknown_provider(Context& context, const std::vector<std::string>& stored,
                        const std::string& provider) {
+  if (provider.empty()) {
+    return {Errc::not_found, "the name of the provider is empty", "`authdb providers` lists them."};
+  }
   auto names = stored;
   for (const auto& known : context.registry().all()) {
     names.push_back(known.id);

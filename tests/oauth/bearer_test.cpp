@@ -806,6 +806,8 @@ TEST_F(BearerTest, HeldPoolSaysWhatWouldReleaseIt) {
 
     EXPECT_EQ(got.error().code, code);
     EXPECT_THAT(got.error().hint, HasSubstr(hint));
+    EXPECT_THAT(got.error().message,
+                HasSubstr(hold == Hold::conflict ? "is in conflict" : "is handed over"));
   }
 }
 

@@ -85,7 +85,7 @@ TEST_F(DispatchTest, GlobalOptionsMayStandBeforeAndAfterTheVerb) {
   must({"--store", elsewhere, "--profile", "atlas", "add", "openrouter"}, "sk-key-1");
   const auto after = must({"list", "--store", elsewhere, "--profile", "atlas"});
   const auto around = must({"--profile=atlas", "list", "openrouter", "--store=" + elsewhere});
-  EXPECT_THAT(after.out, HasSubstr("openrouter (1 credentials)"));
+  EXPECT_THAT(after.out, HasSubstr("openrouter (1 credential)"));
   EXPECT_EQ(around.out, after.out);
   EXPECT_FALSE(std::filesystem::exists(store_path()));
 }

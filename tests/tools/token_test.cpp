@@ -161,6 +161,15 @@ TEST_F(TokenTest, WhateverIsMisspelledNamesTheNearest) {
   EXPECT_THAT(target.err, HasSubstr("work"));
 }
 
+TEST_F(TokenTest, AnEmptyProviderIsNotLookedFor) {
+  must({"add", "openrouter"}, "sk-key-1");
+  for (const auto* verb : {"token", "refresh", "login"}) {
+    const auto ran = run({verb, ""});
+    EXPECT_EQ(ran.status, 3) << verb;
+    EXPECT_THAT(ran.err, HasSubstr("the name of the provider is empty")) << verb;
+  }
+}
+
 TEST_F(TokenTest, AKnownProviderWithoutCredentialsSaysWhoHasSome) {
   must({"add", "openrouter"}, "sk-key-1");
   must({"profile", "add", "atlas"});

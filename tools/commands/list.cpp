@@ -75,7 +75,8 @@ TableCell status_cell(const Credential& credential, Instant now) {
 
 void print_pool(Context& context, const Pool& pool) {
   const auto now = context.clock();
-  context.out << printable(pool.provider) << " (" << pool.entries.size() << " credentials";
+  context.out << printable(pool.provider) << " ("
+              << counted(std::ssize(pool.entries), "credential");
   if (pool.strategy != Strategy::fill_first) context.out << ", " << word(pool.strategy);
   context.out << "):\n";
   Table table({});

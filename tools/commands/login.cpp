@@ -237,6 +237,10 @@ Result<const oauth::Provider*> find_provider(Context& context, const Options& op
     return fail(Errc::not_found, options.provider + " has API keys alone: there is no login",
                 "Store a key: authdb add " + options.provider + ".");
   }
+  if (options.provider.empty()) {
+    return fail(Errc::not_found, "the name of the provider is empty",
+                "`authdb providers` lists them.");
+  }
   return fail(Errc::not_found,
               "there is no provider " + in_quotes(options.provider) + " to log in to",
               "`authdb providers` lists them; a file in providers.d adds one.");

@@ -15,9 +15,10 @@ namespace authdb::cli {
 namespace {
 
 constexpr std::string_view kManual =
-    R"man(Imports the credential files of Hermes (root and profiles), Codex, Claude Code
-and Qwen. Without PATH the well-known places are read. The files are never
-written, and the network is never used; running it again changes nothing.
+    R"man(Imports the credential files of Hermes (root and profiles), Codex, Claude Code,
+opencode and Qwen Code. Without PATH the well-known places are read. Without
+--cutover the files are not written; the network is never used; running it again
+changes nothing.
 
 Copies of one grant become one credential, shared by the profiles that had them.
 Of a grant that was copied and refreshed in one place only the newest pair is
