@@ -31,10 +31,10 @@ std::string in_words(std::string_view why_not) {
 
 tl::unexpected<Error> empty_pool(const BearerRequest& request, const BearerParts& parts) {
   const Provider* known = parts.registry ? parts.registry().find(request.provider) : nullptr;
-  return fail(
-      Errc::not_found, "no credential for " + request.provider + " in profile " + request.profile,
-      "`authdb migrate` imports what other tools have; " +
-          way_to_get_one(known, request.provider, request.profile) + ".");
+  return fail(Errc::not_found,
+              "no credential for " + request.provider + " in profile " + request.profile,
+              "`authdb migrate` imports what other tools have; " +
+                  way_to_get_one(known, request.provider, request.profile) + ".");
 }
 
 // Every entry and what keeps it from being used.
@@ -73,7 +73,8 @@ tl::unexpected<Error> none_selectable(const std::vector<PoolEntry>& pool,
     return fail(Errc::login_needed, std::move(message),
                 "Say which copy is the live one: authdb migrate --prefer PATH");
   }
-  return fail(Errc::login_needed, std::move(message), login_hint(parts, store, pool.front().credential));
+  return fail(Errc::login_needed, std::move(message),
+              login_hint(parts, store, pool.front().credential));
 }
 
 // A grant has the bearers that the store gave it. An API key may be kept elsewhere, so of those

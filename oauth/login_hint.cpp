@@ -23,8 +23,7 @@ std::string login_hint(const BearerParts& parts, const Store& store, const Crede
   const auto users = store.profiles_of(row.uid);
   const std::string tool = known->login_hint.empty() ? "" : " (" + known->login_hint + ")";
   return "Log in again: " +
-         login_command(provider, row.identity.label,
-                       users ? *users : std::vector<std::string>()) +
+         login_command(provider, row.identity.label, users ? *users : std::vector<std::string>()) +
          ". Or with the tool that owns this login" + tool + ", then: authdb migrate";
 }
 

@@ -528,8 +528,7 @@ std::string Serving::name_of(const Credential& row) const {
 }
 
 tl::unexpected<Error> Serving::login_needed(const Credential& row, const std::string& what) const {
-  return fail(Errc::login_needed, name_of(row) + " " + what,
-              login_hint(parts_, store_, row));
+  return fail(Errc::login_needed, name_of(row) + " " + what, login_hint(parts_, store_, row));
 }
 
 }  // namespace authdb::oauth

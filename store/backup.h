@@ -27,15 +27,15 @@ struct BackedUp {
 Result<BackedUp> back_up(const Store& store, const std::filesystem::path& file);
 
 struct Restored {
-  bool rebuilt = false;             // auth.db was missing or damaged, and is the backup's copy now
+  bool rebuilt = false;  // auth.db was missing or damaged, and is the backup's copy now
   // Where the damaged one is kept, or the log of a missing one. Empty: there was none.
   std::filesystem::path set_aside;
-  std::int64_t credentials = 0;     // that the backup knows
-  std::int64_t back = 0;            // among them: were gone or removed here
-  std::int64_t newer = 0;           // among them: have tokens here that are newer, and keep them
-  std::int64_t adopted = 0;         // whose newest tokens were in their journals only
-  std::int64_t held = 0;            // whose newest token nobody can know: hold=uncertain
-  std::vector<Error> left;          // what single journals refused
+  std::int64_t credentials = 0;  // that the backup knows
+  std::int64_t back = 0;         // among them: were gone or removed here
+  std::int64_t newer = 0;        // among them: have tokens here that are newer, and keep them
+  std::int64_t adopted = 0;      // whose newest tokens were in their journals only
+  std::int64_t held = 0;         // whose newest token nobody can know: hold=uncertain
+  std::vector<Error> left;       // what single journals refused
 };
 
 // Labels, bindings, profiles, states and health as the backup has them; tokens never backwards:

@@ -179,7 +179,8 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
       continue;
     }
     const bool ours = hold != "handed_over";  // which is as somebody wanted it
-    find("hold", ours ? Severity::attention : Severity::note, explain_hold(store, row, providers.registry));
+    find("hold", ours ? Severity::attention : Severity::note,
+         explain_hold(store, row, providers.registry));
   }
   add_second_spenders(store, usable, findings);
   return findings;

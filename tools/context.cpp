@@ -64,7 +64,8 @@ Result<Store> open_store(Context& context, OpenMode mode) {
   if (!store && store.error().code == Errc::not_found) {
     auto error = std::move(store).error();
     error.hint =
-        "Make one with `authdb migrate` from the files of other tools, with `authdb login PROVIDER`, "
+        "Make one with `authdb migrate` from the files of other tools, with `authdb login "
+        "PROVIDER`, "
         "or with `authdb add PROVIDER` for an API key; or name another with --store.";
     return fail(std::move(error));
   }

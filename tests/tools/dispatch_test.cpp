@@ -113,7 +113,9 @@ TEST_F(DispatchTest, WithoutAStoreEveryVerbSaysHowToMakeOne) {
                                              {"report", "nous", "1", "--status", "429"}}) {
     const auto ran = run(words);
     EXPECT_EQ(ran.status, 3) << words[0];
-    EXPECT_THAT(ran.err, AllOf(HasSubstr("authdb migrate"), HasSubstr("authdb login"), HasSubstr("authdb add"))) << words[0];
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("authdb migrate"), HasSubstr("authdb login"),
+                               HasSubstr("authdb add")))
+        << words[0];
     EXPECT_THAT(ran.out, IsEmpty()) << words[0];
     EXPECT_FALSE(std::filesystem::exists(store_path())) << words[0];
   }

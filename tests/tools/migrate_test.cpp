@@ -39,6 +39,22 @@ TEST_F(MigrateTest, CopiesOfOneGrantBecomeOneCredentialOfBothProfiles) {
   EXPECT_TRUE(reopen().retired(token_hash("refresh-token-ALPHA-1"))->has_value());
 }
 
+TEST_F(MigrateTest, TheLastLineCountsWhatWasImported) {
+  must({"migrate", root()});
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"migrate", root()}, {"migrate", root(), "--dry-run"}}) {
+    EXPECT_THAT(must(words).out, HasSubstr("\nNothing new: 1 unchanged\n"));
+  }
+  write_file(dir_ / "more/auth.json",
+             R"({"version":1,"providers":{},"credential_pool":{"openrouter":[{"id":"k1",)"
+             R"("label":"spare","auth_type":"api_key","source":"manual",)"
+             R"("access_token":"sk-or-v1-FAKE"}]}})");
+
+  const auto ran = must({"migrate", root(), dir_ / "more/auth.json"});
+
+  EXPECT_THAT(ran.out, HasSubstr("\nImported 1 credential for 1 profile; 1 unchanged\n"));
+}
+
 TEST_F(MigrateTest, JsonHasEveryFieldOfTheContract) {
   const auto json = must_json({"migrate", root()});
   ASSERT_THAT(json["sources"], SizeIs(2));

@@ -71,7 +71,8 @@ TEST_F(UndoTest, OneThatWasRevokedComesBackDead) {
   must({"remove", "acme", "work"});
   const auto ran = must({"undo"});
 
-  EXPECT_THAT(ran.err, AllOf(HasSubstr("revoked at the provider"), HasSubstr("authdb login acme --label work")));
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("revoked at the provider"),
+                             HasSubstr("authdb login acme --label work")));
   EXPECT_EQ(run({"token", "acme"}).status, 4);
 }
 

@@ -2,6 +2,8 @@
 #include "migrate/migrate.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "migrate/cutover.h"
 #include "tools/addresses.h"
@@ -167,14 +169,38 @@ void print_decisions(Context& context, const migrate::Plan& plan) {
   table.draw(context.out, context.colour());
 }
 
+// What came of it in one line: what was imported, and how much was not.
+std::string summary(const migrate::Plan& plan, bool dry_run) {
+  std::int64_t imported = 0;
+  std::map<std::string, std::int64_t> left;
+  std::set<std::string> profiles;
+  for (const auto& decision : plan.decisions) {
+    if (decision.action == "unchanged" || decision.action == "skipped") {
+      ++left[decision.action];
+      continue;
+    }
+    ++imported;
+    profiles.insert(decision.profiles.begin(), decision.profiles.end());
+  }
+  std::string rest;
+  for (const char* action : {"unchanged", "skipped"}) {
+    if (left[action] == 0) continue;
+    rest += (rest.empty() ? "" : ", ") + std::to_string(left[action]) + " " + action;
+  }
+  if (imported == 0) return "Nothing new" + (rest.empty() ? "" : ": " + rest);
+  const std::string what =
+      (dry_run ? "Would import " : "Imported ") + counted(imported, "credential");
+  if (!rest.empty()) {
+    return what + " for " + counted(std::ssize(profiles), "profile") + "; " + rest;
+  }
+  return what + " (" + counted(plan.families, "OAuth grant") + ") for " +
+         counted(plan.profiles, "profile");
+}
+
 void print_plan(Context& context, const migrate::Plan& plan, bool dry_run) {
   print_sources(context, plan);
   print_decisions(context, plan);
-  context.out << '\n'
-              << (dry_run ? "Would import " : "Imported ")
-              << counted(plan.credentials, "credential") << " ("
-              << counted(plan.families, "OAuth grant") << ") for "
-              << counted(plan.profiles, "profile") << '\n';
+  context.out << '\n' << summary(plan, dry_run) << '\n';
   if (!plan.conflicts.empty()) {
     context.out << counted(std::ssize(plan.conflicts), "grant")
                 << " in conflict: `authdb migrate --prefer PATH` decides, with the PATH whose pair "

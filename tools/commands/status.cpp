@@ -89,7 +89,8 @@ void print(Context& context, const Store& store, const QueryRows& rows) {
     return;
   }
   if (rows.rows.empty()) {
-    context.note("There are no credentials. `authdb migrate`, `authdb login` and `authdb add` bring some.");
+    context.note(
+        "There are no credentials. `authdb migrate`, `authdb login` and `authdb add` bring some.");
     return;
   }
   freshness_table(rows).draw(context.out, context.colour());

@@ -98,8 +98,7 @@ void warn_if_short(Context& context, const oauth::Bearer& bearer, Milliseconds w
   const auto left = *bearer.expires_at - context.clock();
   if (left >= wanted) return;
   context.warn("the bearer lives " + duration(std::chrono::duration_cast<Seconds>(left)) +
-               " more, shorter than the " +
-               duration(std::chrono::duration_cast<Seconds>(wanted)) +
+               " more, shorter than the " + duration(std::chrono::duration_cast<Seconds>(wanted)) +
                " of --min-ttl: a bearer is not renewed before half its life");
 }
 

@@ -79,9 +79,8 @@ Result<int> run(Context& context, const std::string& uid) {
     context.warn("its session is gone" + (row->health.error_message.empty()
                                               ? std::string()
                                               : " (" + row->health.error_message + ")"));
-    context.note("Log in again: " +
-                 oauth::way_to_log_in(context.registry(), row->identity.provider,
-                                      row->identity.label, *profiles));
+    context.note("Log in again: " + oauth::way_to_log_in(context.registry(), row->identity.provider,
+                                                         row->identity.label, *profiles));
   }
   return kOk;
 }
