@@ -171,6 +171,18 @@ void OAuthTokenEndpoint::read_refusal(const Answer& answer, const TokenAnswer& f
   out.message = describe_success(answer, fields, out.unreadable);
 }
 
+namespace {
+
+// A whole pair that is not the one that was sent is a grant whatever its status: something on the
+// way has changed the status, and the token that was sent is spent.
+bool brings_a_new_pair(const Answer& answer, const TokenAnswer& fields) {
+  const std::string_view refresh = fields.text("refresh_token");
+  return fields.is_whole() && !fields.text("access_token").empty() && !refresh.empty() &&
+         refresh != answer.sent.reveal() && read_error(fields).code.empty();
+}
+
+}  // namespace
+
 Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   Judgement out;
   out.retry_after = answer.retry_after;
@@ -181,7 +193,8 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
     return out;
   }
   const TokenAnswer fields(answer);
-  if (!answer.is_success() || !read_grant(answer, fields, out)) {
+  const bool may_grant = answer.is_success() || brings_a_new_pair(answer, fields);
+  if (!may_grant || !read_grant(answer, fields, out)) {
     read_refusal(answer, fields, out);
   } else if (out.ruling == Ruling::uncertain) {
     out.failure = FailureClass::transient;

@@ -237,6 +237,22 @@ TEST_F(Endpoint, A2xxThatCannotBeReadIsCalledUnreadableWithoutItsContent) {
   EXPECT_THAT(message(std::string("\x01\x02\x03", 3), ""), HasSubstr("binary data"));
 }
 
+TEST_F(Endpoint, P4_AWholeNewPairIsAGrantWhateverItsStatus) {
+  const std::string pair = R"("access_token":"at-new","refresh_token":"rt-new")";
+  for (const int status : {302, 400, 429, 503}) {
+    Answer answer = answered(status, "{" + pair + "}");
+    answer.sent = Secret::copy_of("rt-old");
+    const Judgement got = endpoint("nous").judge(answer);
+    ASSERT_EQ(got.ruling, Ruling::granted) << status;
+    EXPECT_EQ(text(got.grant->refresh_token), "rt-new");
+
+    answer.sent = Secret::copy_of("rt-new");
+    EXPECT_FALSE(endpoint("nous").judge(answer).grant) << "an echo";
+    EXPECT_FALSE(judged(status, R"({"error":"invalid_grant",)" + pair + "}").grant);
+    EXPECT_FALSE(judged(status, R"({"access_token":"at-new"})").grant);
+  }
+}
+
 TEST_F(Endpoint, WhatIsReadableOrCutIsNotCalledUnreadable) {
   Answer cut = answered(200, R"({"access_token":"oops", "refresh_)");
   cut.complete = false;
