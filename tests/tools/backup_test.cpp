@@ -62,7 +62,8 @@ TEST_F(BackupCommandTest, WhatIsSaidToBeKeptIsThere) {
     const auto kept = must_json({"restore", file()})["set_aside"];
 
     EXPECT_EQ(kept.is_null(), *log == '\0') << kept;
-    if (kept.is_string()) EXPECT_EQ(read_file(kept.get<std::string>()), log);
+    if (!kept.is_string()) continue;
+    EXPECT_EQ(read_file(kept.get<std::string>()), log);
   }
 }
 
