@@ -189,13 +189,13 @@ void Books::no_successor(int token) {
 }
 
 void Books::minted(int access, int key) {
+  bearers_[key].delivered = true;  // also to a login that nobody has told of yet
   const auto owner = owners_.find(server_.bearer(access).family);
   if (owner == owners_.end()) return;
   Login& it = login(owner->second);
   it.key = key;
   it.rest = {};
   it.may_rest = false;
-  bearers_[key].delivered = true;
 }
 
 void Books::mint_failed(int access) {
