@@ -45,6 +45,16 @@ std::string slot_key(const Identity& id, const std::string& profile, bool single
 
 }  // namespace
 
+std::unordered_map<Uid, std::string> places_of_hand_overs(
+    const std::vector<ImportReceipt>& receipts) {
+  std::unordered_map<Uid, std::string> places;
+  for (const ImportReceipt& receipt : receipts) {
+    if (!receipt.format.starts_with(kHandedOver)) continue;
+    places[receipt.format.substr(kHandedOver.size())] = receipt.path;
+  }
+  return places;
+}
+
 Result<Known> read_known(const Store* store) {
   Known known;
   if (!store) return known;

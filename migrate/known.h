@@ -18,6 +18,9 @@ namespace authdb::migrate {
 // With the uid of a login after it, the format of the receipt for a file that was given this login
 // by a hand-over; its path has links resolved.
 inline constexpr std::string_view kHandedOver = "handed-over ";
+// Which file each login was given to, the last time that it was.
+std::unordered_map<Uid, std::string> places_of_hand_overs(
+    const std::vector<ImportReceipt>& receipts);
 
 struct Known {
   std::optional<Instant> now;           // the store's clock

@@ -54,15 +54,6 @@ bool is_of_hand_over(const ImportReceipt& receipt) {
   return receipt.format.starts_with(kHandedOver);
 }
 
-std::unordered_map<Uid, std::unordered_set<std::string>> handed_among(const Known& known) {
-  std::unordered_map<Uid, std::unordered_set<std::string>> handed;
-  for (const ImportReceipt& receipt : known.receipts) {
-    if (!is_of_hand_over(receipt)) continue;
-    handed[receipt.format.substr(kHandedOver.size())].insert(receipt.path);
-  }
-  return handed;
-}
-
 std::vector<bool> read_before_among(const std::vector<Document>& documents, const Known& known) {
   // When each was last there, counted in receipts; 0: never.
   std::unordered_map<std::string, std::size_t> read_at;
@@ -163,9 +154,13 @@ bool Premises::shows_print(const std::string& provider, const std::string& print
 }
 
 bool Premises::is_handed(std::size_t copy, const Uid& uid) const {
-  const auto places = handed_to_.find(uid);
-  if (places == handed_to_.end()) return true;
-  return places->second.count(resolved(document_of(copy))) != 0;
+  const auto place = handed_to_.find(uid);
+  return place != handed_to_.end() && place->second == resolved(document_of(copy));
+}
+
+std::string Premises::place_of_hand_over(const Uid& uid) const {
+  const auto place = handed_to_.find(uid);
+  return place == handed_to_.end() ? std::string() : place->second;
 }
 
 bool Premises::any_preferred(const std::vector<std::size_t>& family) const {

@@ -32,9 +32,11 @@ struct Premises {
   // True if this store took the refresh tokens out of that copy's file.
   bool is_projected(std::size_t copy) const { return projected[copies[copy].document]; }
 
-  // True if the copy is in a file that the login `uid` was handed over to. Where no file was noted
-  // (by an authdb of before) any is one.
+  // True if the copy is in the file that the login `uid` was handed over to last. Where the store
+  // does not know that any more (restored, or an older one put back) no file is.
   bool is_handed(std::size_t copy, const Uid& uid) const;
+  // That file; empty if it is not known.
+  std::string place_of_hand_over(const Uid& uid) const;
 
   bool any_preferred(const std::vector<std::size_t>& family) const;
   bool all_references(const std::vector<std::size_t>& family) const;
@@ -65,7 +67,7 @@ struct Premises {
   std::vector<std::string> allow_env;          // variables that --allow-env names
 
  private:
-  std::unordered_map<Uid, std::unordered_set<std::string>> handed_to_;  // paths, links resolved
+  std::unordered_map<Uid, std::string> handed_to_;  // paths, links resolved
   std::unordered_map<std::string, std::string> prints_of_variables_;
   std::unordered_set<std::string> prints_;
 };

@@ -350,12 +350,17 @@ class Settlement {
   }
 
   std::string leave_to_the_tool(const Pair& pair) {
-    const auto& source = premises_.path_of(pair.copies.front());
-    std::string reason =
-        "it is handed over, and this is not the file that was given to the tool; " +
-        prefer_command(source) + " takes it all the same";
+    std::string reason = why_not_taken_back(pair);
     draft_.set(pair, Fate::skipped, reason);
     return reason;
+  }
+
+  std::string why_not_taken_back(const Pair& pair) const {
+    const std::string place = premises_.place_of_hand_over(settled_.existing->uid);
+    return "it is handed over, and " +
+           (place.empty() ? "this store does not know any more to which file; "
+                          : "not to this file but to " + place + "; ") +
+           prefer_command(premises_.path_of(pair.copies.front())) + " takes it all the same";
   }
 
   void take_back_successor(const std::vector<Pair>& successors) {
@@ -368,8 +373,10 @@ class Settlement {
   }
 
   void take_back_unspent(const Pair& held) {
-    if (!is_given(held)) newer_access_ = false;
+    const bool given = is_given(held);
+    if (!given) newer_access_ = false;
     keep(held, false);
+    if (!given && held.refresh && !held.copies.empty()) decision_.reason = why_not_taken_back(held);
     // Handing over wrote the file, so one that was read before is not the one it wrote.
     const bool written = std::any_of(held.copies.begin(), held.copies.end(), [&](auto i) {
       return is_handed(i) && !premises_.was_read_before(i);

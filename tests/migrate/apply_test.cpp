@@ -1,6 +1,7 @@
 // Migration into a real store, looked at again after it was reopened.
 #include <sys/stat.h>
 
+#include "migrate/known.h"
 #include "store/rotation.h"
 #include "tests/migrate/support.h"
 #include "tests/store/store_fixture.h"
@@ -61,6 +62,12 @@ class ApplyTest : public test::StoreTest {
     one.uid = uid;
     one.planned_against = store.find(uid)->generation;
     one.hold = hold;
+    if (hold == Hold::handed_over) {
+      ImportReceipt& note = change.receipts.emplace_back();
+      note.path = fs::weakly_canonical(home_.path() / "auth.json").string();
+      note.format = std::string(kHandedOver) + uid;
+      note.profile = "default";
+    }
     ASSERT_TRUE(store.apply(change));
   }
   void rotate_to(Store& store, const Uid& uid, const std::string& refresh) {

@@ -819,6 +819,35 @@ TEST_F(CutoverTest, ACopyInAFileThatTheStoreSuppliesDoesNotTakeItBackEither) {
   EXPECT_EQ(refresh_token(store), "rt-of-the-tool");
 }
 
+TEST_F(CutoverTest, WhereNoPlaceIsNotedNoFileTakesALoginBackButOnTheUsersWord) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  {
+    auto locked = LockedCredential::acquire(store, nous(store).uid, {kWait});
+    ASSERT_TRUE(locked && LockedCredential::set_hold({&*locked}, Hold::handed_over));
+  }
+  const auto same = home_.write_json("copy/auth.json", nous_home("rt-1"));
+  const auto later = home_.write("later/auth.json", tools_own_login());
+
+  for (const auto& path : {same, later}) {
+    const auto documents = read_sources(from({path}));
+    const auto plan = apply(store, *documents, from({path}));
+    EXPECT_EQ(nous(store).hold, Hold::handed_over) << path;
+    EXPECT_THAT(plan->decisions.at(0).reason,
+                HasSubstr("authdb migrate --prefer " + path.string().substr(0, 5)));
+  }
+  EXPECT_EQ(refresh_token(store), "rt-1");
+
+  MigrateOptions prefer = from({later});
+  prefer.prefer = later;
+  ASSERT_TRUE(apply(store, *read_sources(prefer), prefer));
+  EXPECT_EQ(nous(store).hold, Hold::none);
+  EXPECT_EQ(refresh_token(store), "rt-of-the-tool");
+}
+
+}
+
 TEST_F(CutoverTest, AFileThatWasHandedOverAsItHadBeenImportedIsTakenBackToo) {
   const auto codex = home_.write("codex/auth.json", json{{"OPENAI_API_KEY", nullptr},
                                                          {"tokens",
