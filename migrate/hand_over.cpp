@@ -43,8 +43,46 @@ struct Match {
   Uid uid;
 };
 
-Result<std::vector<Match>> matches(Store& store, const std::string& path, const Document& document,
-                                   json& tree) {
+// What a file shows of this store.
+struct Shown {
+  std::vector<Match> found;
+  std::map<Uid, Error> given_elsewhere;
+};
+
+// Whose login is handed over already, and not to `path`: a second file would be a second spender.
+class Places {
+ public:
+  static Result<Places> of(const Store& store, std::string path) {
+    const auto receipts = store.receipts();
+    if (!receipts) return fail(receipts.error());
+    return Places(places_of_hand_overs(*receipts), std::move(path));
+  }
+
+  Result<void> may_go_here(const Credential& row) const {
+    if (row.hold != Hold::handed_over) return {};
+    const auto place = places_.find(row.uid);
+    if (place != places_.end() && place->second == path_) return {};
+    const std::string name = "\"" + row.identity.label + "\" (" + row.uid + ")";
+    if (place == places_.end()) {
+      return fail(Errc::refused,
+                  name + " is handed over, and this store does not know any more to which file",
+                  "`authdb migrate --prefer PATH` takes it back from the file that has it.");
+    }
+    return fail(Errc::refused, name + " is handed over to " + place->second + " already",
+                "`authdb migrate " + place->second +
+                    "` takes it back, `authdb export --hand-over -o " + place->second +
+                    "` finishes what was cut off.");
+  }
+
+ private:
+  Places(std::unordered_map<Uid, std::string> places, std::string path)
+      : places_(std::move(places)), path_(std::move(path)) {}
+
+  std::unordered_map<Uid, std::string> places_;
+  std::string path_;
+};
+
+Result<Shown> matches(Store& store, const std::string& path, const Document& document, json& tree) {
   auto all = store.projections();
   if (!all) return fail(std::move(all.error()));
   std::vector<ProjectedToken> projected;
@@ -53,26 +91,35 @@ Result<std::vector<Match>> matches(Store& store, const std::string& path, const 
   }
   const auto owners = Owners::of(store, projected);
   if (!owners) return fail(owners.error());
-  std::vector<Match> found;
+  const auto places = Places::of(store, path);
+  if (!places) return fail(places.error());
+  Shown shown;
   for (Slot& slot : slots_of(tree, document.format)) {
     const auto owner = owners->of_slot(slot);
     if (!owner) return fail(owner.error());
     if (*owner == nullptr || !(*owner)->refresh_hash) continue;
+    if (auto may = places->may_go_here(**owner); !may) {
+      shown.given_elsewhere.emplace((*owner)->uid, std::move(may.error()));
+      continue;
+    }
     if (auto may = may_go(**owner); !may) return fail(std::move(may.error()));
-    found.push_back({slot, (*owner)->uid});
+    shown.found.push_back({slot, (*owner)->uid});
   }
-  return found;
+  return shown;
 }
 
 // The logins that the file shows, out of everybody else's reach until they are let go.
-Result<std::vector<LockedCredential>> lock_matches(const Store& store,
+Result<std::vector<LockedCredential>> lock_matches(const Store& store, const fs::path& path,
                                                    const std::vector<Match>& found) {
   std::set<Uid> uids;
   for (const Match& match : found) uids.insert(match.uid);
   if (auto room = room_for_descriptors(uids.size()); !room) return fail(std::move(room.error()));
   auto locked = LockedCredential::acquire(store, uids, {store.lock_wait()});
   if (!locked) return locked;
+  const auto places = Places::of(store, path.string());  // who was first to lock them was first
+  if (!places) return fail(places.error());
   for (const auto& one : *locked) {
+    if (auto may = places->may_go_here(one.held().row); !may) return fail(std::move(may.error()));
     if (auto may = may_go(one.held().row); !may) return fail(std::move(may.error()));
   }
   return locked;
@@ -177,14 +224,14 @@ Result<void> forget_projection(Store& store, const fs::path& path) {
 Result<std::optional<HandedOver>> give(Store& store, const fs::path& file, const Document& document,
                                        const SourceBytes& before, json&& tree,
                                        std::vector<Match>& found) {
-  auto locked = lock_matches(store, found);
+  const fs::path path = real_path(file);
+  auto locked = lock_matches(store, path, found);
   if (!locked) return fail(std::move(locked.error()));
   auto done = describe(store, file, document.profile, *locked);
   if (!done) return fail(std::move(done.error()));
   // As Hermes does on each save. It also tells this file from the one that was imported: the next
   // migration takes back only what was written since.
   if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
-  const fs::path path = real_path(file);
   if (auto note = note_of_privacy(path); !note.empty()) done->warnings.push_back(std::move(note));
   const Secret text = with_live_pairs(std::move(tree), found, *locked);
   const auto uninterrupted = locked->front().shield();
@@ -201,33 +248,51 @@ Result<std::optional<HandedOver>> give(Store& store, const fs::path& file, const
   return std::move(*done);
 }
 
+// Those that another file was given. Fails if they are not to be left alone.
+Result<std::vector<std::string>> leave_alone(const fs::path& path, const Shown& shown,
+                                             GivenElsewhere given) {
+  std::vector<std::string> warnings;
+  for (const auto& [uid, why] : shown.given_elsewhere) {
+    if (given == GivenElsewhere::refuse) return fail(why);
+    warnings.push_back(path.string() + " does not get a login that it shows: " + why.message +
+                       ". " + why.hint);
+  }
+  return warnings;
+}
+
 Result<std::optional<HandedOver>> read_and_give(Store& store, const fs::path& file,
-                                                const Document& document) {
+                                                const Document& document, GivenElsewhere given) {
   const fs::path path = real_path(file);
   if (auto may = check_replaceable(path); !may) return fail(std::move(may.error()));
   const auto bytes = read_source(path);
   if (!bytes) return fail(bytes.error());
   auto tree = parse_json(bytes->text.reveal(), path.string());
   if (!tree) return fail(std::move(tree.error()));
-  auto found = matches(store, path.string(), document, *tree);
-  if (!found) return fail(std::move(found.error()));
-  if (found->empty()) {
+  auto shown = matches(store, path.string(), document, *tree);
+  if (!shown) return fail(std::move(shown.error()));
+  const auto left = leave_alone(path, *shown, given);
+  if (!left) return fail(left.error());
+  if (shown->found.empty() && !left->empty()) return HandedOver{file, {}, *left};
+  if (shown->found.empty()) {
     return fail(Errc::not_found, path.string() + " shows no login of this store",
                 "Give the tool's own file with -o; `authdb list` shows what the store has.");
   }
-  return give(store, file, document, *bytes, std::move(*tree), *found);
+  auto done = give(store, file, document, *bytes, std::move(*tree), shown->found);
+  if (done && *done) (*done)->warnings.insert((*done)->warnings.end(), left->begin(), left->end());
+  return done;
 }
 
 }  // namespace
 
-Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wait) {
+Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wait,
+                             GivenElsewhere given) {
   const Document document = read_document(real_path(file), profile_of_file(file));
   if (document.failure) return fail(*document.failure);
   const auto tool = lock_tools({{file, document.format}}, wait);
   if (!tool) return fail(tool.error());
   // Not every tool takes its own lock.
   for (int reading = 0; reading < kReadings; ++reading) {
-    auto done = read_and_give(store, file, document);
+    auto done = read_and_give(store, file, document, given);
     if (!done) return fail(std::move(done.error()));
     if (*done) return std::move(**done);
   }

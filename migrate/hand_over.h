@@ -4,7 +4,8 @@
 // them are put on hold as handed over in one transaction, and then the file is replaced: meanwhile
 // nobody refreshes, replaces or removes what is written. Killed between, nobody spends, and doing
 // it again finishes it. The store notes which file was given which login: the next migration of
-// that file takes the login back, and a copy of it elsewhere does not.
+// that file takes the login back, and a copy of it elsewhere does not. Until then it is given to
+// no other file, for a single-use token in two files has two spenders.
 #pragma once
 
 #include <filesystem>
@@ -20,6 +21,11 @@ struct HandedOver {
   std::vector<Credential> credentials;
   std::vector<std::string> warnings;  // for people
 };
+
+// What becomes of a login in the file that another file was given already. `refuse`: nothing is
+// handed over. `leave`: it stays as it is there, with a warning, and the others are handed over, if
+// there are any.
+enum class GivenElsewhere { refuse, leave };
 
 // `file`: a file of the tool that shows grants of this store, as a projection or as it was when it
 // was imported. `wait` is for the tool's lock; each credential's has the store's own.

@@ -846,6 +846,44 @@ TEST_F(CutoverTest, WhereNoPlaceIsNotedNoFileTakesALoginBackButOnTheUsersWord) {
   EXPECT_EQ(refresh_token(store), "rt-of-the-tool");
 }
 
+TEST_F(CutoverTest, ALoginThatIsHandedOverIsGivenToNoOtherFile) {
+  root(nous_home("rt-1"));
+  const auto atlas = home_.write_json("profiles/atlas/auth.json", nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+
+  const auto refused = hand_over(store, atlas, kWait);
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::refused);
+  EXPECT_THAT(refused.error().message, HasSubstr(file().string()));
+  EXPECT_THAT(refused.error().hint, HasSubstr("authdb migrate " + file().string().substr(0, 5)));
+  EXPECT_THAT(contents(atlas), Not(HasSubstr("rt-1")));
+  EXPECT_TRUE(hand_over(store, file(), kWait)) << "which finishes one that was cut off";
+  migrate(store);
+  cut(store);
+  EXPECT_TRUE(hand_over(store, atlas, kWait)) << "taken back it is free again";
+}
+
+TEST_F(CutoverTest, WhereSeveralFilesShowALoginTheFirstGetsItAndTheOthersGetTheirOwn) {
+  root(nous_home("rt-1"));
+  json both = nous_home("rt-1");
+  both["credential_pool"]["minimax-oauth"] = json::array({grant_row("m", "rt-minimax")});
+  const auto atlas = home_.write_json("profiles/atlas/auth.json", both);
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait, GivenElsewhere::leave));
+
+  const auto second = hand_over(store, atlas, kWait, GivenElsewhere::leave);
+
+  ASSERT_TRUE(second) << second.error().message;
+  ASSERT_THAT(second->credentials, SizeIs(1));
+  EXPECT_EQ(second->credentials[0].identity.provider, "minimax-oauth");
+  EXPECT_THAT(second->warnings, ::testing::Contains(HasSubstr(file().string())));
+  EXPECT_THAT(contents(atlas), AllOf(HasSubstr("rt-minimax"), Not(HasSubstr("rt-1"))));
+}
+
 }
 
 TEST_F(CutoverTest, AFileThatWasHandedOverAsItHadBeenImportedIsTakenBackToo) {

@@ -35,8 +35,10 @@ its place.
 --hand-over is the way back: the tool's own file gets the live pair, and from then
 on the tool refreshes it and authdb does not (hold=handed_over). -o names that
 file; without it it is every file that was cut over for the profile, or that it
-was imported from. `authdb migrate` takes it back. Where the file cannot be
-written, authdb goes on refreshing.
+was imported from. Each login goes to one file: where several show it the first
+gets it and the others are warned of, and once it is handed over every other file
+is refused. `authdb migrate` takes it back. Where the file cannot be written,
+authdb goes on refreshing.
 
 With -o the file is written with mode 0600, complete or not at all. A symbolic
 link, or a file of another user, is not replaced, and neither is one with a
@@ -116,14 +118,21 @@ Result<int> hand_over(Context& context, const Options& options) {
   if (!files) return fail(files.error());
   auto json = Json::array();
   std::optional<Error> nothing;
+  const auto given =
+      options.output ? migrate::GivenElsewhere::refuse : migrate::GivenElsewhere::leave;
   for (const auto& file : *files) {
-    const auto done = migrate::hand_over(*store, file, kToolWait);
+    const auto done = migrate::hand_over(*store, file, kToolWait, given);
     if (!done && done.error().code == Errc::not_found && !options.output) {
-      nothing = done.error();  // a source without a login, API keys for instance
+      if (!nothing) nothing = done.error();  // a source without a login, API keys for instance
       continue;
     }
     if (!done) return fail(done.error());
     for (const auto& warning : done->warnings) context.warn(printable(warning));
+    if (done->credentials.empty()) {
+      nothing = Error{Errc::refused, "every login that these files show is handed over already",
+                      "Nothing was changed."};
+      continue;
+    }
     json.push_back(handed_over_json(*done));
     if (context.globals.json) continue;
     context.out << "Handed over " << counted(std::ssize(done->credentials), "login") << " to "
