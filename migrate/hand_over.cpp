@@ -300,6 +300,26 @@ Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wa
               "It is not handed over. Stop the program that writes it, and try again.");
 }
 
+Result<std::optional<fs::path>> unfinished_hand_over(const Store& store, const Credential& row) {
+  if (row.hold != Hold::handed_over) return std::optional<fs::path>();
+  const auto receipts = store.receipts();
+  if (!receipts) return fail(receipts.error());
+  const auto places = places_of_hand_overs(*receipts);
+  const auto place = places.find(row.uid);
+  if (place == places.end()) return std::optional<fs::path>();
+  const fs::path path = place->second;
+  const auto bytes = read_source(path);
+  auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
+  if (!tree) return std::optional<fs::path>();  // being written, or nobody can tell
+  bool has_one = false;
+  for (const Slot& slot : slots_of(*tree, read_document(path, {}).format)) {
+    has_one =
+        has_one || (slot.provider() == row.identity.provider && !slot.refresh_token().empty());
+  }
+  wipe_strings(*tree);
+  return has_one ? std::nullopt : std::optional(path);
+}
+
 Result<std::vector<fs::path>> files_of_profile(const Store& store, const std::string& profile) {
   std::vector<fs::path> files;
   const auto projections = store.projections();

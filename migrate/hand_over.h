@@ -31,11 +31,18 @@ enum class GivenElsewhere { refuse, leave };
 // was imported. `wait` is for the tool's lock; each credential's has the store's own.
 //
 // Errors: not_found (no such file, or nothing of ours in it); try_later (a grant in it is
-// uncertain; a full disk; the file changed each time it was read); refused (in conflict, or the
-// file cannot be read); busy. Whatever failed, a file that is as it was is not handed over: the
-// store spends on. The message says where that could not be had, and then only the tool may spend,
-// or nobody until it is done again.
-Result<HandedOver> hand_over(Store& store, const std::filesystem::path& file, Milliseconds wait);
+// uncertain; a full disk; the file changed each time it was read); refused (in conflict, given to
+// another file already, or the file cannot be read); busy. Whatever failed, a file that is as it
+// was is not handed over: the store spends on. The message says where that could not be had, and
+// then only the tool may spend, or nobody until it is done again.
+Result<HandedOver> hand_over(Store& store, const std::filesystem::path& file, Milliseconds wait,
+                             GivenElsewhere given = GivenElsewhere::refuse);
+
+// The file that was given `row`, which is handed over, if it has no refresh token of that provider:
+// the hand-over was cut off, or the tool has logged out. Nobody renews the login until it is handed
+// over again, or taken back. nullopt: it has one, or which file it is nobody knows.
+Result<std::optional<std::filesystem::path>> unfinished_hand_over(const Store& store,
+                                                                  const Credential& row);
 
 // Whether there is such a file for `profile`: the projections that it has, else the files it was
 // imported from.

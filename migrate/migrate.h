@@ -44,6 +44,8 @@ struct MigrateOptions {
   // What grants say of where their tokens go is asked of it. Empty: everything is taken; whatever
   // sends a token still asks.
   UsableAddress usable = {};
+  // For a look at what is: what was handed over stays with its tool.
+  bool leave_handed_over = false;
 };
 
 // One row or block that was not imported, and why.

@@ -133,7 +133,8 @@ Premises::Premises(const std::vector<Document>& read, const Known& stored,
       told_spent(spent_among(read)),
       latest(latest_obtained(stored, options)),
       allow_env(options.allow_env),
-      handed_to_(handed_among(stored)),
+      leave_handed_over(options.leave_handed_over),
+      handed_to_(places_of_hand_overs(stored.receipts)),
       prints_of_variables_(prints_of(read, copies)),
       prints_(prints_among(copies)) {}
 

@@ -65,6 +65,7 @@ struct Premises {
   std::unordered_set<std::string> told_spent;  // fingerprints, by what the documents say
   std::optional<Instant> latest;               // no grant was obtained after this
   std::vector<std::string> allow_env;          // variables that --allow-env names
+  bool leave_handed_over = false;              // nothing is taken back
 
  private:
   std::unordered_map<Uid, std::string> handed_to_;  // paths, links resolved

@@ -25,6 +25,7 @@ struct Rewrite {
   std::vector<ProjectedToken> tokens;  // what the file will hold
   bool changed = false;
   std::vector<std::string> own_logins;  // places with a refresh token: the tool's doing
+  std::vector<std::string> spent;       // places with one that we have spent: an old copy
 };
 
 // Whose token the slot has: the one it was given, or the one whose place its tool has emptied.
@@ -44,7 +45,10 @@ const ProjectedToken* given(const Projection& projection, const Slot& slot) {
 Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot& slot,
                           Rewrite& rewrite) {
   if (!slot.refresh_token().empty()) {
-    rewrite.own_logins.push_back(slot.place());
+    const auto retired = store.retired(token_hash(slot.refresh_token()));
+    if (!retired) return fail(retired.error());
+    const bool spent = *retired && (*retired)->reason == Retirement::spent;
+    (spent ? rewrite.spent : rewrite.own_logins).push_back(slot.place());
     return {};
   }
   const ProjectedToken* token = given(projection, slot);
@@ -70,7 +74,7 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
   if (!bytes) return fail(std::move(bytes.error()));
   auto tree = parse_json(bytes->text.reveal(), projection.path);
   if (!tree) return fail(std::move(tree.error()));
-  Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}};
+  Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}, {}};
   for (Slot& slot : slots_of(rewrite.tree, projection.format)) {
     if (auto done = rewrite_slot(store, projection, slot, rewrite); !done) {
       return fail(std::move(done.error()));
@@ -80,6 +84,10 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
 }
 
 std::string about_logins(const Projection& projection, const Rewrite& rewrite) {
+  if (!rewrite.spent.empty()) {
+    return projection.path + " has a spent refresh token at " + rewrite.spent.front() +
+           ": the tool's next refresh ends the session. `authdb migrate --cutover` replaces it";
+  }
   if (rewrite.own_logins.empty()) return {};
   return projection.path + " has a refresh token again at " + rewrite.own_logins.front() +
          ": its tool logged in by itself, or the cut-over did not finish. `authdb migrate "

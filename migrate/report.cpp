@@ -76,6 +76,44 @@ std::map<std::string, std::string> shared_logins(const Premises& premises, const
   return logins;
 }
 
+// True if whoever sends it ends the session that the store has now: the server has seen it once.
+bool ends_the_session(const Premises& premises, const Settled& settled, const TokenHash& refresh) {
+  if (settled.existing == nullptr || settled.existing->removed_at) return false;
+  if (settled.logged_in_again) return false;
+  const auto retired = premises.retired(refresh);
+  return retired && retired->reason == Retirement::spent && retired->uid == settled.existing->uid &&
+         retired->family == settled.existing->family;
+}
+
+std::map<std::string, std::set<std::string>> spent_logins(const Premises& premises,
+                                                          const Draft& draft) {
+  std::map<std::string, std::set<std::string>> logins;  // by path
+  for (const Settled& settled : draft.families) {
+    for (const auto i : *settled.family) {
+      const auto& refresh = premises.copies[i].refresh;
+      if (!refresh || !ends_the_session(premises, settled, *refresh)) continue;
+      logins[premises.path_of(i).string()].insert(settled.decision.provider + " " +
+                                                  shortened(settled.decision.label, kShownLabel) +
+                                                  " (" + fingerprint(*refresh) + ")");
+    }
+  }
+  return logins;
+}
+
+void warn_of_spent_tokens(const Premises& premises, Draft& draft) {
+  auto logins = spent_logins(premises, draft);
+  for (const Document& document : premises.documents) {
+    const auto spent = logins.extract(document.path.string());
+    if (spent.empty()) continue;
+    std::string list;
+    for (const auto& login : spent.mapped()) list += (list.empty() ? "" : ", ") + login;
+    draft.plan.warnings.push_back(
+        {"second_spender", spent.key() + " holds a spent refresh token of " + list +
+                               ": the tool's next refresh ends the session. `authdb migrate "
+                               "--cutover` replaces it."});
+  }
+}
+
 // One for each file, in the order of the documents.
 void warn_of_second_spenders(const Premises& premises, Draft& draft) {
   auto logins = shared_logins(premises, draft);
@@ -137,6 +175,7 @@ void report(const Premises& premises, Draft& draft) {
     plan.change.receipts.push_back(receipt(document, plan.sources[d]));
   }
   warn_of_second_spenders(premises, draft);
+  warn_of_spent_tokens(premises, draft);
   warn_of_logins(draft);
   warn_of_addresses(premises, draft);
   warn_of_insecure_tls(premises, draft);

@@ -189,7 +189,9 @@ class Settlement {
     const bool preferred =
         std::any_of(candidates.begin(), candidates.end(), [](auto& p) { return p.preferred; });
 
-    if (!preferred && existing.hold == Hold::handed_over) {
+    if (!preferred && existing.hold == Hold::handed_over && premises_.leave_handed_over) {
+      leave_all_to_the_tool(candidates);
+    } else if (!preferred && existing.hold == Hold::handed_over) {
       take_back(candidates, held);
     } else if (!preferred && std::any_of(candidates.begin(), candidates.end(),
                                          [&](const Pair& pair) { return is_new_login(pair); })) {
@@ -339,6 +341,12 @@ class Settlement {
     }
     const bool taken = !successors.empty() || decision_.action == "adopted";
     if (!taken && !elsewhere.empty()) decide("skipped", elsewhere);
+  }
+
+  void leave_all_to_the_tool(const std::vector<Pair>& candidates) {
+    constexpr const char* kReason = "it is handed over";
+    for (const Pair& pair : candidates) draft_.set(pair, Fate::skipped, kReason);
+    decide("skipped", kReason);
   }
 
   bool is_given(const Pair& pair) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "migrate/hand_over.h"
 #include "oauth/renewable.h"
 #include "tools/render/text.h"
 
@@ -53,6 +54,18 @@ std::string explain_hold(const Store& store, const NamedRow& row, const Registry
          "takes it back.";
 }
 
+// Empty unless it is handed over, and the file that it was given to has nothing to renew it with.
+std::string nobody_renews(const Store& store, const NamedRow& row) {
+  if (row.text("hold") != "handed_over") return {};
+  const auto found = store.find(row.text("uid"));
+  const auto file = found ? migrate::unfinished_hand_over(store, *found) : fail(found.error());
+  if (!file || !*file) return {};
+  const std::string path = printable((*file)->string());
+  return name_of(row) + " is handed over to " + path +
+         ", which has no refresh token: nobody renews it. `authdb export --hand-over -o " + path +
+         "` finishes the hand-over, `authdb login " + row.text("provider") + "` begins anew.";
+}
+
 bool is_keyed(const NamedRow& row) { return row.text("bearer_kind") == "agent_key"; }
 
 // That it has run out is nothing by itself: it is replaced when somebody asks for it.
@@ -88,6 +101,7 @@ void add_second_spenders(const Store& store, const migrate::UsableAddress& usabl
   if (!receipts || receipts->empty()) return;
   migrate::MigrateOptions sources;
   sources.usable = usable;
+  sources.leave_handed_over = true;  // the tool is the one spender then
   for (const auto& receipt : *receipts) {
     std::error_code ignored;
     const std::filesystem::path path(receipt.path);
@@ -111,7 +125,8 @@ void add_second_spenders(const Store& store, const migrate::UsableAddress& usabl
 }  // namespace
 
 std::string Outages::of(const NamedRow& row) const {
-  if (row.truth("needs_login") || row.text("hold") == "handed_over") return {};
+  if (row.truth("needs_login")) return {};
+  if (row.text("hold") == "handed_over") return nobody_renews(store_, row);
   const bool rejected = row.truth("rejected");
   const bool ahead = !rejected && !obtained_ahead(row, now_).empty();
   const bool over = rejected || ahead || bearer_is_over(row);
@@ -176,6 +191,10 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
              "The bearer of " + name_of(row) + " was obtained by a clock that was ahead (" + at +
                  "), so its age is unknown: it is renewed when somebody asks for it.");
       }
+      continue;
+    }
+    if (auto text = nobody_renews(store, row); !text.empty()) {
+      find("hand_over_unfinished", Severity::attention, std::move(text));
       continue;
     }
     const bool ours = hold != "handed_over";  // which is as somebody wanted it

@@ -846,6 +846,23 @@ TEST_F(CutoverTest, WhereNoPlaceIsNotedNoFileTakesALoginBackButOnTheUsersWord) {
   EXPECT_EQ(refresh_token(store), "rt-of-the-tool");
 }
 
+TEST_F(CutoverTest, OnlyTheFileThatALoginWasGivenToLastTakesItBack) {
+  root(nous_home("rt-1"));
+  const auto atlas = home_.write_json("profiles/atlas/auth.json", nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+  cut(store);
+  advance(Seconds(5));
+  ASSERT_TRUE(hand_over(store, atlas, kWait));
+  home_.write("auth.json", tools_own_login());
+
+  ASSERT_TRUE(apply(store, *read_sources(from({file()})), from({file()})));
+  EXPECT_EQ(nous(store).hold, Hold::handed_over) << "it was given to that file before";
+  ASSERT_TRUE(apply(store, *read_sources(from({atlas})), from({atlas})));
+  EXPECT_EQ(nous(store).hold, Hold::none);
+}
+
 TEST_F(CutoverTest, ALoginThatIsHandedOverIsGivenToNoOtherFile) {
   root(nous_home("rt-1"));
   const auto atlas = home_.write_json("profiles/atlas/auth.json", nous_home("rt-1"));
@@ -884,6 +901,55 @@ TEST_F(CutoverTest, WhereSeveralFilesShowALoginTheFirstGetsItAndTheOthersGetThei
   EXPECT_THAT(contents(atlas), AllOf(HasSubstr("rt-minimax"), Not(HasSubstr("rt-1"))));
 }
 
+TEST_F(CutoverTest, TheFileThatALoginWasHandedOverToIsNoSecondSpender) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  ASSERT_TRUE(hand_over(store, file(), kWait));
+  MigrateOptions look = from({home_.path()});
+  look.leave_handed_over = true;
+
+  EXPECT_THAT(plan(*read_sources(look), &store, look)->warnings, IsEmpty());
+  home_.write("auth.json", tools_own_login());
+  const auto after = plan(*read_sources(look), &store, look);
+  EXPECT_THAT(after->warnings, IsEmpty()) << "what its tool made of it is not ours";
+  EXPECT_THAT(after->change.credentials, IsEmpty());
+  look.leave_handed_over = false;
+  EXPECT_THAT(plan(*read_sources(look), &store, look)->warnings, SizeIs(1))
+      << "taken back, and still in the file";
+}
+
+TEST_F(CutoverTest, ASpentTokenInAFileIsASecondSpenderTooUntilItIsReplaced) {
+  const std::string old = contents(root(nous_home("rt-1")));
+  Store store = open();
+  migrate(store);
+  refresh(store, nous(store).uid);
+
+  const Plan plan = migrate(store);
+  ASSERT_THAT(plan.warnings, SizeIs(1));
+  EXPECT_EQ(plan.warnings[0].code, "second_spender");
+  EXPECT_THAT(plan.warnings[0].message,
+              AllOf(HasSubstr(file().string()), HasSubstr("spent refresh token"),
+                    HasSubstr("authdb migrate --cutover")));
+
+  cut(store);
+  EXPECT_THAT(migrate(store).warnings, IsEmpty());
+  home_.write("auth.json", old);
+  EXPECT_THAT(migrate(store).warnings, SizeIs(1));
+  EXPECT_THAT(project_all(store, kWait)->at(0).warning, HasSubstr("spent refresh token"));
+}
+
+TEST_F(CutoverTest, ASpentTokenOfAnEarlierLoginEndsNoSession) {
+  root(nous_home("rt-1"));
+  Store store = open();
+  cut(store);
+  refresh(store, nous(store).uid);
+  home_.write("auth.json", tools_own_login());
+  cut(store);
+  ASSERT_EQ(nous(store).family, 2);
+
+  home_.write_json("auth.json", nous_home("rt-1"));
+  EXPECT_THAT(migrate(store).warnings, IsEmpty());
 }
 
 TEST_F(CutoverTest, AFileThatWasHandedOverAsItHadBeenImportedIsTakenBackToo) {
