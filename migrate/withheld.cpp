@@ -107,7 +107,8 @@ class Withholding {
   // `named`: it stands in a field that speaks of refreshing.
   void clean(json& node, bool named) {
     if (node.is_string()) {
-      if ((named && may_be_one(node)) || tells_one(node.get_ref<const std::string&>())) {
+      const auto any = [](const json&) { return true; };
+      if (has_named(node, named, any) || tells_one(node.get_ref<const std::string&>())) {
         drop(node);
       }
     } else if (node.is_array()) {
@@ -117,34 +118,65 @@ class Withholding {
     }
   }
 
-  // A text that stands where tools put a refresh token, and is none that the store knows.
-  bool has_unknown(const json& node, bool named) const {
-    if (node.is_string()) {
-      const auto& text = node.get_ref<const std::string&>();
-      const bool is_token = named && !text.empty() && text != kHeldElsewhere;
-      return is_token && !is_fingerprint(text) && !is_known(token_hash(text));
-    }
-    if (node.is_array()) {
-      return std::any_of(node.begin(), node.end(),
-                         [&](const json& item) { return has_unknown(item, named); });
-    }
-    if (!node.is_object()) return false;
-    const auto& members = node.get_ref<const json::object_t&>();
-    return std::any_of(members.begin(), members.end(), [&](const auto& member) {
-      return has_unknown(member.second, is_name_of_one(member.first));
+  // Something that is called a refresh token, and is none that the store knows.
+  bool has_unknown(const json& tree) const {
+    return has_named(tree, false, [&](const json& value) {
+      return !value.is_string() || !is_known(token_hash(value.get_ref<const std::string&>()));
     });
   }
 
  private:
-  static bool is_name_of_one(const std::string& name) {
-    return name == "refresh_token" || name == "refreshToken" || name == "refresh";
+  // JSON in a text in a text.
+  static constexpr int kNested = 3;
+
+  static bool is_called_one(const std::string& name) {
+    return name == "refresh_token" || name == "refreshToken";
+  }
+
+  // True if `fits` any value that is a refresh token by its name; also in a text that is JSON.
+  // What an export takes out by its name and what it must not be written over are the same.
+  template <typename Fits>
+  static bool has_named(const json& node, bool named, const Fits& fits, int nested = kNested) {
+    if (node.is_string()) {
+      return (named && may_be_one(node) && fits(node)) || is_json_with_named(node, fits, nested);
+    }
+    if (node.is_array()) {
+      return std::any_of(node.begin(), node.end(),
+                         [&](const json& item) { return has_named(item, named, fits, nested); });
+    }
+    if (!node.is_object()) return false;
+    const auto& members = node.get_ref<const json::object_t&>();
+    return std::any_of(members.begin(), members.end(), [&](const auto& member) {
+      const auto& [name, value] = member;
+      if (is_called_one(name) && is_something(value) && fits(value)) return true;
+      return has_named(value, named || speaks_of_refresh(name), fits, nested);
+    });
+  }
+
+  // Of what has the very name of one: what looks like a time, too.
+  static bool is_something(const json& value) {
+    if (!value.is_string()) return value.is_number();
+    const auto& text = value.get_ref<const std::string&>();
+    return !text.empty() && text != kHeldElsewhere && !is_fingerprint(text);
+  }
+
+  template <typename Fits>
+  static bool is_json_with_named(const json& node, const Fits& fits, int nested) {
+    const auto& text = node.get_ref<const std::string&>();
+    const auto first = text.find_first_not_of(" \t\r\n");
+    if (nested == 0 || first == std::string::npos) return false;
+    if (text[first] != '{' && text[first] != '[' && text[first] != '"') return false;
+    auto inner = parse_json(text, {});
+    if (!inner) return false;
+    const bool has = has_named(*inner, false, fits, nested - 1);
+    wipe_strings(*inner);
+    return has;
   }
 
   void clean_members(json& object, bool named) {
     for (auto it = object.begin(); it != object.end();) {
       const std::string& name = it.key();
-      const bool is_one = name == "refresh_token" || name == "refreshToken";
-      if ((is_one && !it->is_null() && *it != kHeldElsewhere) || tells_one(name)) {
+      if ((is_called_one(name) && !it->is_null() && *it != kHeldElsewhere) || tells_one(name)) {
         drop(*it);
         it = object.erase(it);
         continue;
@@ -216,7 +248,7 @@ class Withholding {
 
 Result<bool> has_unknown_refresh_token(const json& tree, const Store& store) {
   try {
-    return Withholding(store).has_unknown(tree, false);
+    return Withholding(store).has_unknown(tree);
   } catch (StoreFailed& failed) {
     return fail(std::move(failed.error));
   }

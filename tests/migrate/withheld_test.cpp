@@ -1,5 +1,7 @@
 // What an export without refresh tokens withholds: all of them, whatever they are called and
 // wherever they stand.
+#include "migrate/withheld.h"
+
 #include <map>
 
 #include "migrate/export.h"
@@ -165,6 +167,36 @@ TEST_F(WithheldTest, TokensOfOtherCredentialsAndSpentOnesGoToo) {
   import(store, "again/auth.json", pool("nous", {first}));
 
   EXPECT_THAT(exported(store, Format::hermes, false).dump(), Not(HasSubstr("rt-")));
+}
+
+// What an export takes for a refresh token by its name alone, in a file of somebody else.
+TEST_F(WithheldTest, WhatAnExportWouldTakeOutIsNotWrittenOver) {
+  const Store store = imported("auth.json", pool("nous", {grant_row("aaa", kLive)}));
+  const std::string unknown = "rt-UNKNOWN-0123456789";
+  const std::vector<json> trees{
+      {{"refresh_token", unknown}},
+      {{"refresh_token", 123456789}},
+      {{"refresh_token", "1790028800"}},
+      {{"refresh_tokens", {unknown, 1}}},
+      {{"refresh", {{"token", unknown}}}},
+      {{"Refresh-Token", unknown}},
+      {{"refresh_token", {{"value", unknown}}}},
+      {{"s", json{{"refresh_token", unknown}}.dump()}},
+      {{"s", json{{"t", json{{"refresh", {unknown, 1}}}.dump()}}.dump(2)}},
+  };
+  for (const json& tree : trees) {
+    const auto there = has_unknown_refresh_token(tree, store);
+    EXPECT_TRUE(there && *there) << tree;
+    json taken = tree;
+    ASSERT_TRUE(withhold_refresh_tokens(taken, store));
+    EXPECT_THAT(taken.dump(), Not(HasSubstr(unknown))) << "one rule for both";
+    EXPECT_FALSE(*has_unknown_refresh_token(taken, store)) << taken;
+  }
+  for (const json& tree :
+       {harmless(), json{{"refresh_token", kLive}}, json{{"s", "{\"refresh_token\":"}},
+        json{{"s", json{{"refresh_token", kLive}}.dump()}}}) {
+    EXPECT_FALSE(*has_unknown_refresh_token(tree, store)) << tree;
+  }
 }
 
 // ---- encoded ------------------------------------------------------------------------------------
