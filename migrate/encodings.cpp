@@ -79,24 +79,29 @@ std::optional<Escape> backslash(std::string_view text) {
   return Escape{text[1], 2};
 }
 
-constexpr std::array<std::pair<std::string_view, char>, 17> kEntities{{
-    {"amp", '&'},
-    {"lt", '<'},
-    {"gt", '>'},
-    {"quot", '"'},
-    {"apos", '\''},
-    {"plus", '+'},
-    {"sol", '/'},
-    {"equals", '='},
-    {"period", '.'},
-    {"lowbar", '_'},
-    {"commat", '@'},
-    {"colon", ':'},
-    {"num", '#'},
-    {"dollar", '$'},
-    {"percnt", '%'},
-    {"ast", '*'},
-    {"bsol", '\\'},
+constexpr std::array<std::pair<std::string_view, char>, 45> kEntities{{
+    {"amp", '&'},          {"lt", '<'},
+    {"gt", '>'},           {"quot", '"'},
+    {"apos", '\''},        {"plus", '+'},
+    {"sol", '/'},          {"equals", '='},
+    {"period", '.'},       {"lowbar", '_'},
+    {"commat", '@'},       {"colon", ':'},
+    {"num", '#'},          {"dollar", '$'},
+    {"percnt", '%'},       {"ast", '*'},
+    {"bsol", '\\'},        {"AMP", '&'},
+    {"LT", '<'},           {"GT", '>'},
+    {"QUOT", '"'},         {"UnderBar", '_'},
+    {"midast", '*'},       {"Tab", '\t'},
+    {"NewLine", '\n'},     {"excl", '!'},
+    {"lpar", '('},         {"rpar", ')'},
+    {"comma", ','},        {"semi", ';'},
+    {"quest", '?'},        {"lsqb", '['},
+    {"lbrack", '['},       {"rsqb", ']'},
+    {"rbrack", ']'},       {"Hat", '^'},
+    {"grave", '`'},        {"DiacriticalGrave", '`'},
+    {"lcub", '{'},         {"lbrace", '{'},
+    {"rcub", '}'},         {"rbrace", '}'},
+    {"verbar", '|'},       {"vert", '|'},
 }};
 
 std::optional<Escape> numbered_entity(std::string_view text) {
@@ -162,6 +167,12 @@ constexpr Alphabet hex_letters() {
   return values;
 }
 
+// With `between` the letters, too.
+constexpr Alphabet spaced(Alphabet values, std::string_view between) {
+  for (const char c : between) values[static_cast<unsigned char>(c)] = kSkipped;
+  return values;
+}
+
 struct Encoding {
   Alphabet letters;
   unsigned bits;         // of a letter
@@ -170,6 +181,12 @@ struct Encoding {
 };
 constexpr Encoding kBase64{base64_letters(), 6, 4, kShortestBase64};
 constexpr Encoding kHex{hex_letters(), 4, 2, kShortestHex};
+// In indented lines; in bytes. Beside the strict ones, for here the words around are letters too,
+// and what they decode to may be glued to the token: one that is retired is then not found.
+constexpr std::string_view kBlanks = " \t";
+constexpr std::string_view kBetweenBytes = " \t\r\n:-,";
+constexpr Encoding kSpacedBase64{spaced(base64_letters(), kBlanks), 6, 4, kShortestBase64};
+constexpr Encoding kSpacedHex{spaced(hex_letters(), kBetweenBytes), 4, 2, kShortestHex};
 
 bool is_printable(unsigned char c) {
   return (c >= 0x20 && c < 0x7f) || c == '\t' || c == '\r' || c == '\n';
@@ -224,6 +241,12 @@ bool any_decoded(std::string_view text, const Encoding& encoding, const Found& f
   return false;
 }
 
+bool any_spaced(std::string_view text, std::string_view between, const Encoding& encoding,
+                const Found& found, int depth) {
+  return text.find_first_of(between) != std::string_view::npos &&
+         any_decoded(text, encoding, found, depth);
+}
+
 bool any_unescaped(std::string_view text, const Found& found, int depth) {
   if (text.find_first_of("%\\&") == std::string_view::npos) return false;
   Reading reading(text.size());
@@ -241,7 +264,9 @@ bool any_reading(std::string_view text, const Found& found, int depth) {
   if (found(text)) return true;
   if (depth == 0) return false;
   return any_unescaped(text, found, depth - 1) || any_decoded(text, kBase64, found, depth - 1) ||
-         any_decoded(text, kHex, found, depth - 1);
+         any_decoded(text, kHex, found, depth - 1) ||
+         any_spaced(text, kBlanks, kSpacedBase64, found, depth - 1) ||
+         any_spaced(text, kBetweenBytes, kSpacedHex, found, depth - 1);
 }
 
 }  // namespace

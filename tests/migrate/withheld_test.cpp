@@ -236,7 +236,7 @@ std::string replaced(std::string text, const std::string& what, const std::strin
 }
 
 // A token with what each of them escapes, and what both alphabets of base64 have.
-constexpr const char* kOdd = "rt/LIVE+0123>>>???456789~a&b=c%d";
+constexpr const char* kOdd = "rt/LIVE_0123>>>???456789~a+b&b=c%d";
 
 std::map<std::string, std::string> encoded_forms(const std::string& token) {
   std::map<std::string, std::string> forms;
@@ -249,6 +249,14 @@ std::map<std::string, std::string> encoded_forms(const std::string& token) {
   std::string wrapped = base64("user:" + token, "+/");
   wrapped.insert(20, "\r\n");
   forms["base64 in lines"] = wrapped;
+  for (const std::string end : {"\n  ", "\r\n\t", " \n", " "}) {
+    std::string indented = base64("user:" + token, "+/");
+    indented.insert(20, end);
+    forms["base64 in lines with '" + end + "'"] = indented;
+  }
+  for (const std::string between : {" ", ":", "\n", "\r\n  "}) {
+    forms["hex with '" + between + "'"] = bytewise(token, "", false, between);
+  }
   forms["base64 of base64"] = base64(base64(token, "+/"), "+/");
   forms["base64 of JSON"] = base64(json{{"t", token}}.dump(), "+/");
   forms["hex"] = bytewise(token, "", false);
@@ -263,6 +271,7 @@ std::map<std::string, std::string> encoded_forms(const std::string& token) {
   forms["JSON in JSON"] = json(forms["JSON"]).dump();
   forms["HTML"] = "<b>" + replaced(replaced(token, "&", "&amp;"), ">", "&gt;") + "</b>";
   forms["HTML, all"] = bytewise(token, "&#x", false, ";");
+  forms["HTML by other names"] = replaced(replaced(token, "_", "&UnderBar;"), "?", "&quest;");
   forms["letters beside it"] = "prefix" + token + "suffix";
   forms["underscore beside it"] = "x_" + token + "_y";
   return forms;
