@@ -23,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMark = ".authdb-";
+constexpr std::string_view kDisplaced = ".displaced-";
 constexpr std::array<std::string_view, 3> kBesideDatabases{"-wal", "-shm", "-journal"};
 
 std::string draft_name(const std::string& name) {
@@ -73,6 +74,21 @@ std::optional<Exchanged> exchanged(std::string_view name) {
   const auto parsed = std::from_chars(rest.data(), end, found.draft);
   if (parsed.ec != std::errc() || parsed.ptr != end) return {};
   return found;
+}
+
+bool is_displaced(std::string_view name, const std::string& target) {
+  const std::string before = target + std::string(kDisplaced);
+  return name.starts_with(before) && is_uid(name.substr(before.size()));
+}
+
+// nullopt: somebody is at work on it, or it is no file of ours. A moment's lock, which a process
+// that begins a draft bears.
+std::optional<ino_t> inode_of_abandoned(const fs::path& path) {
+  const Fd found(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  const bool is_file = found && ::fstat(found.get(), &st) == 0 && S_ISREG(st.st_mode);
+  if (!is_file || ::flock(found.get(), LOCK_SH | LOCK_NB) != 0) return std::nullopt;
+  return st.st_ino;
 }
 
 bool consists_of(int fd, const Secret& bytes) {
@@ -234,7 +250,7 @@ bool Draft::exchange(const std::string& name) const {
 
 // Under a name that no draft has and nothing removes. Empty: it could not be renamed.
 std::string Draft::keep(const std::string& out) const {
-  const std::string kept = target() + ".displaced-" + draw_uid();
+  const std::string kept = target() + std::string(kDisplaced) + draw_uid();
   return rename_to_free_name(directory_.get(), out.c_str(), kept.c_str()) ? kept : std::string();
 }
 
@@ -306,6 +322,21 @@ Result<bool> replace_if_same(const fs::path& path, const Secret& was, const Secr
   draft->remove_abandoned();
   if (auto written = draft->write(content); !written) return fail(std::move(written.error()));
   return draft->replace_if_same(was, content);
+}
+
+std::vector<Remains> remains_beside(const fs::path& file) {
+  std::vector<Remains> remains;
+  const std::string target = file.filename();
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(file.parent_path(), error)) {
+    const std::string name = entry.path().filename();
+    if (is_displaced(name, target)) remains.push_back({entry.path(), true});
+    const auto half_done = exchanged(name);
+    const bool is_ours = half_done ? half_done->meant_for == target : name_of_draft(name) == target;
+    const auto inode = is_ours ? inode_of_abandoned(entry.path()) : std::nullopt;
+    if (inode) remains.push_back({entry.path(), half_done && half_done->draft != *inode});
+  }
+  return remains;
 }
 
 std::string_view name_of_draft(std::string_view name) {

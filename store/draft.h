@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "store/files.h"
 #include "store/result.h"
@@ -85,6 +86,16 @@ Result<Draft> begin_draft(const std::filesystem::path& meant_for);
 // Draft::replace_if_same().
 Result<bool> replace_if_same(const std::filesystem::path& path, const Secret& was,
                              const Secret& content);
+
+// What a replacement of a file that was cut off has left beside it.
+struct Remains {
+  std::filesystem::path path;
+  // It stood in the file's place (`.auth.json.authdb-INODE-UID`, or by now
+  // `auth.json.displaced-UID`), and may be the only copy of what is in it. Else it is a draft.
+  bool came_out = false;
+};
+// Beside `file`. Not what somebody is at work on.
+std::vector<Remains> remains_beside(const std::filesystem::path& file);
 
 // The file name that a draft called `name` was made for; empty if no draft is called so. Also for
 // what SQLite puts beside one.

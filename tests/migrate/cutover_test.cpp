@@ -685,12 +685,20 @@ TEST_F(CutoverTest, KilledBeforeAFileIsPutBackTheNextOneKeepsIt) {
         return exchanges++ == 0 ? Fate::happens : Fate::kills;
       });
   ASSERT_EQ(exchanges, 2);
+  auto remains = remains_beside(file());
+  ASSERT_THAT(remains, SizeIs(1));
+  EXPECT_TRUE(remains[0].came_out);
+  EXPECT_THAT(contents(remains[0].path), HasSubstr("rt-of-the-tool"));
 
   Store store = open(OpenMode::use);
   refresh(store, nous(store).uid);
   ASSERT_TRUE(project(store, kWait));
 
   ASSERT_THAT(displaced(), SizeIs(1));
+  remains = remains_beside(file());
+  ASSERT_THAT(remains, SizeIs(1)) << "it is named until somebody has looked";
+  EXPECT_TRUE(remains[0].came_out);
+  EXPECT_EQ(remains[0].path, displaced()[0]);
   EXPECT_THAT(contents(displaced()[0]), HasSubstr("rt-of-the-tool"));
 }
 
@@ -1187,6 +1195,13 @@ TEST_F(CutoverTest, KilledInAHandOverAtMostOneSpendsAndItCanBeRepeated) {
     Store store = open(OpenMode::use);
     const bool store_spends = nous(store).hold == Hold::none;
     ASSERT_FALSE(tool_spends && store_spends) << points;
+    const auto unfinished = unfinished_hand_over(store, nous(store));
+    ASSERT_TRUE(unfinished);
+    EXPECT_EQ(unfinished->has_value(), !tool_spends && !store_spends) << points;
+    for (const Remains& left : remains_beside(file())) {
+      const bool may_be_lost = contents(left.path).find("rt-1") == std::string::npos;
+      EXPECT_TRUE(!left.came_out || may_be_lost) << points << left.path;
+    }
     ASSERT_TRUE(hand_over(store, file(), kWait)) << points;
     ASSERT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1") << points;
     if (!killed) break;

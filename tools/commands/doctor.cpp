@@ -2,7 +2,11 @@
 #include "store/doctor.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
 
+#include "store/draft.h"
 #include "tools/addresses.h"
 #include "tools/attention.h"
 #include "tools/commands/commands.h"
@@ -16,15 +20,16 @@ constexpr std::string_view kManual =
     R"man(Looks at everything that can go wrong with a store: permissions, owner and file
 system, the database's integrity, that no current refresh token is a retired
 one, every credential's journal, rescue files, leftovers, whether each seal key
-that is needed is there, what is held or needs a login, and whether another tool
-still holds a refresh token of ours. It says one line for each finding and one
-for what to do.
+that is needed is there, what is held or needs a login, whether another tool
+still holds a refresh token of ours, and what a replacement of a tool's file that
+was cut off left beside it. It says one line for each finding and one for what to
+do.
 
 Looking never touches the network, never spends a token and never changes the
 store. --repair does what needs no guess: settles answers that are in a journal,
 takes the newer tokens of journals where an older database was put back, brings
 back credentials that only their journals know, finishes a key rotation, and
-removes leftovers. A damaged journal is kept under another name; what it said is
+removes leftovers and drafts. A damaged journal is kept under another name; what it said is
 lost, so its credential is held as uncertain, never taken for unspent. Nothing
 is sent then either.
 
@@ -64,6 +69,54 @@ int exit_status(const std::vector<Finding>& findings) {
   if (worst == rank(Severity::damage)) return exit_code(Errc::refused);
   if (worst == rank(Severity::login)) return exit_code(Errc::login_needed);
   return worst == rank(Severity::attention) ? exit_code(Errc::try_later) : kOk;
+}
+
+// The files of other tools that the store has read or written.
+std::set<std::filesystem::path> known_files(const Store& store) {
+  std::set<std::filesystem::path> files;
+  std::error_code error;
+  const auto add = [&](const std::string& path) {
+    files.insert(std::filesystem::weakly_canonical(path, error));
+  };
+  if (const auto projections = store.projections()) {
+    for (const auto& one : *projections) add(one.path);
+  }
+  if (const auto receipts = store.receipts()) {
+    for (const auto& one : *receipts) add(one.path);
+  }
+  return files;
+}
+
+Finding about_remains(const std::filesystem::path& file, const Remains& left) {
+  const std::string path = left.path.string();
+  if (left.came_out) {
+    return {"displaced", Severity::attention,
+            path + " was in the place of " + file.string() +
+                " when its replacement was cut off, and may be the only copy of a login",
+            "`authdb migrate " + path + "` imports what is in it. Then delete it.", false};
+  }
+  return {"draft", Severity::attention,
+          path + " is a draft of " + file.string() +
+              " that a killed process left; it may have a live token in it",
+          "`authdb doctor --repair` removes it, and so does the next replacement.", false};
+}
+
+// What killed processes left beside the tools' files. Drafts go, what came out of its place stays.
+void add_remains(Context& context, bool mend, std::vector<Finding>& findings) {
+  const auto store = open_store(context, OpenMode::look);
+  if (!store) return;
+  for (const auto& file : known_files(*store)) {
+    auto remains = remains_beside(file);
+    if (mend && !remains.empty()) {
+      if (const auto draft = Draft::make(file)) draft->remove_abandoned();
+      for (const Remains& before : std::exchange(remains, remains_beside(file))) {
+        std::error_code error;
+        if (before.came_out || std::filesystem::exists(before.path, error)) continue;
+        findings.push_back({"draft", Severity::note, "removed " + before.path.string(), {}, true});
+      }
+    }
+    for (const Remains& left : remains) findings.push_back(about_remains(file, left));
+  }
 }
 
 // What the credentials themselves need, where the store can be opened at all.
@@ -109,6 +162,7 @@ Result<int> run(Context& context, bool mend) {
   const StoreOptions options = store_options(context);
   auto findings = mend ? repair(options) : examine(options);
   add_credentials(context, findings);
+  add_remains(context, mend, findings);
   if (context.globals.json) {
     print_json(context.out, to_json(findings));
   } else {
