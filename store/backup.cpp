@@ -4,6 +4,7 @@
 #include <map>
 
 #include "store/adoption.h"
+#include "store/cell_check.h"
 #include "store/descriptors.h"
 #include "store/engine.h"
 #include "store/locked.h"
@@ -29,6 +30,34 @@ void require_keys(View& backup, const StoreOptions& options) {
                         "Add the line of that key from the key file of then, at the end. Nothing "
                         "has been changed."}};
   }
+}
+
+// The first cell that does not open as its row says; empty: there is none.
+std::string damaged_cell(View& view, const Sealer& sealer, std::string_view store_id) {
+  const auto damaged = cells_that_do_not_open(view, sealer, store_id, 1);
+  return damaged.empty() ? "" : damaged.front().what + " does not open";
+}
+
+// Over a live login, cells that do not open would be the end of it.
+void require_whole_cells(View& backup, const StoreOptions& options, const std::string& store_id,
+                         const fs::path& file) {
+  const Sealer sealer = value_or_throw(Sealer::load(options.key_file));
+  const std::string wrong = damaged_cell(backup, sealer, store_id);
+  if (wrong.empty()) return;
+  throw BackendError{{Errc::refused,
+                      "the backup " + file.string() + " is damaged or has been altered: " + wrong,
+                      "Use another one. Nothing has been changed."}};
+}
+
+// Better no backup than one that nobody can restore. Without the key file nobody can tell.
+void require_whole_cells(Engine& engine) {
+  const auto sealer = Sealer::load(engine.options.key_file);
+  if (!sealer) return;
+  const std::string wrong = damaged_cell(*engine.backend->view(), *sealer, engine.files.store_id);
+  if (wrong.empty()) return;
+  throw BackendError{{Errc::refused, "the store's database is damaged: " + wrong,
+                      "No backup was made: restore would refuse it. `authdb doctor` says what to "
+                      "do."}};
 }
 
 // None for an API key, nor for a credential that this database does not have: nobody can rotate it.
@@ -89,6 +118,7 @@ Result<BackedUp> back_up(const Store& store, const fs::path& file) {
   return Engine::guarded([&] {
     const fs::path path = fs::absolute(file);
     value_or_throw(check_output(path));
+    require_whole_cells(store.engine());
     store.engine().backend->back_up(path);
     BackedUp done{path, 0, static_cast<std::int64_t>(fs::file_size(path))};
     done.credentials = static_cast<std::int64_t>(value_or_throw(store.list({})).size());
@@ -108,8 +138,12 @@ Result<Restored> restore(StoreOptions options, const fs::path& file) {
     const fs::path path = fs::canonical(file);
     const auto backup = sqlite::open_backup(path, options.clock);
     require_keys(*backup, options);
-    const auto files =
-        value_or_throw(sqlite::files_to_restore(options.path, text_of(backup->meta("store_id"))));
+    const std::string store_id = text_of(backup->meta("store_id"));
+    // To find the files of a store that is not there makes a directory for them.
+    const bool there = fs::exists(options.path, error);
+    if (!there) require_whole_cells(*backup, options, store_id, path);
+    const auto files = value_or_throw(sqlite::files_to_restore(options.path, store_id));
+    if (there) require_whole_cells(*backup, options, store_id, path);
     Restored done;
     done.rebuilt = value_or_throw(sqlite::needs_rebuilding(files, options.clock));
     if (done.rebuilt) {

@@ -22,8 +22,8 @@ struct BackedUp {
 
 // Writes a consistent copy of the database while others go on: mode 0600, whole and durable or not
 // there at all. Secrets in it stay sealed: keep the key file too, elsewhere. usage if `file`
-// exists; refused if others could replace it there, or the database is damaged or not as authdb
-// makes it; try_later on a full disk.
+// exists; refused if others could replace it there, or the database is damaged (a sealed cell that
+// does not open, too) or not as authdb makes it; try_later on a full disk.
 Result<BackedUp> back_up(const Store& store, const std::filesystem::path& file);
 
 struct Restored {
@@ -48,8 +48,9 @@ struct Restored {
 // All or nothing, in one write transaction. Where auth.db is missing or damaged it is first
 // replaced by a copy of the backup; dying before or after that leaves the old state or the new one.
 //
-// Errors: refused (no backup of this store, a newer schema or an altered one, damaged, or sealed
-// with a key that is not in the key file), busy, try_later, not_found (no such file).
+// Errors: refused (no backup of this store, a newer schema or an altered one, damaged, a sealed
+// cell that does not open as its row says, or one sealed with a key that is not in the key file),
+// busy, try_later, not_found (no such file).
 Result<Restored> restore(StoreOptions options, const std::filesystem::path& file);
 
 }  // namespace authdb

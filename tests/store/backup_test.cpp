@@ -483,6 +483,45 @@ TEST_F(BackupTest, NoBackupIsMadeThatRestoreWouldRefuse) {
   EXPECT_FALSE(fs::exists(file()));
 }
 
+TEST_F(BackupTest, P5_ABackupOfWhichACellDoesNotOpenIsRefusedAndTheLiveLoginStays) {
+  make_backup();
+  rotate_to(3);
+  const fs::path whole = dir_.path() / "whole.db";
+  fs::copy_file(file(), whole);
+  const char* const kDamage[] = {
+      "UPDATE token_set SET generation = generation + 64",
+      "UPDATE token_set SET access_token = cast(substr(access_token, 1, 40) || x'00' || "
+      "substr(access_token, 42) AS blob)",
+      "UPDATE token_set SET refresh_token = substr(refresh_token, 1, 50)"};
+  for (const char* damage : kDamage) {
+    fs::copy_file(whole, file(), fs::copy_options::overwrite_existing);
+    shell(file(), damage);
+    const std::string before = file_bytes(database());
+
+    const Error error = refusal();
+
+    EXPECT_EQ(error.code, Errc::refused);
+    EXPECT_THAT(error.message, HasSubstr(" of \"a\" (nous, " + uid_ + ") does not open"));
+    EXPECT_THAT(error.message, HasSubstr("token_set."));
+    EXPECT_EQ(file_bytes(database()), before);
+    EXPECT_EQ(current(), "refresh-a-3");
+  }
+  drop_database();
+  EXPECT_EQ(refusal().code, Errc::refused);
+  EXPECT_FALSE(fs::exists(database())) << "made anew from cells that do not open";
+}
+
+TEST_F(BackupTest, NoBackupIsMadeOfCellsThatDoNotOpen) {
+  shell(database(), "UPDATE token_set SET generation = generation + 64");
+
+  const auto done = back_up(open(OpenMode::look), file());
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::refused);
+  EXPECT_THAT(done.error().message, HasSubstr("token_set.access_token of \"a\""));
+  EXPECT_FALSE(fs::exists(file()));
+}
+
 TEST_F(BackupTest, APipeIsNoBackupAndNobodyWaitsForItsWriter) {
   make_backup();
   const fs::path log = file().string() + "-wal";
