@@ -8,6 +8,7 @@
 #include <set>
 
 #include "store/adoption.h"
+#include "store/cell_check.h"
 #include "store/draft.h"
 #include "store/key_rotation.h"
 #include "store/locked.h"
@@ -32,6 +33,7 @@ class Examination {
 
   std::vector<Finding> look_at_one(const Uid& uid) {
     attempt("journal", [&] { look_at(uid); });
+    attempt("cell_damaged", [&] { cells_of(uid); });
     return std::move(findings_);
   }
 
@@ -41,6 +43,7 @@ class Examination {
     attempt("journal", [&] { journals(); });
     attempt("rescue", [&] { rescues(); });
     attempt("key", [&] { keys(); });
+    attempt("cell_damaged", [&] { cells(); });
     attempt("leftover", [&] { leftovers(); });
     return std::move(findings_);
   }
@@ -219,6 +222,36 @@ class Examination {
     }
   }
 
+  // ---- cells -----------------------------------------------------------------------------------
+
+  void cells() {
+    for (const DamagedCell& cell : damaged_cells(engine_)) {
+      find("cell_damaged", cell.removed ? Severity::note : Severity::damage,
+           cell.what + " does not open: it is damaged, or its row is", way_out(cell));
+    }
+  }
+
+  // Those of one credential. That there is no key at all is not about this one.
+  void cells_of(const Uid& uid) {
+    if (!Engine::guarded([&] { (void)engine_.keys(); })) return;
+    auto stored = engine_.backend->view()->load(uid);
+    if (!stored) return;
+    const Credential row = stored->row;
+    const auto opened = Engine::guarded([&] { (void)engine_.unseal(std::move(*stored)); });
+    if (!opened) {
+      find("cell_damaged", Severity::damage, opened.error().message + " (" + name_of(row) + ")",
+           "`authdb doctor` says what to do.");
+    }
+  }
+
+  static std::string way_out(const DamagedCell& cell) {
+    if (cell.uid.empty()) return "`authdb restore FILE` brings it back from a backup.";
+    if (cell.removed) return "It is wiped a day after the removal; until then no backup is made.";
+    return "`authdb doctor --repair` takes it from the credential's journal where that has the "
+           "same "
+           "tokens. Else log in again, or remove it; until then no backup is made.";
+  }
+
   // ---- leftovers -------------------------------------------------------------------------------
 
   void leftovers() {
@@ -235,6 +268,16 @@ class Examination {
   }
 
  public:
+  // None where the keys cannot be had: that is a finding of its own.
+  static std::vector<DamagedCell> damaged_cells(Engine& engine) {
+    constexpr std::size_t kMostToTell = 100;
+    if (!Engine::guarded([&] { (void)engine.keys(); })) return {};
+    const auto sealer = Sealer::load(engine.options.key_file);
+    if (!sealer) return {};
+    return cells_that_do_not_open(*engine.backend->view(), *sealer, engine.files.store_id,
+                                  kMostToTell);
+  }
+
   static std::vector<fs::path> leftover_files(const Engine& engine) {
     std::vector<fs::path> found;
     // Of the one file that is ours, or of all.
@@ -271,7 +314,9 @@ class Repair {
 
   std::vector<Finding> run() {
     damaged_journals();
+    const auto damaged = Examination::damaged_cells(engine_);
     adopt();
+    if (!damaged.empty()) tell_mended(damaged);
     finish_key_rotation();
     remove_leftovers();
     return std::move(done_);
@@ -299,6 +344,17 @@ class Repair {
     if (adoption.adopted == 0) return;
     did("adopted", std::to_string(adoption.adopted) +
                        " credentials have their newest tokens from their journals now");
+  }
+
+  // Each was mended, where it could be, when its lock was taken.
+  void tell_mended(const std::vector<DamagedCell>& damaged) {
+    std::set<std::string> left;
+    for (const DamagedCell& cell : Examination::damaged_cells(engine_)) left.insert(cell.what);
+    for (const DamagedCell& cell : damaged) {
+      if (left.count(cell.what) == 0) {
+        did("cell_damaged", cell.what + " did not open, and is as the journal has it now");
+      }
+    }
   }
 
   void finish_key_rotation() {

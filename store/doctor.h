@@ -29,18 +29,19 @@ struct Finding {
 };
 
 // Opening (permissions, owner, file system, pairing), the database's integrity, every journal and
-// rescue file, leftovers, and whether each key that is needed is there. Never an error: what keeps
-// it from looking is a finding.
+// rescue file, leftovers, whether each key that is needed is there, and whether each sealed cell
+// opens. Never an error: what keeps it from looking is a finding.
 std::vector<Finding> examine(const StoreOptions& options);
 
 // Why the credential `uid` may not renew itself although its row does not say so: its journal is
-// damaged, or the last attempt was sent by a process that is gone. One journal is read, no lock
-// taken.
+// damaged or may not be written, a sealed cell of its row does not open, or the last attempt was
+// sent by a process that is gone. One journal and one row are read, no lock taken.
 std::optional<Finding> examine_journal(const Store& store, const Uid& uid);
 
 // Examines, does what is safe (settles journalled answers, adopts what a put-back database lacks,
-// finishes a key rotation, sets damaged journals aside and holds their credentials, removes
-// leftovers), and examines again: first what was mended, then what is left.
+// mends cells of which the journal has the very tokens, finishes a key rotation, sets damaged
+// journals aside and holds their credentials, removes leftovers, makes a lost auth.db.d anew and
+// holds each login), and examines again: first what was mended, then what is left.
 std::vector<Finding> repair(const StoreOptions& options);
 
 }  // namespace authdb

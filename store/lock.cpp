@@ -182,13 +182,14 @@ std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const L
   Journal journal = lock_journal(engine, uid, policy);
   auto locked = std::unique_ptr<Locked>(new Locked{store, engine, std::move(journal), {}, {}});
   locked->gate_wait = policy.wait;
+  StoredCredential stored;
   {
     const auto view = engine.backend->view();
     engine.follow_keys(*view);
-    StoredCredential stored = load_stored(*view, uid);
-    locked->held.row = stored.row;
-    unless_damaged(*locked, policy, [&] { locked->held = engine.unseal(std::move(stored)); });
+    stored = load_stored(*view, uid);
   }
+  locked->held.row = stored.row;
+  unless_damaged(*locked, policy, [&] { open_cells(*locked, stored); });
   learn_owner(*locked);
   unless_damaged(*locked, policy, [&] { reconcile(*locked); });
   if (locked->held.row.removed_at && !policy.removed_too) {

@@ -57,6 +57,9 @@ std::filesystem::path set_aside_journal(Engine& engine, const Uid& uid);
 
 // ---- recovery (recovery.cpp) -------------------------------------------------------------------
 
+// Opens the row's cells into `held`. Cells that do not open are mended where that is no guess: the
+// journal has the very pair that the row says it has. Throws `refused` where it is one.
+void open_cells(Locked& locked, const StoredCredential& stored);
 // Reads both sides, and lets the newer one count: `state` and the row say the same afterwards.
 void reconcile(Locked& locked);
 // Concludes, or forgets, the attempt that the last holder left. Throws BackendError.

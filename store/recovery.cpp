@@ -13,6 +13,44 @@ bool same_tokens(const CredentialState& state, const Credential& row) {
          state.hash == row.refresh_hash;
 }
 
+// True if it is byte for byte the pair of which the row says that it has it.
+bool is_pair_of(const Credential& row, const Grant& grant) {
+  const auto hash =
+      grant.refresh_token.empty() ? std::nullopt : std::optional(token_hash(grant.refresh_token));
+  const auto bearer = grant.access_token.empty() ? "" : fingerprint(grant.access_token);
+  return hash == row.refresh_hash && bearer == row.access_fingerprint;
+}
+
+// The row's cells as the journal has them. False: it does not have this pair.
+bool mend_cells(Locked& locked, const StoredCredential& stored) {
+  Engine& engine = locked.engine;
+  const Credential& row = stored.row;
+  const CredentialState& state = locked.journal.state();
+  if (state.revision == 0 || row.removed_at || !same_tokens(state, row)) return false;
+  const auto parcel = Engine::guarded([&] { return parcel_of(engine, state, row.uid); });
+  if (!parcel || !is_pair_of(row, parcel->grant)) return false;
+  StoredCredential key{row, {}};
+  key.cells.agent_key = stored.cells.agent_key;
+  key.cells.agent_key_generation = stored.cells.agent_key_generation;
+  const bool key_opens = Engine::guarded([&] { (void)engine.unseal(std::move(key)); }).has_value();
+  SealedTokens tokens = engine.seal_grant(row.uid, row.identity, parcel->grant, row.origin,
+                                          row.family, row.generation, nullptr);
+  tokens.bearer_kind = row.bearer_kind;
+  tokens.obtained_at = row.obtained_at;
+  tokens.obtained_derived = row.obtained_derived;
+  tokens.expires_at = row.expires_at;
+  tokens.refresh_at = row.refresh_at;
+  tokens.session_ends_at = row.session_ends_at;
+  tokens.hold = row.hold;
+  const auto txn = locked.begin_write();
+  if (!txn->advance(row.id, row.refresh_hash, row.generation, tokens)) return false;
+  if (!key_opens) txn->drop_agent_key(row.id);  // another one is minted
+  txn->commit();
+  engine.log(LogLevel::warning, "the sealed cells of " + name_of(row) +
+                                    " were damaged: took its tokens from its journal");
+  return true;
+}
+
 // A row may be dead for reasons that the journal knows nothing of.
 bool same_verdict(const CredentialState& state, const Credential& row) {
   const bool is_dead = row.health.status == Status::dead;
@@ -178,6 +216,18 @@ void doubt(Locked& locked) {
 }
 
 }  // namespace
+
+void open_cells(Locked& locked, const StoredCredential& stored) {
+  auto opened = Engine::guarded([&] { return locked.engine.unseal(stored); });
+  if (opened) {
+    locked.held = std::move(*opened);
+    return;
+  }
+  if (opened.error().code != Errc::refused || !mend_cells(locked, stored)) {
+    throw BackendError{std::move(opened.error())};
+  }
+  locked.reload();
+}
 
 void reconcile(Locked& locked) {
   const CredentialState& journal = locked.journal.state();

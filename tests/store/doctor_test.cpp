@@ -357,6 +357,41 @@ TEST_F(DoctorTest, AMissingKeyIsDamage) {
   EXPECT_THAT(findings[0].message, HasSubstr("not in the file"));
 }
 
+TEST_F(DoctorTest, ACellThatDoesNotOpenIsFoundAndTakenFromAJournalWithTheSameTokens) {
+  for (const std::string column : {"access_token", "refresh_token"}) {
+    ASSERT_EQ(std::system(("sqlite3 '" + database().string() + "' \"UPDATE token_set SET " +
+                           column + " = cast(substr(" + column + ", 1, 40) || x'00' || substr(" +
+                           column + ", 42) AS blob)\"")
+                              .c_str()),
+              0);
+    const auto findings = examine(options());
+    ASSERT_EQ(findings.size(), 1u);
+    EXPECT_EQ(findings[0].code, "cell_damaged");
+    EXPECT_EQ(findings[0].severity, Severity::damage);
+    EXPECT_THAT(findings[0].message, HasSubstr("token_set." + column + " of \"a\" (nous, " + uid_));
+
+    EXPECT_THAT(mended(), ElementsAre("cell_damaged"));
+
+    EXPECT_EQ(current(), "refresh-a-2");
+    EXPECT_EQ(text(open(OpenMode::look).unseal(uid_)->access_token), "access-a-2");
+  }
+}
+
+TEST_F(DoctorTest, P1_ACellThatDoesNotOpenIsNotReplacedByOtherTokens) {
+  ASSERT_EQ(std::system(("sqlite3 '" + database().string() +
+                         "' 'UPDATE token_set SET generation = generation + 64'")
+                            .c_str()),
+            0);
+  EXPECT_THAT(found(), Contains("cell_damaged"));
+
+  const auto findings = codes(repair(options()), false);
+
+  EXPECT_THAT(findings, Contains("cell_damaged"));
+  script_->sent.clear();
+  (void)rotate(open(OpenMode::use), uid_, {.force = true});
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
 TEST_F(DoctorTest, ARetiredTokenThatIsCurrentIsFound) {
   const std::string command =
       "sqlite3 '" + database().string() +

@@ -20,10 +20,10 @@ constexpr std::string_view kManual =
     R"man(Looks at everything that can go wrong with a store: permissions, owner and file
 system, the database's integrity, that no current refresh token is a retired
 one, every credential's journal, rescue files, leftovers, whether each seal key
-that is needed is there, what is held or needs a login, whether another tool
-still holds a refresh token of ours, and what a replacement of a tool's file that
-was cut off left beside it. It says one line for each finding and one for what to
-do.
+that is needed is there, whether each sealed cell opens, what is held or needs a
+login, whether another tool still holds a refresh token of ours, and what a
+replacement of a tool's file that was cut off left beside it. It says one line for
+each finding and one for what to do.
 
 Looking never touches the network, never spends a token and never changes the
 store. --repair does what needs no guess: settles answers that are in a journal,
