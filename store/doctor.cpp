@@ -13,6 +13,7 @@
 #include "store/key_rotation.h"
 #include "store/locked.h"
 #include "store/rescue.h"
+#include "store/sqlite/backup_file.h"
 #include "store/sqlite/integrity.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
@@ -380,6 +381,24 @@ class Repair {
   std::vector<Finding> done_;
 };
 
+// What was lost with auth.db.d: nothing but the knowledge of what was sent.
+std::optional<Finding> remake_directory(StoreOptions options) {
+  if (options.path.empty()) options.path = default_store_path();
+  const auto held = Engine::guarded_result(
+      [&] { return sqlite::remake_directory(options.path, options.clock, options.lock_wait); });
+  if (held && !*held) return std::nullopt;
+  if (!held) {
+    return Finding{"directory_lost", Severity::damage, held.error().message, held.error().hint,
+                   false};
+  }
+  return Finding{"directory_lost", Severity::note,
+                 "auth.db.d was missing and is there again, without its journals",
+                 "Logins held as uncertain: " + std::to_string(**held) +
+                     ". Each is served while its bearer lives, and sent when nothing else works; "
+                     "`authdb login` or `authdb refresh --replay` decides.",
+                 true};
+}
+
 std::vector<Finding> cannot_open(const Error& error) {
   const Severity severity = error.code == Errc::not_found ? Severity::note : Severity::damage;
   return {{"open", severity, error.message, error.hint, false}};
@@ -400,9 +419,12 @@ std::optional<Finding> examine_journal(const Store& store, const Uid& uid) {
 }
 
 std::vector<Finding> repair(const StoreOptions& options) {
+  std::vector<Finding> findings;
+  if (auto remade = remake_directory(options)) findings.push_back(*std::move(remade));
   auto store = Store::open(options, OpenMode::use);
-  if (!store) return cannot_open(store.error());
-  std::vector<Finding> findings = Repair(*store).run();
+  if (!store) return findings.empty() ? cannot_open(store.error()) : findings;
+  std::vector<Finding> done = Repair(*store).run();
+  std::move(done.begin(), done.end(), std::back_inserter(findings));
   std::vector<Finding> left = Examination(*store).run();
   std::move(left.begin(), left.end(), std::back_inserter(findings));
   return findings;

@@ -8,6 +8,7 @@
 #include "store/draft.h"
 #include "store/file_lock.h"
 #include "store/files.h"
+#include "store/journal.h"
 #include "store/ownership.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/schema_check.h"
@@ -243,6 +244,37 @@ Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock) {
   if (auto checked = check_private(files.database); !checked) return fail(checked.error());
   const ClockVfs vfs(std::move(clock));
   return !damage(files.database, vfs).empty();
+}
+
+Result<std::optional<std::int64_t>> remake_directory(const fs::path& database, const Clock& clock,
+                                                     Milliseconds wait) {
+  const auto lost = lost_directory(database);
+  if (!lost) return fail(lost.error());
+  if (!*lost) return std::nullopt;
+  StoreFiles files = **lost;
+  const auto gate = FileLock::acquire(files.directory / "gate", wait);
+  if (!gate) return fail(gate.error());
+  if (!*gate) {
+    return fail(Errc::busy, "another process is writing to the store", "Nothing was changed.");
+  }
+  if (is_there(files.directory / "store")) return std::nullopt;  // it was faster
+  std::int64_t held = 0;
+  try {
+    const ClockVfs vfs(clock);
+    {
+      Connection connection(files.database, Access::read, vfs);
+      require_our_schema(connection.database(), "main", files.database);
+      files.store_id =
+          first_text(connection.database(), "SELECT value FROM meta WHERE key = 'store_id'");
+    }
+    held = finish_database(files.database, Journal::all(files.directory));
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "cannot open", files.database, 0);
+  }
+  const auto named =
+      create_durable(files.directory / "store", Secret::copy_of(files.store_id + "\n"));
+  if (!named) return fail(named.error());
+  return held;
 }
 
 Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,5 +48,11 @@ struct Rebuilt {
 // `journalled` is put on hold: nobody can tell whether it was rotated since.
 Result<Rebuilt> rebuild_from(const std::filesystem::path& backup, const StoreFiles& files,
                              const std::vector<Uid>& journalled, Clock clock, Milliseconds wait);
+
+// Makes auth.db.d anew where it is lost beside a whole auth.db, under the write gate. A grant whose
+// journal is lost is put on hold first: its token may have been sent. How many; nullopt: it is not
+// lost.
+Result<std::optional<std::int64_t>> remake_directory(const std::filesystem::path& database,
+                                                     const Clock& clock, Milliseconds wait);
 
 }  // namespace authdb::sqlite

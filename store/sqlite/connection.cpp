@@ -46,8 +46,11 @@ Error explain(int code, const std::string& what, const fs::path& path, const std
               "Check the file system that auth.db is on."};
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return {Errc::refused, head + "the database is damaged, or no SQLite database" + tail,
-              "Keep the file; `authdb restore FILE` makes it anew from a backup and the journals."};
+      return {
+          Errc::refused, head + "the database is damaged, or no SQLite database" + tail,
+          "Keep the file; `authdb restore FILE` makes it anew from a backup, however old, and the "
+          "journals. Without any backup move auth.db and auth.db.d away together, and log in "
+          "again."};
     case SQLITE_CONSTRAINT:
       return {Errc::refused, head + "that would break a rule of the store" + tail,
               "Nothing was changed. A token that is current or retired cannot be added again."};

@@ -114,7 +114,9 @@ Result<std::string> read_store_id(const fs::path& directory) {
   const fs::path file = directory / "store";
   if (!is_there(file)) {
     return fail(Errc::refused, directory.string() + " is missing or incomplete beside auth.db",
-                "auth.db and auth.db.d belong together: move or restore both.");
+                "auth.db and auth.db.d belong together: put back the one that was there. Where it "
+                "is lost, `authdb doctor --repair` makes a new one, and holds each login as "
+                "uncertain: nobody knows what was sent meanwhile.");
   }
   auto text = read_file(file, 256);
   if (!text) return fail(text.error());
@@ -298,6 +300,16 @@ Error no_store(const fs::path& path) {
 }
 
 }  // namespace
+
+Result<std::optional<StoreFiles>> lost_directory(const fs::path& path) {
+  StoreFiles files{resolved_path(path), {}, {}};
+  files.directory = beside(files.database, ".d");
+  if (!is_there(files.database) || is_there(files.directory / "store")) return std::nullopt;
+  if (auto ok = check_private(files.database); !ok) return fail(ok.error());
+  if (auto ok = check_links(files.database); !ok) return fail(ok.error());
+  if (auto ok = prepare_directories(path, files); !ok) return fail(ok.error());
+  return files;
+}
 
 Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, OpenMode mode,
                               Instant now) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "store/clock.h"
@@ -30,5 +31,10 @@ Result<StoreFiles> open_files(const std::filesystem::path& path,
 // `store_id` is the backup's. refused if other files are there than that store's; auth.db.d is made
 // if there is nothing at all.
 Result<StoreFiles> files_to_restore(const std::filesystem::path& path, const std::string& store_id);
+
+// Where auth.db is there, and its auth.db.d is not, or not by name: makes the directory and the
+// gate in it, but not yet what says whose it is (`store`), without which nobody opens the store.
+// nullopt: nothing of it is lost.
+Result<std::optional<StoreFiles>> lost_directory(const std::filesystem::path& path);
 
 }  // namespace authdb::sqlite

@@ -317,6 +317,23 @@ TEST_F(DoctorTest, P5_AWriteGateThatIsMissingIsMadeAgain) {
   EXPECT_THAT(found(), IsEmpty());
 }
 
+TEST_F(DoctorTest, P1_ALostDirectoryIsMadeAnewAndNothingSentThatMayHaveBeen) {
+  const fs::path directory = database().string() + ".d";
+  fs::remove_all(directory);
+  const auto without = Store::open(options(), OpenMode::use);
+  ASSERT_FALSE(without);
+  EXPECT_THAT(without.error().hint, HasSubstr("doctor --repair"));
+
+  EXPECT_THAT(codes(repair(options()), true), Contains("directory_lost"));
+
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
+  EXPECT_EQ(current(), "refresh-a-2");
+  script_->sent.clear();
+  (void)rotate(open(OpenMode::use), uid_, {});
+  EXPECT_THAT(sent(), IsEmpty()) << "its bearer lives";
+  EXPECT_THAT(codes(repair(options()), true), Not(Contains("directory_lost")));
+}
+
 TEST_F(DoctorTest, OldLeftoversAreRemovedAndYoungOnesLeftAlone) {
   const fs::path old = draft_beside(database());
   const fs::path young = draft_beside(journal(uid_));

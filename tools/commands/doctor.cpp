@@ -29,9 +29,9 @@ Looking never touches the network, never spends a token and never changes the
 store. --repair does what needs no guess: settles answers that are in a journal,
 takes the newer tokens of journals where an older database was put back, brings
 back credentials that only their journals know, finishes a key rotation, and
-removes leftovers and drafts. A damaged journal is kept under another name; what it said is
-lost, so its credential is held as uncertain, never taken for unspent. Nothing
-is sent then either.
+removes leftovers and drafts. A damaged journal is kept under another name; what it
+said is lost, so its credential is held as uncertain, never taken for unspent. So
+are all where auth.db.d is lost, which is made anew. Nothing is sent then either.
 
 Exit codes
   0 nothing that needs you   3 no such store   4 something needs a login
