@@ -381,6 +381,20 @@ TEST_F(JournalKnowsTest, P2_AJournalThatWasLostAndComesBackIsOlderThanWhatHappen
   EXPECT_TRUE(open(OpenMode::look).find(uid_)) << "the undo is forgotten";
 }
 
+// A login begins its journal, and its row learns of that later.
+TEST_F(JournalKnowsTest, P2_AJournalThatItsRowDidNotKnowOfIsOlderThanWhatHappenedMeanwhile) {
+  Change begun;
+  begun.credentials.push_back(login("c", "access-c-1", "refresh-c-1", now()));
+  Store store = open(OpenMode::use);
+  uid_ = store.apply(begun)->uids.at(0);
+  const fs::path saved = dir_.path() / "saved.journal";
+  fs::rename(journal(uid_), saved);
+  ASSERT_TRUE(store.remove(uid_));
+  fs::rename(saved, journal(uid_));
+
+  EXPECT_FALSE(lock(store)) << "the removal is forgotten";
+}
+
 TEST_F(JournalKnowsTest, P5_ARowThatCannotBeOpenedIsNoObstacleToRemoval) {
   spoil_row();
   ASSERT_FALSE(refresh());
