@@ -100,10 +100,11 @@ Result<std::vector<Credential>> KeepFresh::candidates(Instant by, const Wanted& 
   return rows;
 }
 
-std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& wanted) const {
+// `now` is the caller's: what is due at once must not be due after the time that it compares with.
+std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& wanted,
+                                          Instant now) const {
   if (!may_be_sent(row)) return std::nullopt;
   const Seconds lead = lead_of(row);
-  const Instant now = store_.now();
   auto due = is_ahead(row.obtained_at, now) ? now : due_at(row, lead);
   if (const auto found = wanted.find(row.uid); found != wanted.end()) {
     const Instant earlier = not_before_half_life(row, found->second - head_start(row, lead));
@@ -202,15 +203,17 @@ Result<FreshPass> KeepFresh::pass() {
   const auto soon = candidates(out.next_at, wanted);
   if (!soon) return fail(soon.error());
   for (const Credential& row : *soon) {
-    const auto turn = turn_of(row, wanted);
+    const auto turn = turn_of(row, wanted, now);
     if (turn && *turn <= now) out.renewals.emplace_back().row = row;
     if (turn && *turn > now) out.next_at = std::min(out.next_at, *turn);
   }
   renew_all(out.renewals);
+  const Instant after = store_.now();
   for (const Renewal& renewal : out.renewals) {
     remember(renewal);
     // What was wanted of the old token is not wanted of the new one.
-    auto turn = renewal.now ? turn_of(*renewal.now, {}) : turn_of(renewal.row, wanted);
+    auto turn =
+        renewal.now ? turn_of(*renewal.now, {}, after) : turn_of(renewal.row, wanted, after);
     if (renewal.rests_until) turn = renewal.rests_until;
     if (turn) out.next_at = std::min(out.next_at, *turn);
   }

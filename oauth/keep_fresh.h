@@ -71,7 +71,7 @@ class KeepFresh {
   Milliseconds longest_head_start() const;
   using Wanted = std::map<Uid, Instant>;
   Result<std::vector<Credential>> candidates(Instant by, const Wanted& wanted) const;
-  std::optional<Instant> turn_of(const Credential& row, const Wanted& wanted) const;
+  std::optional<Instant> turn_of(const Credential& row, const Wanted& wanted, Instant now) const;
   Renewal renew(const Credential& row) const;
   std::string profile_for(const Credential& row) const;
   void rotate_unless_resting(Renewal& renewal) const;

@@ -136,6 +136,21 @@ TEST_F(KeepFreshTest, P8_WhatAClockAheadHasObtainedIsTakenUpAtOnce) {
   EXPECT_THAT(keeper().pass()->renewals, IsEmpty());
 }
 
+TEST_F(KeepFreshTest, P8_WhatIsDueAtOnceIsTakenUpHoweverLateInThePassItIsLookedAt) {
+  Change change = change_for(jwt_seed(), at_millis(now_) + Seconds{172'800});
+  change.credentials[0].grant->obtained_at = at_millis(now_) + Seconds{172'800};
+  ASSERT_TRUE(open().apply(change));
+  answer_refresh("1");
+  StoreOptions ticking = options();
+  const auto reading = std::make_shared<std::atomic<std::int64_t>>(now_.load());
+  ticking.clock = [reading] { return at_millis((*reading)++); };
+
+  const auto pass = KeepFresh(Store::open(ticking, OpenMode::use).value(), parts(), {}).pass();
+
+  ASSERT_TRUE(pass);
+  EXPECT_THAT(pass->renewals, SizeIs(1));
+}
+
 TEST_F(KeepFreshTest, AFailureThatAClockAheadHasSeenPutsNothingOff) {
   add_due("due", Seconds{172'800});
   pass(Seconds{172'800});
