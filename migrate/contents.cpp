@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "migrate/json_text.h"
+#include "migrate/slots.h"
 #include "store/pool.h"
 #include "store/rotation.h"
 
@@ -24,6 +25,7 @@ Result<Shown> read_shown(const Store& store, const Credential& row, const Export
   auto held = read_held(store, row.uid, request, row.identity.auth_type);
   if (!held) return fail(std::move(held.error()));
   drop_rejected(*held);
+  doubt_times(held->row, store.now());
   const auto extra = store.unseal_extra(row.uid);
   if (!extra) return fail(extra.error());
   Shown shown{std::move(*held), open_text(*extra), {}};

@@ -143,8 +143,9 @@ class Cutting {
       if (has_refresh_token) leave_alone(slot, "hold=" + std::string(word(row.hold)));
       return {};
     }
-    const auto held = store_.unseal(row.uid);
+    auto held = store_.unseal(row.uid);
     if (!held) return fail(held.error());
+    doubt_times(held->row, store_.now());
     if (held->access_token.empty()) {
       if (has_refresh_token) leave_alone(slot, "there is no access token to put there");
       return {};

@@ -150,10 +150,14 @@ Result<HandedOver> describe(const Store& store, const fs::path& file, const std:
 }
 
 Secret with_live_pairs(json&& tree, std::vector<Match>& found,
-                       const std::vector<LockedCredential>& locked) {
-  std::map<Uid, const Held*> pairs;
-  for (const auto& one : locked) pairs.emplace(one.held().row.uid, &one.held());
-  for (Match& match : found) match.slot.put(*pairs.at(match.uid), true);
+                       const std::vector<LockedCredential>& locked, Instant now) {
+  std::map<Uid, Held> pairs;
+  for (const auto& one : locked) {
+    Held held = one.held().clone();
+    doubt_times(held.row, now);
+    pairs.emplace(held.row.uid, std::move(held));
+  }
+  for (Match& match : found) match.slot.put(pairs.at(match.uid), true);
   return file_text(std::move(tree));
 }
 
@@ -233,7 +237,7 @@ Result<std::optional<HandedOver>> give(Store& store, const fs::path& file, const
   // migration takes back only what was written since.
   if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
   if (auto note = note_of_privacy(path); !note.empty()) done->warnings.push_back(std::move(note));
-  const Secret text = with_live_pairs(std::move(tree), found, *locked);
+  const Secret text = with_live_pairs(std::move(tree), found, *locked, store.now());
   const auto uninterrupted = locked->front().shield();
   if (auto noted = note_place(store, path, document, text, *locked); !noted) {
     return fail(std::move(noted.error()));

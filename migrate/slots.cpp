@@ -4,6 +4,7 @@
 
 #include "migrate/fields.h"
 #include "migrate/imprint.h"
+#include "store/clock_slack.h"
 #include "store/timestamp.h"
 
 namespace authdb::migrate {
@@ -95,6 +96,17 @@ bool needs_expiry(std::string_view provider) {
 
 }  // namespace
 
+void doubt_times(Credential& row, Instant now) {
+  // A second before, so that a tool which counts from there comes to the same end.
+  const auto doubt = [&](std::optional<Instant>& obtained, std::optional<Instant>& expires) {
+    if (!is_ahead(obtained, now)) return;
+    obtained = now - Seconds{1};
+    if (expires) expires = now;
+  };
+  doubt(row.obtained_at, row.expires_at);
+  doubt(row.agent_key_obtained_at, row.agent_key_expires_at);
+}
+
 std::string_view Slot::access_token() const { return text_at(*tokens_, keys_->access); }
 std::string_view Slot::refresh_token() const {
   const auto token = text_at(*tokens_, keys_->refresh);
@@ -117,6 +129,22 @@ void Slot::put(const Held& held, bool with_refresh_token) {
   if (around_->contains("scope") && !id.scope.empty() && (*around_)["scope"].is_string()) {
     (*around_)["scope"] = id.scope;
   }
+}
+
+bool Slot::ends_after(Instant at) const {
+  const auto is_later = [&](const json& object, const char* key) {
+    const auto it = object.find(key);
+    if (it == object.end()) return false;
+    const auto time = parse_time(*it, NaiveTime::utc);
+    return time && time->at > at;
+  };
+  for (const json* object : {tokens_, around_}) {
+    for (const char* key : {"expires_at", "expires_at_ms", "expiresAt", "expiry_date", "expires",
+                            "agent_key_expires_at"}) {
+      if (is_later(*object, key)) return true;
+    }
+  }
+  return false;
 }
 
 void Slot::put_times(const Credential& row) {

@@ -39,6 +39,8 @@ class Slot {
   // Puts the live pair there, or the access token alone: then the refresh token becomes null, or
   // the word. An error mark that was about another access token goes.
   void put(const Held& held, bool with_refresh_token);
+  // True if it says of its tokens that they last longer than that.
+  bool ends_after(Instant at) const;
 
  private:
   void put_times(const Credential& row);
@@ -52,6 +54,11 @@ class Slot {
   const Keys* keys_;
   bool needs_a_word_;
 };
+
+// What a clock that was ahead has recorded is put right before it goes into a tool's file: nobody
+// knows when such a token ends. It ends now, as far as the tool is told, which so asks again, or
+// refreshes, before it relies on it. Without an end it would go on until it is refused.
+void doubt_times(Credential& row, Instant now);
 
 // `format` is a reader's name. Empty for a file of a shape that has no grants.
 std::vector<Slot> slots_of(nlohmann::json& root, std::string_view format);

@@ -8,6 +8,7 @@
 
 #include <thread>
 
+#include "migrate/export.h"
 #include "migrate/hand_over.h"
 #include "migrate/projection.h"
 #include "migrate/tool_lock.h"
@@ -526,6 +527,39 @@ TEST_F(CutoverTest, P8_ABearerThatWasRejectedIsNotPutThereAndTheNextOneIs) {
   ASSERT_TRUE(project_all(store, kWait));
 
   EXPECT_EQ(tree()["providers"]["nous"]["access_token"], text(store.unseal(uid)->access_token));
+}
+
+TEST_F(CutoverTest, P8_TheEndOfABearerThatAClockAheadHasObtainedIsNotStated) {
+  const auto claude = home_.write_json("claude/.credentials.json",
+                                       {{"claudeAiOauth",
+                                         {{"accessToken", "sk-ant-oat-1"},
+                                          {"refreshToken", "rt-claude"},
+                                          {"expiresAt", to_millis(now() + Seconds(3600))},
+                                          {"scopes", {"user:inference"}}}}});
+  Store store = open();
+  ASSERT_TRUE(cut_over(store, {from({claude}), false, kWait}));
+  const auto stated = [&] { return tree(claude)["claudeAiOauth"]["expiresAt"]; };
+  advance(Seconds(3 * 86400));
+  refresh(store, store.list({})->front().uid);
+  ASSERT_TRUE(project_all(store, kWait));
+  ASSERT_GT(stated(), to_millis(now()));
+
+  advance(-Seconds(3 * 86400));
+  ASSERT_TRUE(project_all(store, kWait));
+
+  EXPECT_EQ(stated(), to_millis(now()));
+  EXPECT_EQ(tree(claude)["claudeAiOauth"]["accessToken"],
+            text(store.unseal(store.list({})->front().uid)->access_token));
+  advance(Seconds(30));
+  const auto again = project_all(store, kWait);
+  ASSERT_TRUE(again);
+  EXPECT_FALSE(again->front().written) << "once is enough";
+  for (const Format format : {Format::claude, Format::opencode, Format::hermes}) {
+    const auto bytes = export_document(store, {.profile = "default", .format = format});
+    ASSERT_TRUE(bytes);
+    EXPECT_THAT(text(*bytes), Not(HasSubstr("17902")));
+    EXPECT_THAT(text(*bytes), Not(HasSubstr("2026-09-24")));
+  }
 }
 
 TEST_F(CutoverTest, MigratingAProjectionChangesNothingFreshOrStale) {
