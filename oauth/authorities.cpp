@@ -27,9 +27,13 @@ std::string mend(const std::string& by, const std::string& what, bool variable) 
          (variable ? ", or unset it." : ", or set AUTHDB_CA_FILE, which comes first.");
 }
 
-Result<std::string> read_bundle(const Setting& file, const std::string& by) {
+std::string mend_bundle(const Setting& file, const std::string& by) {
+  return mend(by, "a PEM file of certificates", !file.variable.empty());
+}
+
+Result<void> check_bundle(const Setting& file, const std::string& by) {
   const bool variable = !file.variable.empty();
-  const std::string hint = mend(by, "a PEM file of certificates", variable);
+  const std::string hint = mend_bundle(file, by);
   // Where a process happens to stand says nothing about what another tool's file meant.
   if (!variable && !fs::path(file.value).is_absolute()) {
     return fail(Errc::refused, by + ": " + file.value + " is no absolute path", hint);
@@ -39,6 +43,12 @@ Result<std::string> read_bundle(const Setting& file, const std::string& by) {
     return fail(Errc::refused, by + ": " + safe.error().message,
                 safe.error().hint.empty() ? hint : safe.error().hint);
   }
+  return {};
+}
+
+Result<std::string> read_bundle(const Setting& file, const std::string& by) {
+  if (auto usable = check_bundle(file, by); !usable) return fail(std::move(usable.error()));
+  const std::string hint = mend_bundle(file, by);
   const auto text = read_file(file.value, kLargestBundle);
   if (!text) return fail(Errc::refused, by + ": " + text.error().message, hint);
   if (text->reveal().find("-----BEGIN ") != std::string_view::npos) {
@@ -109,6 +119,14 @@ Result<Authorities> authorities_of(const Provider& provider, const Identity& ide
   out.directory = directory.value;
   out.named_by += (out.named_by.empty() ? "" : " and ") + directory.variable;
   return out;
+}
+
+std::optional<Error> unusable_ca_file(const Provider& provider, const Identity& identity,
+                                      const Environment& environment) {
+  const Setting file = ca_file_of(provider, identity, environment);
+  if (file.value.empty()) return std::nullopt;
+  const auto usable = check_bundle(file, named_by(file, provider, identity));
+  return usable ? std::nullopt : std::optional(usable.error());
 }
 
 }  // namespace authdb::oauth

@@ -3,6 +3,8 @@
 // What is named counts instead of the system's, not beside it.
 #pragma once
 
+#include <optional>
+
 #include "oauth/endpoints.h"
 #include "oauth/http.h"
 #include "store/result.h"
@@ -14,5 +16,9 @@ namespace authdb::oauth {
 // can write or replace it (check_loadable()). Thread-safe as `environment` is.
 Result<Authorities> authorities_of(const Provider& provider, const Identity& identity,
                                    const Environment& environment);
+
+// Why the file cannot be used that is named for them, as far as its name and owner tell. Not read.
+std::optional<Error> unusable_ca_file(const Provider& provider, const Identity& identity,
+                                      const Environment& environment);
 
 }  // namespace authdb::oauth

@@ -58,17 +58,26 @@ HttpModule load(const fs::path& file) {
   return {nullptr, nullptr, file.string() + " is not the HTTP module of authdb"};
 }
 
-HttpModule find_and_load() {
-  std::string looked;
+// The first that is there; empty: none, and `looked` says where.
+fs::path find_module(std::string& looked) {
   for (const fs::path& place : places()) {
-    const fs::path file = place.lexically_normal();
+    fs::path file = place.lexically_normal();
     std::error_code error;
     // What may not be looked at is there: to load it will say why not.
-    if (fs::exists(file, error) || error) return load(file);
+    if (fs::exists(file, error) || error) return file;
     looked += (looked.empty() ? "" : ", ") + file.parent_path().string();
   }
-  return {nullptr, nullptr,
-          std::string(kName) + " is not installed. It is looked for in " + looked};
+  return {};
+}
+
+std::string not_installed(const std::string& looked) {
+  return std::string(kName) + " is not installed. It is looked for in " + looked;
+}
+
+HttpModule find_and_load() {
+  std::string looked;
+  const fs::path file = find_module(looked);
+  return file.empty() ? HttpModule{nullptr, nullptr, not_installed(looked)} : load(file);
 }
 
 // fork() waits while a thread loads the module: its child, which has the forking thread only, would
@@ -90,6 +99,14 @@ struct Loading {
 [[maybe_unused]] const Loading& g_loading = Loading::one();
 
 }  // namespace
+
+std::string missing_http_module() {
+  std::string looked;
+  const fs::path file = find_module(looked);
+  if (file.empty()) return not_installed(looked);
+  const auto safe = check_loadable(file);
+  return safe ? "" : file.string() + " is not loaded: " + safe.error().message;
+}
 
 const HttpModule& http_module() {
   Loading& loading = Loading::one();

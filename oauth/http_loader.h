@@ -20,4 +20,7 @@ struct HttpModule {
 // and safe to fork() beside.
 const HttpModule& http_module();
 
+// Why there is nothing to load, as far as its place and file tell; empty: there is. Loads nothing.
+std::string missing_http_module();
+
 }  // namespace authdb::oauth

@@ -1,8 +1,10 @@
 #include "store/doctor.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -90,12 +92,21 @@ class Examination {
   void look_at(const Uid& uid) {
     const auto journal = Journal::look(engine_.place(uid));
     if (journal) {
+      look_at_access(uid);
       look_at(uid, *journal);
     } else if (journal.error().code != Errc::not_found) {
       find("journal_damaged", Severity::damage, journal.error().message,
            "Put the right file back; or `authdb doctor --repair` sets it aside, holds the "
            "credential as uncertain, and login, remove and refresh --replay work again.");
     }
+  }
+
+  void look_at_access(const Uid& uid) {
+    const fs::path path = engine_.place(uid).path();
+    if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0 || errno != EACCES) return;
+    find("journal_read_only", Severity::damage,
+         "the journal " + path.string() + " cannot be written: nothing can be sent",
+         "`chmod u+w` it, and the others in auth.db.d.");
   }
 
   void look_at(const Uid& uid, const Journal& journal) {

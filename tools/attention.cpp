@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "migrate/hand_over.h"
+#include "oauth/authorities.h"
+#include "oauth/endpoints.h"
+#include "oauth/http_loader.h"
 #include "oauth/renewable.h"
 #include "tools/render/text.h"
 
@@ -156,15 +159,51 @@ std::string Outages::of(const NamedRow& row) const {
          "` tries it now.";
 }
 
+// Of all logins alike: the module that sends.
+const std::optional<Error>& Outages::no_way_out() const {
+  if (no_way_out_) return *no_way_out_;
+  no_way_out_.emplace();
+  if (!providers_.needs_module) return *no_way_out_;
+  if (const auto missing = oauth::missing_http_module(); !missing.empty()) {
+    *no_way_out_ = Error{Errc::unexpected, "the HTTP module cannot be loaded: " + missing,
+                         "Install authdb again."};
+  }
+  return *no_way_out_;
+}
+
+std::optional<Error> Outages::distrust(const Identity& identity) const {
+  const auto* provider = providers_.registry().find_oauth(identity.provider);
+  if (provider == nullptr) return std::nullopt;
+  const auto& environment = providers_.environment;
+  const std::string file = oauth::ca_file_of(*provider, identity, environment).value;
+  if (file.empty()) return std::nullopt;
+  const auto known = ca_files_.find(file);
+  if (known != ca_files_.end()) return known->second;
+  return ca_files_[file] = oauth::unusable_ca_file(*provider, identity, environment);
+}
+
+std::optional<Error> Outages::obstacle(const std::string& provider) const {
+  if (no_way_out()) return no_way_out();
+  const auto& registry = providers_.registry();
+  if (auto found = oauth::obstacle_to_renewal(registry, provider, providers_.environment)) {
+    return found;
+  }
+  Identity any;
+  any.provider = provider;
+  return distrust(any);
+}
+
 std::optional<Error> Outages::obstacle(const NamedRow& row, bool over) const {
   if (row.text("auth_type") != "oauth" || !row.truth("refreshable")) return std::nullopt;
-  const auto& registry = providers_.registry();
   if (few_ || over) {
+    if (no_way_out()) return no_way_out();
     if (const auto found = store_.find(row.text("uid"))) {
-      return oauth::obstacle_to_renewal(registry, found->identity, providers_.environment);
+      auto obstacle = oauth::obstacle_to_renewal(providers_.registry(), found->identity,
+                                                 providers_.environment);
+      return obstacle ? obstacle : distrust(found->identity);
     }
   }
-  return oauth::obstacle_to_renewal(registry, row.text("provider"), providers_.environment);
+  return obstacle(row.text("provider"));
 }
 
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,

@@ -1,6 +1,7 @@
 // What of the credentials needs a person: what `status` warns of and `doctor` finds.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,10 +19,11 @@ namespace authdb::cli {
 struct Providers {
   Registry registry;
   oauth::Environment environment;
+  bool needs_module = true;  // requests go through libcurl
 };
 inline Providers providers_of(Context& context) {
   return {[&context]() -> const oauth::ProviderRegistry& { return context.registry(); },
-          context.env};
+          context.env, !context.http};
 }
 
 // Logins that are needed, sessions that end soon, grants that are held, bearers that do not work
@@ -40,14 +42,23 @@ class Outages {
   // Empty: it has a bearer, or would get one when somebody asks. One that needs a login or was
   // handed over is not meant.
   std::string of(const NamedRow& row) const;
+  // True if each one's journal is looked at.
+  bool few() const { return few_; }
+  // What keeps every login of that provider from being renewed.
+  std::optional<Error> obstacle(const std::string& provider) const;
 
  private:
   static constexpr std::size_t kFew = 1000;
   std::optional<Error> obstacle(const NamedRow& row, bool over) const;
+  const std::optional<Error>& no_way_out() const;
+  std::optional<Error> distrust(const Identity& identity) const;
   const Store& store_;
   const Providers& providers_;
   bool few_;
   Instant now_;
+  // What is the same for many is looked at once.
+  mutable std::optional<std::optional<Error>> no_way_out_;
+  mutable std::map<std::string, std::optional<Error>> ca_files_;
 };
 
 }  // namespace authdb::cli

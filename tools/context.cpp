@@ -30,8 +30,8 @@ const oauth::ProviderRegistry& Context::registry() {
 }
 
 oauth::BearerParts Context::bearer_parts() {
-  if (!http) http = oauth::curl_transport();
-  return {[this]() -> const oauth::ProviderRegistry& { return registry(); }, http, env};
+  return {[this]() -> const oauth::ProviderRegistry& { return registry(); },
+          http ? http : oauth::curl_transport(), env};
 }
 
 void Context::note(std::string_view text) {

@@ -317,6 +317,24 @@ TEST_F(DoctorTest, P5_AWriteGateThatIsMissingIsMadeAgain) {
   EXPECT_THAT(found(), IsEmpty());
 }
 
+TEST_F(DoctorTest, P8_AJournalThatItsOwnerCannotWriteIsFound) {
+  fs::permissions(journal(uid_), fs::perms::owner_read);
+  const bool root = ::geteuid() == 0;  // who may write all the same
+  if (root) {
+    ASSERT_EQ(std::system(("chown -R 65534 '" + dir_.path().string() + "'").c_str()), 0);
+  }
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (root && ::setuid(65534) != 0) ::_exit(2);
+    const auto alone = examine_journal(open(OpenMode::look), uid_);
+    ::_exit(alone && found() == std::vector<std::string>{"journal_read_only"} ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(DoctorTest, P1_ALostDirectoryIsMadeAnewAndNothingSentThatMayHaveBeen) {
   const fs::path directory = database().string() + ".d";
   fs::remove_all(directory);

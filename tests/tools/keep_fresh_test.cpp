@@ -113,6 +113,18 @@ TEST_F(KeepFreshCommand, WhatIsHeldAndHasExpiredIsNotSilent) {
   EXPECT_THAT(ran.err, HasSubstr("is uncertain since"));
 }
 
+TEST_F(KeepFreshCommand, P8_OnceIsNotGreenWithADamagedJournalNorWithoutTheKey) {
+  add_grant();
+  const auto uid = stored("acme")[0].uid;
+  write_file(dir_ / "store/auth.db.d" / uid.substr(0, 2) / uid, "");
+  const auto damaged = run({"keep-fresh", "--once"});
+  EXPECT_EQ(damaged.status, 5);
+  EXPECT_THAT(damaged.err, HasSubstr("cannot be renewed: the journal"));
+
+  std::filesystem::remove(dir_ / "key/seal.key");
+  EXPECT_EQ(run({"keep-fresh", "--once"}).status, 7);
+}
+
 TEST_F(KeepFreshCommand, ASessionThatEndsSoonIsWarnedOf) {
   add_grant("nous", "work");
   EXPECT_THAT(must({"keep-fresh", "--once"}).err, IsEmpty());

@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "store/fingerprint.h"
 #include "tests/tools/harness.h"
 #include "tools/render/table.h"
@@ -195,6 +197,17 @@ TEST_F(ObstacleTest, P8_AClientIdThatNobodyKnowsIsSaid) {
   EXPECT_THAT(run({"status"}).out, HasSubstr("no client_id is known for acme"));
 }
 
+TEST_F(ObstacleTest, P8_ACaFileThatIsGoneIsSaidWithWhoeverNamesIt) {
+  add_grant();
+  write_file(dir_ / "providers.d" / "acme.json",
+             R"({"id":"acme","client_id":"c","token_endpoint":"https://acme.example/token",)"
+             R"("ca_file":"/nonexistent/of-the-provider.pem"})");
+  expect_attention("/nonexistent/of-the-provider.pem");
+
+  env_["AUTHDB_CA_FILE"] = "/nonexistent/of-the-operator.pem";
+  expect_attention("AUTHDB_CA_FILE: ");
+}
+
 TEST_F(ObstacleTest, WhatCannotBeRenewedByNatureHasNone) {
   must({"add", "openrouter"}, "sk-key-1");
   must({"add", "strange", "--label", "key"}, "sk-key-2");
@@ -332,6 +345,18 @@ TEST_F(StatusTest, P8_CheckIsFiveForADamagedJournalAndThePoolGivesWayToAnother) 
   EXPECT_EQ(token.out, "access-token-BETA-2\n");
   EXPECT_THAT(token.err, HasSubstr("is damaged"));
   EXPECT_EQ(run({"status", "--check"}).status, 5);
+}
+
+TEST_F(StatusTest, P8_CheckIsFiveForACellThatDoesNotOpen) {
+  add_grant();
+  ASSERT_EQ(std::system(("sqlite3 '" + (dir_ / "store/auth.db").string() +
+                         "' 'UPDATE token_set SET generation = generation + 64'")
+                            .c_str()),
+            0);
+
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+  EXPECT_EQ(run({"keep-fresh", "--once"}).status, 5);
+  EXPECT_EQ(run({"doctor"}).status, 7);
 }
 
 TEST_F(StatusTest, P8_ARejectedBearerIsHandedToNobodyThoughItsJournalIsDamaged) {

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "migrate/projection.h"
-#include "oauth/renewable.h"
 #include "store/scrub.h"
 #include "tools/attention.h"
 #include "tools/choice.h"
@@ -69,27 +68,36 @@ std::string name_of(const Credential& row) {
 }
 
 // The providers in the store whose logins cannot be renewed here, as SQL has a list of them.
-Result<std::string> unrenewable(const Store& store, const Providers& providers) {
+Result<std::string> unrenewable(const Store& store, const Outages& outages) {
   const auto rows =
       store.query("SELECT DISTINCT provider FROM credential WHERE removed_at IS NULL");
   if (!rows) return fail(rows.error());
   std::string names;
   for (std::size_t i = 0; i < rows->rows.size(); ++i) {
     const auto name = NamedRow(*rows, i).text("provider");
-    if (!oauth::obstacle_to_renewal(providers.registry(), name, providers.environment)) continue;
+    if (!outages.obstacle(name)) continue;
     names += (names.empty() ? "" : ", ") + sql_literal(name);
   }
   return names;
 }
 
-// The rows of the view that may say what a person must know or do.
+// The rows of the view that may say what a person must know or do. Where they are few, all logins:
+// each one's journal is looked at.
 Result<QueryRows> wanting(Context& context, const Store& store, const Providers& providers) {
-  const auto obstructed = unrenewable(store, providers);
-  if (!obstructed) return fail(obstructed.error());
+  const auto all = store.query("SELECT count(*) AS n FROM credential WHERE removed_at IS NULL");
+  if (!all) return fail(all.error());
+  const auto count = NamedRow(*all, 0).number("n").value_or(0);
+  const Outages outages(store, providers, static_cast<std::size_t>(count), context.clock());
+  std::string logins = "auth_type = 'oauth'";
+  if (!outages.few()) {
+    const auto obstructed = unrenewable(store, outages);
+    if (!obstructed) return fail(obstructed.error());
+    logins += " AND (NOT refreshable OR provider IN (" + *obstructed + "))";
+  }
   std::string where =
       "(needs_login OR session_ends_at IS NOT NULL OR failures > 0 OR rejected OR hold IN "
-      "('conflict', 'uncertain') OR auth_type = 'oauth' AND (NOT refreshable OR provider IN (" +
-      *obstructed + ")))";
+      "('conflict', 'uncertain') OR " +
+      logins + ")";
   if (const auto profile = context.chosen_profile()) {
     where += " AND uid IN (SELECT uid FROM pool WHERE profile = " + sql_literal(*profile) + ")";
   }
@@ -241,7 +249,10 @@ Result<int> run(Context& context, const Options& options) {
     const auto round = do_round(context, *store, keeper, options);
     if (!round) return fail(round.error());
     say(context, *round, said);
-    if (options.once) return verdict(*round);
+    if (options.once) {
+      if (const auto keys = store->check_keys(); !keys) return fail(keys.error());
+      return verdict(*round);
+    }
     const Milliseconds nap =
         std::max<Milliseconds>(round->pass.next_at - context.clock(), Seconds{1});
     if (stop.wait(nap)) return kOk;
