@@ -201,6 +201,7 @@ TEST_F(ExportTest, WhatIsExportedWithEverythingChangesNothingWhenItIsImportedAga
 TEST_F(ExportTest, ARotatedGrantIsSpelledAnewAndEverythingElseOfItsPlacesStays) {
   Store store = new_store("rotated");
   import(store, files_.copy_sample("04_root_new_jwt.json", "auth.json"));
+  advance(at("2026-10-01T00:00:00Z") - now());
   const json before = exported(store, Format::hermes);
   const auto nous = store.list({.provider = "nous"});
   Change change;
