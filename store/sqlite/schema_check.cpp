@@ -19,7 +19,11 @@ struct Object {
   std::string table;
   std::optional<std::string> sql;  // none: an index that a table's keys have made
 
-  auto operator<=>(const Object&) const = default;
+  bool operator==(const Object&) const = default;
+  bool operator<(const Object& other) const {
+    return std::tie(type, name, table, sql) <
+           std::tie(other.type, other.name, other.table, other.sql);
+  }
   bool is_called(const Object& other) const { return type == other.type && name == other.name; }
 };
 
