@@ -19,7 +19,7 @@ struct DamagedCell {
 };
 
 // The first `most` of those that do not open. A cell whose key is not held is not among them. Opens
-// every other one: about a second for a hundred thousand credentials.
+// every other one.
 std::vector<DamagedCell> cells_that_do_not_open(View& view, const Sealer& sealer,
                                                 std::string_view store_id, std::size_t most);
 
