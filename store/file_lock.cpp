@@ -25,6 +25,10 @@ namespace fs = std::filesystem;
 
 std::atomic<int> g_epoch{0};
 
+// flock() keeps threads apart, but the language knows nothing of it: what one thread did under a
+// lock happens before what the next one does, by this.
+std::atomic<unsigned> g_let_go{0};
+
 // A wait in the kernel's queue. A blocking flock() has no time-out, so a thread of its own does it.
 // Everything but `fd` is guarded by the registry's mutex.
 struct Wait {
@@ -72,6 +76,7 @@ int open_registered(const fs::path& path) {
 
 // Under the registry's mutex.
 void close_listed(Registry& all, int fd) noexcept {
+  g_let_go.fetch_add(1, std::memory_order_release);
   all.fds.erase(std::remove(all.fds.begin(), all.fds.end(), fd), all.fds.end());
   ::close(fd);
 }
@@ -226,6 +231,7 @@ Result<std::optional<FileLock>> FileLock::acquire(const fs::path& path, Millisec
     if (waited.error != 0) return fail(file_error("cannot lock", path, waited.error));
     if (waited.fd < 0) return std::optional<FileLock>();
     if (still_there(waited.fd, path)) {
+      (void)g_let_go.load(std::memory_order_acquire);
       return std::optional<FileLock>(FileLock(waited.fd, fork_epoch()));
     }
     close_registered(waited.fd);

@@ -204,10 +204,10 @@ std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const L
 // ---- the order of durability -------------------------------------------------------------------
 
 std::int64_t next_revision(const Locked& locked) {
-  const auto next = std::max(locked.journal.newest_revision(), locked.state.revision) + 1;
-  const bool gone = locked.journal.newest_revision() == 0 ||
-                    newer_side(locked.journal.state(), locked.held.row) == Side::row_and_lost;
-  return gone ? std::max(next, to_millis(locked.engine.now())) : next;
+  const auto next =
+      revision_after(std::max(locked.journal.newest_revision(), locked.state.revision));
+  const Side side = newer_side(locked.journal.state(), locked.held.row);
+  return side == Side::row_and_lost ? std::max(next, to_millis(locked.engine.now())) : next;
 }
 
 namespace {

@@ -68,9 +68,8 @@ void recover(Locked& locked, const LockPolicy& policy);
 // ---- changing (lock.cpp) -----------------------------------------------------------------------
 
 // The revision of what is written next. A journal that was lost, or displaced by an older one, may
-// have been ahead of the row, and may be put back; one that is blank may have been begun without
-// the row's knowledge. What follows is numbered by the clock, in ms, which is far ahead of all
-// numbers that were counted up one by one.
+// have been ahead of the row, and may be put back: what follows it is numbered by the clock, in ms,
+// which is far ahead of all numbers that were counted up one by one.
 std::int64_t next_revision(const Locked& locked);
 
 // The order in which a change becomes durable. First the database, in one write transaction: what

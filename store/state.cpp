@@ -187,8 +187,11 @@ Side newer_side(const CredentialState& journal, const Credential& row) {
     return journal.generation > row.generation ? Side::journal : Side::row;
   }
   if (journal.revision == mirrored) return Side::same;
+  // A row gets 1 beside a blank journal only. One that was begun before it was lost meanwhile and
+  // put back; one that was begun after it says the same.
+  if (journal.revision == kFirstRevision && mirrored == kFirstRevision - 1) return Side::row;
   if (journal.revision > mirrored) return Side::journal;
-  return journal.revision + 1 == mirrored ? Side::row : Side::row_and_lost;
+  return revision_after(journal.revision) == mirrored ? Side::row : Side::row_and_lost;
 }
 
 CredentialState state_of(const Credential& row) {

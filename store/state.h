@@ -41,9 +41,13 @@ struct AttemptNote {
   bool complete = false;  // the body arrived to its end
 };
 
-// Of the first record. Not 1: a row that mirrors 1 beside a blank journal may come of a crash
-// between commit and journal; one that mirrors 2 or more tells that the journal was lost.
+// Of the record that begins a journal, and of no other. Not 1: a row that mirrors 1 beside a blank
+// journal may come of a crash between commit and journal, and nothing was ever sent; one that
+// mirrors 2 or more tells that the journal was lost.
 inline constexpr std::int64_t kFirstRevision = 2;
+constexpr std::int64_t revision_after(std::int64_t revision) {
+  return revision + 1 == kFirstRevision ? kFirstRevision + 1 : revision + 1;
+}
 
 struct CredentialState {
   std::int64_t revision = 0;  // 0: nothing was ever written

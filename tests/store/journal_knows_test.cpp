@@ -381,6 +381,30 @@ TEST_F(JournalKnowsTest, P2_AJournalThatWasLostAndComesBackIsOlderThanWhatHappen
   EXPECT_TRUE(open(OpenMode::look).find(uid_)) << "the undo is forgotten";
 }
 
+// No attempt can have been made: its row would mirror what began the journal.
+TEST_F(JournalKnowsTest, P5_WhoeverDiesBeforeAChangeIsInAJournalThatWasNotBegunLeavesNoDoubt) {
+  ASSERT_TRUE(import("b", "refresh-b-1"));
+  Store store = open(OpenMode::use);
+  for (const Credential& row : *store.list({})) {
+    if (row.identity.label == "b") uid_ = row.uid;
+  }
+  ASSERT_TRUE(lock(store));
+  for (const char* newer : {"refresh-b-2", "refresh-b-3"}) {
+    const std::string before = file_bytes(journal(uid_));
+    Change all;
+    all.credentials.push_back(imported("b", newer));
+    all.credentials.back().uid = uid_;
+    all.credentials.back().planned_against = store.find(uid_)->generation;
+    const auto applied = store.apply(all);
+    ASSERT_TRUE(applied && !applied->stale_plan);
+    std::ofstream(journal(uid_), std::ios::binary | std::ios::trunc) << before;
+
+    ASSERT_TRUE(lock(store));
+
+    EXPECT_EQ(store.find(uid_)->hold, Hold::none) << newer;
+  }
+}
+
 // A login begins its journal, and its row learns of that later.
 TEST_F(JournalKnowsTest, P2_AJournalThatItsRowDidNotKnowOfIsOlderThanWhatHappenedMeanwhile) {
   Change begun;

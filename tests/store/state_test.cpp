@@ -447,6 +447,14 @@ TEST(NewerSideTest, OfTwoRevisionsTheHigherOneCounts) {
   EXPECT_EQ(side_of(0, 1), Side::row);
 }
 
+TEST(NewerSideTest, P2_ARowThatWasWrittenBesideABlankJournalIsNewerThanOneThatWasBegun) {
+  EXPECT_EQ(side_of(kFirstRevision, 0), Side::journal);
+  EXPECT_EQ(side_of(kFirstRevision, 1), Side::row);
+  EXPECT_EQ(side_of(kFirstRevision + 1, 1), Side::journal);
+  EXPECT_EQ(side_of(1, kFirstRevision + 1), Side::row) << "2 is given to no other record";
+  EXPECT_EQ(side_of(1, kFirstRevision), Side::row_and_lost);
+}
+
 TEST(NewerSideTest, P4_ARowThatIsMoreThanOneRevisionAheadHasLostItsJournal) {
   EXPECT_EQ(side_of(5, 7), Side::row_and_lost);
   EXPECT_EQ(side_of(0, 2), Side::row_and_lost);
