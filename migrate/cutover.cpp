@@ -19,8 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kReadings = 4;
-
 std::vector<ToolFile> tool_files(const std::vector<Document>& documents) {
   std::vector<ToolFile> files;
   for (const Document& document : documents) {

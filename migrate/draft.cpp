@@ -6,21 +6,13 @@
 #include "migrate/json_text.h"
 #include "migrate/merge.h"
 #include "store/env_source.h"
+#include "store/shell_word.h"
 
 namespace authdb::migrate {
 namespace {
 
 std::string text_of(const TokenHash& hash) {
   return {reinterpret_cast<const char*>(hash.data()), hash.size()};
-}
-
-// For a shell.
-std::string quoted(const std::string& text) {
-  const bool plain = text.find_first_of(" \t\n'\"\\$`&;()<>|*?[]#~!{}") == std::string::npos;
-  if (plain) return text;
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
 }
 
 // True if it was not so before.
@@ -54,7 +46,7 @@ void add_once(std::vector<std::string>& list, const std::string& text) {
 }
 
 std::string prefer_command(const std::filesystem::path& source) {
-  return "`authdb migrate --prefer " + quoted(source.string()) + "`";
+  return "`authdb migrate --prefer " + shell_quoted(source.string()) + "`";
 }
 
 void Draft::set(std::size_t copy, Fate fate, const std::string& why) {

@@ -9,13 +9,12 @@
 #include "migrate/writers.h"
 #include "store/draft.h"
 #include "store/files.h"
+#include "store/shell_word.h"
 
 namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
-
-constexpr int kReadings = 4;
 
 struct Name {
   Format format;
@@ -48,7 +47,8 @@ Result<void> check_nothing_is_lost(const Store& store, const std::filesystem::pa
   return fail(Errc::refused,
               path.string() + " has a refresh token that this store has never seen: its login " +
                   "would be lost",
-              "Import it first (authdb migrate " + path.string() + "), or give another place.");
+              "Import it first (authdb migrate " + shell_quoted(path.string()) +
+                  "), or give another place.");
 }
 
 // False: the file changed after it was read.

@@ -15,6 +15,7 @@
 #include "store/draft.h"
 #include "store/files.h"
 #include "store/rotation.h"
+#include "store/shell_word.h"
 #include "store/timestamp.h"
 
 namespace authdb::migrate {
@@ -22,8 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-constexpr int kReadings = 4;
 
 Result<void> may_go(const Credential& row) {
   const std::string name = "\"" + row.identity.label + "\" (" + row.uid + ")";
@@ -68,10 +67,10 @@ class Places {
                   name + " is handed over, and this store does not know any more to which file",
                   "`authdb migrate --prefer PATH` takes it back from the file that has it.");
     }
+    const std::string file = shell_quoted(place->second);
     return fail(Errc::refused, name + " is handed over to " + place->second + " already",
-                "`authdb migrate " + place->second +
-                    "` takes it back, `authdb export --hand-over -o " + place->second +
-                    "` finishes what was cut off.");
+                "`authdb migrate " + file + "` takes it back, `authdb export --hand-over -o " +
+                    file + "` finishes what was cut off.");
   }
 
  private:

@@ -16,8 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kReadings = 4;
-
 // The credentials that are not there any more leave their last token where it is.
 struct Rewrite {
   Secret was;  // the file's bytes

@@ -13,6 +13,9 @@ namespace authdb::migrate {
 // A hundred thousand rows take about 70 MiB; more than this is no credential file.
 inline constexpr std::uintmax_t kMaxFileSize = 256ULL << 20;
 
+// How often a file is read before it is replaced, where it changes each time meanwhile.
+inline constexpr int kReadings = 4;
+
 struct SourceBytes {
   Secret text;
   std::string sha256;  // hex

@@ -2,6 +2,7 @@
 
 #include "oauth/login.h"
 #include "store/login_command.h"
+#include "store/shell_word.h"
 
 namespace authdb::oauth {
 

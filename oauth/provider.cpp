@@ -86,8 +86,10 @@ void take_logins_from(std::vector<Provider>& providers, const std::string& id_or
   }
 }
 
-// The problems of one file; none, and `providers` has what it says.
-std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>& providers) {
+// The problems of one file; none, and `providers` has what it says. `id`: what the file is called,
+// until it says itself whose it is.
+std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>& providers,
+                                    std::string& id) {
   const FileToRead file = open_to_read(path);
   if (!file) {
     return {{"", file.kind.empty() ? "cannot be opened: " + file.problem() : file.problem()}};
@@ -100,10 +102,11 @@ std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>&
   } catch (const json::exception& error) {
     return {{"", json_problem(error)}};
   }
-  const auto id = object.is_object() ? object.find("id") : object.end();
-  if (object.is_object() && id == object.end()) return {{"id", "is required"}};
+  const auto said = object.is_object() ? object.find("id") : object.end();
+  if (object.is_object() && said == object.end()) return {{"id", "is required"}};
   const std::string name =
-      object.is_object() && id->is_string() ? id->get<std::string>() : std::string();
+      object.is_object() && said->is_string() ? said->get<std::string>() : std::string();
+  if (!name.empty()) id = name;
   if (ProviderRegistry::canonical_id(name) != name) {
     return {{"id", "is an alias of " + ProviderRegistry::canonical_id(name)}};
   }
@@ -115,10 +118,7 @@ std::vector<FieldProblem> take_file(const fs::path& path, std::vector<Provider>&
   }
   Provider provider = known == providers.end() ? Provider{} : *known;
   std::vector<FieldProblem> problems = read_provider(object, path.string(), provider);
-  if (!problems.empty()) {
-    take_logins_from(providers, name);
-    return problems;
-  }
+  if (!problems.empty()) return problems;
   if (provider.name.empty()) provider.name = provider.id;
   if (known == providers.end()) {
     providers.push_back(std::move(provider));
@@ -165,8 +165,9 @@ ProviderRegistry ProviderRegistry::load(const fs::path& directory) {
     return registry;
   }
   for (const fs::path& file : files) {
-    std::vector<FieldProblem> problems = take_file(file, registry.providers_);
-    if (!problems.empty()) take_logins_from(registry.providers_, file.stem());
+    std::string id = file.stem();
+    std::vector<FieldProblem> problems = take_file(file, registry.providers_, id);
+    if (!problems.empty()) take_logins_from(registry.providers_, id);
     for (FieldProblem& problem : problems) {
       registry.problems_.push_back({file, std::move(problem.field), std::move(problem.reason)});
     }

@@ -52,6 +52,14 @@ std::string describe_success(const Answer& answer, const TokenAnswer& fields, bo
          (type.empty() ? "" : ", sent as " + type);
 }
 
+// A whole pair that is not the one that was sent is a grant whatever its status: something on the
+// way has changed the status, and the token that was sent is spent.
+bool brings_a_new_pair(const Answer& answer, const TokenAnswer& fields) {
+  const std::string_view refresh = fields.text("refresh_token");
+  return fields.is_whole() && !fields.text("access_token").empty() && !refresh.empty() &&
+         refresh != answer.sent.reveal() && read_error(fields).code.empty();
+}
+
 }  // namespace
 
 TokenPolicy OAuthTokenEndpoint::policy() const {
@@ -170,18 +178,6 @@ void OAuthTokenEndpoint::read_refusal(const Answer& answer, const TokenAnswer& f
   if (out.unreadable) out.code = "unreadable";
   out.message = describe_success(answer, fields, out.unreadable);
 }
-
-namespace {
-
-// A whole pair that is not the one that was sent is a grant whatever its status: something on the
-// way has changed the status, and the token that was sent is spent.
-bool brings_a_new_pair(const Answer& answer, const TokenAnswer& fields) {
-  const std::string_view refresh = fields.text("refresh_token");
-  return fields.is_whole() && !fields.text("access_token").empty() && !refresh.empty() &&
-         refresh != answer.sent.reveal() && read_error(fields).code.empty();
-}
-
-}  // namespace
 
 Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
   Judgement out;

@@ -32,30 +32,24 @@ void require_keys(View& backup, const StoreOptions& options) {
   }
 }
 
-// The first cell that does not open as its row says; empty: there is none.
-std::string damaged_cell(View& view, const Sealer& sealer, std::string_view store_id) {
-  const auto damaged = cells_that_do_not_open(view, sealer, store_id, 1);
-  return damaged.empty() ? "" : damaged.front().what + " does not open";
-}
-
 // Over a live login, cells that do not open would be the end of it.
 void require_whole_cells(View& backup, const StoreOptions& options, const std::string& store_id,
                          const fs::path& file) {
   const Sealer sealer = value_or_throw(Sealer::load(options.key_file));
-  const std::string wrong = damaged_cell(backup, sealer, store_id);
-  if (wrong.empty()) return;
+  const auto damaged = cells_that_do_not_open(backup, sealer, store_id, 1);
+  if (damaged.empty()) return;
   throw BackendError{{Errc::refused,
-                      "the backup " + file.string() + " is damaged or has been altered: " + wrong,
+                      "the backup " + file.string() + " is damaged or has been altered: " +
+                          damaged.front().what + " does not open",
                       "Use another one. Nothing has been changed."}};
 }
 
-// Better no backup than one that nobody can restore. Without the key file nobody can tell.
+// Better no backup than one that nobody can restore.
 void require_whole_cells(Engine& engine) {
-  const auto sealer = Sealer::load(engine.options.key_file);
-  if (!sealer) return;
-  const std::string wrong = damaged_cell(*engine.backend->view(), *sealer, engine.files.store_id);
-  if (wrong.empty()) return;
-  throw BackendError{{Errc::refused, "the store's database is damaged: " + wrong,
+  const auto damaged = cells_that_do_not_open(engine, 1);
+  if (damaged.empty()) return;
+  throw BackendError{{Errc::refused,
+                      "the store's database is damaged: " + damaged.front().what + " does not open",
                       "No backup was made: restore would refuse it. `authdb doctor` says what to "
                       "do."}};
 }
@@ -139,7 +133,8 @@ Result<Restored> restore(StoreOptions options, const fs::path& file) {
     const auto backup = sqlite::open_backup(path, options.clock);
     require_keys(*backup, options);
     const std::string store_id = text_of(backup->meta("store_id"));
-    // To find the files of a store that is not there makes a directory for them.
+    // That it is another store's is said before that it is damaged. Where there is no store,
+    // files_to_restore() makes a directory for one: nothing may be wrong any more by then.
     const bool there = fs::exists(options.path, error);
     if (!there) require_whole_cells(*backup, options, store_id, path);
     const auto files = value_or_throw(sqlite::files_to_restore(options.path, store_id));

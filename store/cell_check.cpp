@@ -1,7 +1,5 @@
 #include "store/cell_check.h"
 
-#include "store/engine.h"
-
 namespace authdb {
 namespace {
 
@@ -51,6 +49,16 @@ std::vector<DamagedCell> cells_that_do_not_open(View& view, const Sealer& sealer
     }
   }
   return damaged;
+}
+
+std::vector<DamagedCell> cells_that_do_not_open(Engine& engine, std::size_t most) {
+  const auto view = engine.backend->view();
+  const auto keys = Engine::guarded([&] {
+    engine.follow_keys(*view);
+    (void)engine.keys();
+  });
+  if (!keys) return {};
+  return cells_that_do_not_open(*view, engine.keys(), engine.files.store_id, most);
 }
 
 }  // namespace authdb

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "store/backend.h"
+#include "store/engine.h"
 
 namespace authdb {
 
@@ -22,5 +23,7 @@ struct DamagedCell {
 // every other one.
 std::vector<DamagedCell> cells_that_do_not_open(View& view, const Sealer& sealer,
                                                 std::string_view store_id, std::size_t most);
+// Of the store itself. None where its keys cannot be had: then nobody can tell.
+std::vector<DamagedCell> cells_that_do_not_open(Engine& engine, std::size_t most);
 
 }  // namespace authdb

@@ -30,13 +30,22 @@ constexpr const char* kRepairs = "`authdb doctor --repair` does it now; the next
 
 bool is_set_aside(const std::string& name) { return name.find(".damaged-") != std::string::npos; }
 
+// None where the keys cannot be had: that is a finding of its own.
+std::vector<DamagedCell> damaged_cells(Engine& engine) {
+  constexpr std::size_t kMostToTell = 100;
+  return cells_that_do_not_open(engine, kMostToTell);
+}
+
 class Examination {
  public:
   explicit Examination(const Store& store) : engine_(store.engine()) {}
 
   std::vector<Finding> look_at_one(const Uid& uid) {
-    attempt("journal", [&] { look_at(uid); });
-    attempt("cell_damaged", [&] { cells_of(uid); });
+    attempt("journal", [&] {
+      const auto stored = engine_.backend->view()->load(uid);
+      look_at(uid, stored);
+      if (stored) cells_of(*stored);
+    });
     return std::move(findings_);
   }
 
@@ -86,14 +95,15 @@ class Examination {
   // ---- journals --------------------------------------------------------------------------------
 
   void journals() {
-    for (const Uid& uid : Journal::all(engine_.files.directory)) look_at(uid);
+    for (const Uid& uid : Journal::all(engine_.files.directory))
+      look_at(uid, engine_.backend->view()->load(uid));
   }
 
-  void look_at(const Uid& uid) {
+  void look_at(const Uid& uid, const std::optional<StoredCredential>& stored) {
     const auto journal = Journal::look(engine_.place(uid));
     if (journal) {
       look_at_access(uid);
-      look_at(uid, *journal);
+      look_at(uid, *journal, stored);
     } else if (journal.error().code != Errc::not_found) {
       find("journal_damaged", Severity::damage, journal.error().message,
            "Put the right file back; or `authdb doctor --repair` sets it aside, holds the "
@@ -109,8 +119,8 @@ class Examination {
          "`chmod u+w` it, and the others in auth.db.d.");
   }
 
-  void look_at(const Uid& uid, const Journal& journal) {
-    const auto stored = engine_.backend->view()->load(uid);
+  void look_at(const Uid& uid, const Journal& journal,
+               const std::optional<StoredCredential>& stored) {
     const CredentialState& state = journal.state();
     if (!stored) {
       if (!state.grant.empty() && !state.removed_at) {
@@ -244,14 +254,12 @@ class Examination {
   }
 
   // Those of one credential. That there is no key at all is not about this one.
-  void cells_of(const Uid& uid) {
+  void cells_of(const StoredCredential& stored) {
     if (!Engine::guarded([&] { (void)engine_.keys(); })) return;
-    auto stored = engine_.backend->view()->load(uid);
-    if (!stored) return;
-    const Credential row = stored->row;
-    const auto opened = Engine::guarded([&] { (void)engine_.unseal(std::move(*stored)); });
+    const auto opened = Engine::guarded([&] { (void)engine_.unseal(stored); });
     if (!opened) {
-      find("cell_damaged", Severity::damage, opened.error().message + " (" + name_of(row) + ")",
+      find("cell_damaged", Severity::damage,
+           opened.error().message + " (" + name_of(stored.row) + ")",
            "`authdb doctor` says what to do.");
     }
   }
@@ -260,8 +268,7 @@ class Examination {
     if (cell.uid.empty()) return "`authdb restore FILE` brings it back from a backup.";
     if (cell.removed) return "It is wiped a day after the removal; until then no backup is made.";
     return "`authdb doctor --repair` takes it from the credential's journal where that has the "
-           "same "
-           "tokens. Else log in again, or remove it; until then no backup is made.";
+           "same tokens. Else log in again, or remove it; until then no backup is made.";
   }
 
   // ---- leftovers -------------------------------------------------------------------------------
@@ -280,16 +287,6 @@ class Examination {
   }
 
  public:
-  // None where the keys cannot be had: that is a finding of its own.
-  static std::vector<DamagedCell> damaged_cells(Engine& engine) {
-    constexpr std::size_t kMostToTell = 100;
-    if (!Engine::guarded([&] { (void)engine.keys(); })) return {};
-    const auto sealer = Sealer::load(engine.options.key_file);
-    if (!sealer) return {};
-    return cells_that_do_not_open(*engine.backend->view(), *sealer, engine.files.store_id,
-                                  kMostToTell);
-  }
-
   static std::vector<fs::path> leftover_files(const Engine& engine) {
     std::vector<fs::path> found;
     // Of the one file that is ours, or of all.
@@ -326,7 +323,7 @@ class Repair {
 
   std::vector<Finding> run() {
     damaged_journals();
-    const auto damaged = Examination::damaged_cells(engine_);
+    const auto damaged = damaged_cells(engine_);
     adopt();
     if (!damaged.empty()) tell_mended(damaged);
     finish_key_rotation();
@@ -361,7 +358,7 @@ class Repair {
   // Each was mended, where it could be, when its lock was taken.
   void tell_mended(const std::vector<DamagedCell>& damaged) {
     std::set<std::string> left;
-    for (const DamagedCell& cell : Examination::damaged_cells(engine_)) left.insert(cell.what);
+    for (const DamagedCell& cell : damaged_cells(engine_)) left.insert(cell.what);
     for (const DamagedCell& cell : damaged) {
       if (left.count(cell.what) == 0) {
         did("cell_damaged", cell.what + " did not open, and is as the journal has it now");

@@ -328,13 +328,15 @@ std::vector<Remains> remains_beside(const fs::path& file) {
   std::vector<Remains> remains;
   const std::string target = file.filename();
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(file.parent_path(), error)) {
-    const std::string name = entry.path().filename();
-    if (is_displaced(name, target)) remains.push_back({entry.path(), true});
+  for (fs::directory_iterator it(file.parent_path(), error), end; !error && it != end;
+       it.increment(error)) {
+    const fs::path& path = it->path();
+    const std::string name = path.filename();
+    if (is_displaced(name, target)) remains.push_back({path, true});
     const auto half_done = exchanged(name);
     const bool is_ours = half_done ? half_done->meant_for == target : name_of_draft(name) == target;
-    const auto inode = is_ours ? inode_of_abandoned(entry.path()) : std::nullopt;
-    if (inode) remains.push_back({entry.path(), half_done && half_done->draft != *inode});
+    const auto inode = is_ours ? inode_of_abandoned(path) : std::nullopt;
+    if (inode) remains.push_back({path, half_done && half_done->draft != *inode});
   }
   return remains;
 }

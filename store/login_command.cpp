@@ -2,15 +2,12 @@
 
 #include <algorithm>
 
+#include "store/shell_word.h"
+
 namespace authdb {
 namespace {
 
 constexpr std::string_view kDefaultProfile = "default";
-
-bool is_plain(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         std::string_view("@%+:,./_-").find(c) != std::string_view::npos;
-}
 
 // Nobody can type what a terminal does not show.
 bool can_be_typed(std::string_view text) {
@@ -25,19 +22,6 @@ std::string option(std::string_view name, const std::string& value) {
 }
 
 }  // namespace
-
-std::string shell_quoted(std::string_view text) {
-  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return std::string(text);
-  std::string quoted = "'";
-  for (const char c : text) {
-    if (c == '\'') {
-      quoted += "'\\''";
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "'";
-}
 
 std::string login_command(const std::string& provider, const std::string& label,
                           const std::vector<std::string>& profiles) {

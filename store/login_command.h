@@ -2,13 +2,9 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace authdb {
-
-// As one word for a shell; in quotes only where it needs them.
-std::string shell_quoted(std::string_view text);
 
 // `authdb login nous --label work --profile atlas`. The label says which credential is renewed: of
 // a login whose account nobody knows, another would be made beside it. `profiles` are those that

@@ -7,6 +7,7 @@
 #include "oauth/endpoints.h"
 #include "oauth/http_loader.h"
 #include "oauth/renewable.h"
+#include "store/shell_word.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {
@@ -58,15 +59,16 @@ std::string explain_hold(const Store& store, const NamedRow& row, const Registry
 }
 
 // Empty unless it is handed over, and the file that it was given to has nothing to renew it with.
-std::string nobody_renews(const Store& store, const NamedRow& row) {
+std::string nobody_renews(const Store& store, const NamedRow& row, const Registry& registry) {
   if (row.text("hold") != "handed_over") return {};
   const auto found = store.find(row.text("uid"));
   const auto file = found ? migrate::unfinished_hand_over(store, *found) : fail(found.error());
   if (!file || !*file) return {};
-  const std::string path = printable((*file)->string());
-  return name_of(row) + " is handed over to " + path +
-         ", which has no refresh token: nobody renews it. `authdb export --hand-over -o " + path +
-         "` finishes the hand-over, `authdb login " + row.text("provider") + "` begins anew.";
+  const std::string path = (*file)->string();
+  return name_of(row) + " is handed over to " + printable(path) +
+         ", which has no refresh token: nobody renews it. `authdb export --hand-over -o " +
+         printable(shell_quoted(path)) + "` finishes the hand-over. To begin anew, log in " +
+         way_to_log_in(row, registry()) + ".";
 }
 
 bool is_keyed(const NamedRow& row) { return row.text("bearer_kind") == "agent_key"; }
@@ -129,7 +131,7 @@ void add_second_spenders(const Store& store, const migrate::UsableAddress& usabl
 
 std::string Outages::of(const NamedRow& row) const {
   if (row.truth("needs_login")) return {};
-  if (row.text("hold") == "handed_over") return nobody_renews(store_, row);
+  if (row.text("hold") == "handed_over") return nobody_renews(store_, row, providers_.registry);
   const bool rejected = row.truth("rejected");
   const bool ahead = !rejected && !obtained_ahead(row, now_).empty();
   const bool over = rejected || ahead || bearer_is_over(row);
@@ -182,6 +184,21 @@ std::optional<Error> Outages::distrust(const Identity& identity) const {
   return ca_files_[file] = oauth::unusable_ca_file(*provider, identity, environment);
 }
 
+std::optional<Identity> Outages::identity_of(const Uid& uid) const {
+  if (!few_) {
+    const auto found = store_.find(uid);
+    return found ? std::optional(found->identity) : std::nullopt;
+  }
+  if (!identities_) {
+    identities_.emplace();
+    const auto rows = store_.list({});
+    if (!rows) return std::nullopt;
+    for (const Credential& row : *rows) identities_->emplace(row.uid, row.identity);
+  }
+  const auto found = identities_->find(uid);
+  return found == identities_->end() ? std::nullopt : std::optional(found->second);
+}
+
 std::optional<Error> Outages::obstacle(const std::string& provider) const {
   if (no_way_out()) return no_way_out();
   const auto& registry = providers_.registry();
@@ -197,10 +214,10 @@ std::optional<Error> Outages::obstacle(const NamedRow& row, bool over) const {
   if (row.text("auth_type") != "oauth" || !row.truth("refreshable")) return std::nullopt;
   if (few_ || over) {
     if (no_way_out()) return no_way_out();
-    if (const auto found = store_.find(row.text("uid"))) {
-      auto obstacle = oauth::obstacle_to_renewal(providers_.registry(), found->identity,
-                                                 providers_.environment);
-      return obstacle ? obstacle : distrust(found->identity);
+    if (const auto identity = identity_of(row.text("uid"))) {
+      auto obstacle =
+          oauth::obstacle_to_renewal(providers_.registry(), *identity, providers_.environment);
+      return obstacle ? obstacle : distrust(*identity);
     }
   }
   return obstacle(row.text("provider"));
@@ -232,7 +249,7 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
       }
       continue;
     }
-    if (auto text = nobody_renews(store, row); !text.empty()) {
+    if (auto text = nobody_renews(store, row, providers.registry); !text.empty()) {
       find("hand_over_unfinished", Severity::attention, std::move(text));
       continue;
     }

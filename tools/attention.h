@@ -52,6 +52,7 @@ class Outages {
   std::optional<Error> obstacle(const NamedRow& row, bool over) const;
   const std::optional<Error>& no_way_out() const;
   std::optional<Error> distrust(const Identity& identity) const;
+  std::optional<Identity> identity_of(const Uid& uid) const;
   const Store& store_;
   const Providers& providers_;
   bool few_;
@@ -59,6 +60,7 @@ class Outages {
   // What is the same for many is looked at once.
   mutable std::optional<std::optional<Error>> no_way_out_;
   mutable std::map<std::string, std::optional<Error>> ca_files_;
+  mutable std::optional<std::map<Uid, Identity>> identities_;
 };
 
 }  // namespace authdb::cli

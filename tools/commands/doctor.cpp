@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "store/draft.h"
+#include "store/shell_word.h"
 #include "tools/addresses.h"
 #include "tools/attention.h"
 #include "tools/commands/commands.h"
@@ -93,7 +94,8 @@ Finding about_remains(const std::filesystem::path& file, const Remains& left) {
     return {"displaced", Severity::attention,
             path + " was in the place of " + file.string() +
                 " when its replacement was cut off, and may be the only copy of a login",
-            "`authdb migrate " + path + "` imports what is in it. Then delete it.", false};
+            "`authdb migrate " + shell_quoted(path) + "` imports what is in it. Then delete it.",
+            false};
   }
   return {"draft", Severity::attention,
           path + " is a draft of " + file.string() +

@@ -1,6 +1,7 @@
 // authdb restore: the way back from a backup.
 #include "migrate/projection.h"
 #include "store/backup.h"
+#include "store/shell_word.h"
 #include "tools/commands/commands.h"
 #include "tools/progress.h"
 #include "tools/render/json.h"
@@ -92,7 +93,7 @@ Result<int> run(Context& context, const std::string& file) {
     context.warn(printable(path) +
                  " is not kept up to date any more: the backup knows of no cut-over of it. "
                  "`authdb migrate --cutover " +
-                 printable(path) + "` does it again");
+                 printable(shell_quoted(path)) + "` does it again");
   }
   for (const Error& error : done->left) cli::report(context, error);
   return done->left.empty() ? kOk : exit_code(Errc::partly);
