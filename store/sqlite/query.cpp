@@ -283,7 +283,8 @@ QueryRows run(SQLite::Database& db, const std::string& sql, Guard& guard) {
 }  // namespace
 
 QueryRows run_query(SQLite::Database& db, const std::string& sql, const QueryLimits& limits) {
-  // What it sorts counts as memory, too, and fills no disk.
+  // What it sorts counts as memory, too, and fills no disk. Stand-ins, which a change would drop,
+  // are made with the same setting.
   db.exec("PRAGMA temp_store = MEMORY");
   Guard guard(db, sealed_places(db), limits);
   try {
