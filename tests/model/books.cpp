@@ -85,7 +85,8 @@ void Books::check_state(const Login& login, int token, const Rights& rights) {
 void Books::check_replay(const Login& login, int token, const Rights& rights, std::int64_t now) {
   const TokenNote& note = tokens_[token];
   if (note.losses == 0 || rights.replays || login.losses_unknown) return;
-  if (any_bearer_lives(login, now, rights.rejected) && !forgiven(login, note, now)) {
+  const std::int64_t decided = rights.decided_at > 0 ? rights.decided_at : now;
+  if (any_bearer_lives(login, now, rights.rejected) && !forgiven(login, note, decided)) {
     fail("replay.while-live", token, "an uncertain token was sent while a bearer lives");
   }
   if (now < note.last_loss + pause_after(note.losses)) {

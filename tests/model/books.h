@@ -92,6 +92,8 @@ struct Rights {
   bool insists = false;  // `refresh`, `mint`: the rest does not count
   bool replays = false;  // `refresh --replay`
   int rejected = -1;     // the bearer that a resource server has refused just now: it lives no more
+  // When it may have been decided, before the clock went on inside the action; 0: when it arrives.
+  std::int64_t decided_at = 0;
 };
 
 class Books {

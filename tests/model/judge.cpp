@@ -100,7 +100,7 @@ class Judge {
       for (int who = 0; who < books_.count(); ++who) books_.login(who).ledger_unknown = true;
     }
     if (outcome_.crashed || struck()) {
-      for (int who = 0; who < books_.count(); ++who) unsure(books_.login(who));
+      for (int who = 0; who < books_.count(); ++who) unsure(who);
       if (doing_.refused >= 0) books_.unsure_of_refusal(doing_.refused);
       if (doing_.odd >= 0) books_.forget(books_.note(doing_.odd).login);
     }
@@ -119,9 +119,10 @@ class Judge {
   }
 
   // A pool may have chosen any of them.
-  void unsure(Login& login) const {
+  void unsure(int who) const {
+    Login& login = books_.login(who);
     // The request may have left and not come far, or its answer may not have been noted.
-    if (!doing_.lost) login.losses_unknown = true;
+    if (!doing_.lost.contains(who)) login.losses_unknown = true;
     login.rest = {};
     login.may_rest = true;
     login.rests_until = 0;
@@ -165,8 +166,10 @@ class Judge {
     if (outcome_.ok) {
       const int who = books_.who_is(outcome_.uids.at(0));
       if (who < 0 || books_.login(who).amnesia) return;
-      // Handed out all the same, where the database could not take it.
-      const bool kept = !struck() && !world_.outsider() && step_.twist != Twist::outsider;
+      // Handed out all the same, where the database could not take it: inside another one's step
+      // that one may have had its lock.
+      const bool kept =
+          doing_.outermost && !struck() && !world_.outsider() && step_.twist != Twist::outsider;
       if (doing_.mint_requests > 0 && !kept) books_.login(who).key = -1;
       if (step_.twist == Twist::waiter && step_.inner == Verb::login)
         return;  // it may be that one's

@@ -100,7 +100,7 @@ class Exchange {
 
   void lost() {
     books_.lost(token_, world_.now());
-    doing_.lost = true;
+    doing_.lost.insert(books_.note(token_).login);
   }
 
   Answer silence() {

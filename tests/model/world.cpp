@@ -69,6 +69,7 @@ Instant World::read_clock() {
   if (doing != nullptr && doing->step.twist == Twist::in_clock && !doing->inner_done &&
       ++doing->clock_readings >= doing->step.at) {
     doing->inner_done = true;
+    doing->rights.decided_at = now_;
     do_inner(*this, doing->step);
   }
   return at_millis(now_);

@@ -39,7 +39,7 @@ struct Acting {
   bool inner_done = false;
   int delivered = -1;  // the refresh token whose answer brought a grant last
   int refused = -1;    // the refresh token that the server said no to last
-  bool lost = false;   // a request of it was lost
+  std::set<int> lost;  // the logins of which a request of it was lost
   int odd = -1;        // the one whose answer brought a refresh token that must not become current
 };
 Acting*& acting();
