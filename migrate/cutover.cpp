@@ -10,6 +10,7 @@
 #include "migrate/source_file.h"
 #include "migrate/tool_lock.h"
 #include "store/files.h"
+#include "store/rotation.h"
 #include "store/user_directories.h"
 #include "store/words.h"
 
@@ -105,7 +106,7 @@ class Cutting {
     if (!tree) return fail(std::move(tree.error()));
     auto projected = project(*tree);
     if (!projected) return fail(std::move(projected.error()));
-    if (spent_by_us_ > 0) {
+    if (taken_away_ > 0) {
       auto kept = keep(path_, bytes->text, store_.now());
       if (!kept) return fail(std::move(kept.error()));
       done_.kept = std::move(*kept);
@@ -130,8 +131,10 @@ class Cutting {
 
   Result<void> project(Slot& slot) {
     const bool has_refresh_token = !slot.refresh_token().empty();
-    const auto owner = owners_.of_slot(slot);
+    auto owner = owners_.of_slot(slot);
     if (!owner) return fail(owner.error());
+    const bool unknown = *owner == nullptr;
+    if (unknown && !has_refresh_token) owner = only_one_given(slot.provider());
     if (*owner == nullptr) {
       if (has_refresh_token) leave_alone(slot, "the store has not taken its refresh token");
       return {};
@@ -148,10 +151,34 @@ class Cutting {
       if (has_refresh_token) leave_alone(slot, "there is no access token to put there");
       return {};
     }
-    spent_by_us_ += has_refresh_token ? 1 : 0;
+    if (has_refresh_token) {
+      if (auto kept = keep_beside_database(row); !kept) return kept;
+    }
+    taken_away_ += has_refresh_token || (unknown && !slot.access_token().empty()) ? 1 : 0;
     slot.put(*held, false);
     tokens_.push_back({row.uid, slot.place(), row.access_fingerprint});
     return {};
+  }
+
+  // The store is the only one who has the refresh token from now on: where its database is lost,
+  // the journal has it.
+  Result<void> keep_beside_database(const Credential& row) {
+    if (row.renewal.revision > 0 || !row.refresh_hash) return {};
+    auto locked = LockedCredential::acquire(store_, row.uid, {.wait = store_.lock_wait()});
+    if (!locked) return fail(std::move(locked.error()));
+    return locked->begin_journal();
+  }
+
+  // Whose place it is where an access token stands that nobody knows.
+  const Credential* only_one_given(const std::string& provider) const {
+    const Credential* only = nullptr;
+    for (const ProjectedToken& token : before_) {
+      const Credential* row = owners_.at(token.credential);
+      if (row == nullptr || row->identity.provider != provider || row == only) continue;
+      if (only != nullptr) return nullptr;
+      only = row;
+    }
+    return only;
   }
 
   void leave_alone(const Slot& slot, const std::string& why) {
@@ -180,7 +207,7 @@ class Cutting {
   const Document& document_;
   fs::path path_;
   CutFile done_;
-  int spent_by_us_ = 0;
+  int taken_away_ = 0;
   std::vector<ProjectedToken> before_;
   std::vector<ProjectedToken> tokens_;
 };

@@ -303,14 +303,19 @@ Result<HandedOver> hand_over(Store& store, const fs::path& file, Milliseconds wa
               "It is not handed over. Stop the program that writes it, and try again.");
 }
 
-Result<std::optional<fs::path>> unfinished_hand_over(const Store& store, const Credential& row) {
-  if (row.hold != Hold::handed_over) return std::optional<fs::path>();
+Result<std::optional<fs::path>> place_of_hand_over(const Store& store, const Uid& uid) {
   const auto receipts = store.receipts();
   if (!receipts) return fail(receipts.error());
   const auto places = places_of_hand_overs(*receipts);
-  const auto place = places.find(row.uid);
-  if (place == places.end()) return std::optional<fs::path>();
-  const fs::path path = place->second;
+  const auto place = places.find(uid);
+  return place == places.end() ? std::nullopt : std::optional<fs::path>(place->second);
+}
+
+Result<std::optional<fs::path>> unfinished_hand_over(const Store& store, const Credential& row) {
+  if (row.hold != Hold::handed_over) return std::optional<fs::path>();
+  const auto place = place_of_hand_over(store, row.uid);
+  if (!place || !*place) return place;
+  const fs::path path = **place;
   const auto bytes = read_source(path);
   auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
   if (!tree) return std::optional<fs::path>();  // being written, or nobody can tell

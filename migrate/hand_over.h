@@ -38,9 +38,12 @@ enum class GivenElsewhere { refuse, leave };
 Result<HandedOver> hand_over(Store& store, const std::filesystem::path& file, Milliseconds wait,
                              GivenElsewhere given = GivenElsewhere::refuse);
 
-// The file that was given `row`, which is handed over, if it has no refresh token of that provider:
-// the hand-over was cut off, or the tool has logged out. Nobody renews the login until it is handed
-// over again, or taken back. nullopt: it has one, or which file it is nobody knows.
+// The file that was given the login, which is handed over. nullopt: nobody knows any more.
+Result<std::optional<std::filesystem::path>> place_of_hand_over(const Store& store, const Uid& uid);
+
+// That file, if it has no refresh token of that provider: the hand-over was cut off, or the tool
+// has logged out. Nobody renews the login until it is handed over again, or taken back. nullopt: it
+// has one, or which file it is nobody knows.
 Result<std::optional<std::filesystem::path>> unfinished_hand_over(const Store& store,
                                                                   const Credential& row);
 

@@ -10,6 +10,7 @@
 #include "migrate/tool_lock.h"
 #include "store/draft.h"
 #include "store/pool.h"
+#include "store/shell_word.h"
 
 namespace authdb::migrate {
 namespace {
@@ -24,20 +25,28 @@ struct Rewrite {
   bool changed = false;
   std::vector<std::string> own_logins;  // places with a refresh token: the tool's doing
   std::vector<std::string> spent;       // places with one that we have spent: an old copy
+  std::vector<std::string> unknown;     // places of ours with a bearer that nobody knows
+  std::optional<Instant> behind_since;  // since when the store has had what the file lacks
 };
 
-// Whose token the slot has: the one it was given, or the one whose place its tool has emptied.
-const ProjectedToken* given(const Projection& projection, const Slot& slot) {
+// Whose token the slot has: the one it was given, one that its credential had before, or the one
+// whose place its tool has emptied. nullptr: nobody knows.
+Result<const ProjectedToken*> given(const Store& store, const Projection& projection,
+                                    const Slot& slot) {
   const auto find = [&](auto fits) {
     const auto& tokens = projection.tokens;
     const auto it = std::find_if(tokens.begin(), tokens.end(), fits);
     return it == tokens.end() ? nullptr : &*it;
   };
-  if (!slot.access_token().empty()) {
-    const std::string shown = fingerprint(token_hash(slot.access_token()));
-    return find([&](const auto& token) { return token.fingerprint == shown; });
+  if (slot.access_token().empty()) {
+    return find([&](const auto& token) { return token.place == slot.place(); });
   }
-  return find([&](const auto& token) { return token.place == slot.place(); });
+  const std::string shown = fingerprint(token_hash(slot.access_token()));
+  const auto* token = find([&](const auto& one) { return one.fingerprint == shown; });
+  if (token != nullptr) return token;
+  const auto owner = store.owner_of_bearer(shown);  // an earlier file, or an earlier database
+  if (!owner) return fail(owner.error());
+  return find([&](const auto& one) { return *owner && one.credential == **owner; });
 }
 
 Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot& slot,
@@ -49,8 +58,20 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
     (spent ? rewrite.spent : rewrite.own_logins).push_back(slot.place());
     return {};
   }
-  const ProjectedToken* token = given(projection, slot);
-  if (token == nullptr) return {};
+  const auto found = given(store, projection, slot);
+  if (!found) return fail(found.error());
+  const ProjectedToken* token = *found;
+  if (token == nullptr) {
+    // What it was given last stays registered: a cut-over goes by that.
+    for (const ProjectedToken& one : projection.tokens) {
+      if (one.place != slot.place()) continue;
+      rewrite.tokens.push_back(one);
+      if (rewrite.unknown.empty() || rewrite.unknown.back() != one.place) {
+        rewrite.unknown.push_back(one.place);
+      }
+    }
+    return {};
+  }
   auto held = store.unseal(token->credential);
   if (!held && held.error().code == Errc::not_found) return {};
   if (!held) return fail(std::move(held.error()));
@@ -67,6 +88,7 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
   if (slot.access_token() != held->access_token.reveal() || (doubted && slot.ends_after(now))) {
     slot.put(*held, false);
     rewrite.changed = true;
+    rewrite.behind_since = std::min(rewrite.behind_since.value_or(now), obtained);
   }
   rewrite.tokens.push_back({token->credential, slot.place(), held->row.access_fingerprint});
   return {};
@@ -77,7 +99,7 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
   if (!bytes) return fail(std::move(bytes.error()));
   auto tree = parse_json(bytes->text.reveal(), projection.path);
   if (!tree) return fail(std::move(tree.error()));
-  Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}, {}};
+  Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}, {}, {}, {}};
   for (Slot& slot : slots_of(rewrite.tree, projection.format)) {
     if (auto done = rewrite_slot(store, projection, slot, rewrite); !done) {
       return fail(std::move(done.error()));
@@ -86,12 +108,21 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
   return rewrite;
 }
 
+std::string about_unknown(const Projection& projection, const Rewrite& rewrite) {
+  return projection.path + " has an access token at " + rewrite.unknown.front() +
+         " that this store does not know, and is not kept up to date there. `authdb migrate "
+         "--cutover " +
+         shell_quoted(projection.path) + "` puts the store's own there";
+}
+
 std::string about_logins(const Projection& projection, const Rewrite& rewrite) {
   if (!rewrite.spent.empty()) {
     return projection.path + " has a spent refresh token at " + rewrite.spent.front() +
            ": the tool's next refresh ends the session. `authdb migrate --cutover` replaces it";
   }
-  if (rewrite.own_logins.empty()) return {};
+  if (rewrite.own_logins.empty()) {
+    return rewrite.unknown.empty() ? std::string() : about_unknown(projection, rewrite);
+  }
   return projection.path + " has a refresh token again at " + rewrite.own_logins.front() +
          ": its tool logged in by itself, or the cut-over did not finish. `authdb migrate "
          "--cutover` takes it over";
@@ -198,6 +229,26 @@ Result<std::vector<Projected>> project_all(Store& store, Milliseconds wait) {
   return project_those(store, wait, nullptr);
 }
 
+Result<std::vector<std::string>> projections_left_behind(const Store& store) {
+  constexpr std::chrono::minutes kBeingWritten{1};
+  const auto all = store.projections();
+  if (!all) return fail(all.error());
+  std::vector<std::string> behind;
+  for (const Projection& one : *all) {
+    auto would = rewrite(store, one);
+    if (!would) continue;  // gone, being written, or no key to look with
+    wipe_strings(would->tree);
+    if (!would->unknown.empty()) {
+      behind.push_back(about_unknown(one, *would));
+    } else if (would->behind_since && *would->behind_since + kBeingWritten < store.now()) {
+      behind.push_back("the access tokens in " + one.path +
+                       " are not up to date. `authdb keep-fresh --once --project` brings them, or "
+                       "says why it cannot");
+    }
+  }
+  return behind;
+}
+
 Result<std::vector<std::string>> forgotten_projections(const Store& store) {
   const auto known = store.projections();
   if (!known) return fail(known.error());
@@ -287,7 +338,11 @@ Result<const Credential*> Owners::of_slot(const Slot& slot) const {
   if (const auto it = by_token_.find(fingerprint(token_hash(token))); it != by_token_.end()) {
     return &credentials_[it->second];
   }
-  if (slot.refresh_token().empty()) return nullptr;
+  if (slot.refresh_token().empty()) {
+    const auto owner = store_.owner_of_bearer(fingerprint(token_hash(token)));
+    if (!owner) return fail(owner.error());
+    return *owner ? at(**owner) : nullptr;
+  }
   const auto retired = store_.retired(token_hash(token));
   if (!retired) return fail(retired.error());
   return *retired ? at((*retired)->uid) : nullptr;

@@ -45,6 +45,10 @@ struct ProjectionDue {
 };
 Result<std::vector<ProjectionDue>> projections_due(const Store& store);
 
+// For people: the registered files that do not show what the store has, though nobody is about to
+// write it there, or that show an access token which nobody knows. Changes nothing.
+Result<std::vector<std::string>> projections_left_behind(const Store& store);
+
 // The files among those that were imported, and in the well-known places, that look like
 // projections and are none: an access token of a login of this store stands there, and no refresh
 // token. So it is after a cut-over that the store does not remember, restored from a backup of
@@ -67,10 +71,11 @@ class Owners {
   static Result<Owners> of(const Store& store, const std::vector<ProjectedToken>& projected);
   // nullptr: not ours, or removed since. Errors as of the store.
   Result<const Credential*> of_slot(const Slot& slot) const;
+  // nullptr: removed since, or another store's.
+  const Credential* at(const Uid& uid) const;
 
  private:
   explicit Owners(const Store& store) : store_(store) {}
-  const Credential* at(const Uid& uid) const;
 
   Store store_;
   std::vector<Credential> credentials_;

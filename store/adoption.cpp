@@ -44,6 +44,8 @@ void bring_back(Engine& engine, const Journal& journal, const Uid& uid) {
   Attempt attempt = engine.new_attempt(AttemptKind::import, {});
   attempt.outcome = Outcome::recovered;
   attempt.refresh_hash = state.hash;
+  const Secret& bearer = parcel.grant.access_token;
+  if (!bearer.empty()) attempt.bearer = fingerprint(bearer);
   attempt.family = state.family;
   attempt.from_generation = state.generation - 1;
   attempt.to_generation = state.generation;

@@ -10,6 +10,7 @@
 #include "store/locked.h"
 #include "store/ownership.h"
 #include "store/sqlite/backup_file.h"
+#include "store/sqlite/rebuild.h"
 
 namespace authdb {
 namespace {

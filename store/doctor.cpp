@@ -15,8 +15,8 @@
 #include "store/key_rotation.h"
 #include "store/locked.h"
 #include "store/rescue.h"
-#include "store/sqlite/backup_file.h"
 #include "store/sqlite/integrity.h"
+#include "store/sqlite/rebuild.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
 #include "store/words.h"
@@ -407,6 +407,29 @@ std::optional<Finding> remake_directory(StoreOptions options) {
                  true};
 }
 
+// What was lost with auth.db: whatever no journal has.
+std::optional<Finding> remake_database(StoreOptions options) {
+  if (options.path.empty()) options.path = default_store_path();
+  if (options.key_file.empty()) options.key_file = default_key_path();
+  const auto rebuilt = Engine::guarded_result([&] {
+    return sqlite::rebuild_from_journals(options.path, options.key_file, options.clock,
+                                         options.lock_wait);
+  });
+  if (rebuilt && !*rebuilt) return std::nullopt;
+  if (!rebuilt) {
+    return Finding{"database_lost", Severity::damage, rebuilt.error().message, rebuilt.error().hint,
+                   false};
+  }
+  const std::string aside = (*rebuilt)->set_aside.string();
+  return Finding{"database_lost", Severity::note,
+                 "auth.db was " + (aside.empty() ? "missing" : "damaged, is kept as " + aside) +
+                     ", and is made anew from the journals",
+                 "They have each login that authdb made, has refreshed or cut over, and no API "
+                 "key, profile or setting. `authdb restore FILE` brings those back from a backup; "
+                 "`authdb migrate` imports what is still in files.",
+                 true};
+}
+
 std::vector<Finding> cannot_open(const Error& error) {
   const Severity severity = error.code == Errc::not_found ? Severity::note : Severity::damage;
   return {{"open", severity, error.message, error.hint, false}};
@@ -429,6 +452,7 @@ std::optional<Finding> examine_journal(const Store& store, const Uid& uid) {
 std::vector<Finding> repair(const StoreOptions& options) {
   std::vector<Finding> findings;
   if (auto remade = remake_directory(options)) findings.push_back(*std::move(remade));
+  if (auto remade = remake_database(options)) findings.push_back(*std::move(remade));
   auto store = Store::open(options, OpenMode::use);
   if (!store) return findings.empty() ? cannot_open(store.error()) : findings;
   std::vector<Finding> done = Repair(*store).run();

@@ -276,6 +276,18 @@ void tell_journal(Locked& locked, CredentialState next, bool durable) {
   if (told) locked.state.revision = locked.journal.state().revision;
 }
 
+Result<void> begin_journal(Locked& locked) {
+  if (locked.held.row.renewal.revision >= kFirstRevision) return {};
+  CredentialState first = locked.state;
+  first.legacy = false;
+  first.revision = std::max(kFirstRevision, locked.journal.newest_revision() + 1);
+  tell_journal(locked, std::move(first), /*durable=*/true);
+  if (locked.journal.state().revision != locked.state.revision) return {};  // nor will the intent
+  auto told = refresh_mirror(locked);
+  if (!told) locked.held.row.renewal.revision = 0;
+  return told;
+}
+
 void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool durable) {
   write_rows(locked, next, rows);
   // Should it fail, the row is ahead of the journal by what was committed. Where the row cannot be

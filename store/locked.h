@@ -106,6 +106,9 @@ Result<void> refresh_mirror(Locked& locked);
 // For what must not be lost though the database cannot be written: the journal, and the database if
 // it can be had. The row is then a revision behind, until the next holder brings it up.
 void record_state(Locked& locked, CredentialState next, const Rows& rows);
+// A credential's first state goes into its journal, durably, and the row learns that there is one,
+// so that its loss would be noticed. Nothing, where that has been done.
+Result<void> begin_journal(Locked& locked);
 // The journal alone, of a state that the database has already.
 void tell_journal(Locked& locked, CredentialState next, bool durable);
 

@@ -32,6 +32,14 @@ LockedCredential::~LockedCredential() = default;
 const Held& LockedCredential::held() const { return locked_->held; }
 bool LockedCredential::recovered() const { return locked_->recovered; }
 
+Result<void> LockedCredential::begin_journal() {
+  Locked& locked = *locked_;
+  const auto begun = Engine::guarded([&] { value_or_throw(authdb::begin_journal(locked)); });
+  if (!begun || locked.journal.state().revision != 0) return begun;
+  return fail(Errc::try_later, "the journal of " + name_of(locked.held.row) + " cannot be written",
+              "See whether the disk is full.");
+}
+
 std::shared_ptr<void> LockedCredential::shield() const {
   const auto& shield = locked_->engine.options.shield;
   return shield ? shield() : nullptr;

@@ -141,6 +141,8 @@ void bring_row_up(Locked& locked) {
       move_row(locked, *txn, parcel);
       Attempt attempt = attempt_of(locked, Outcome::recovered);
       attempt.refresh_hash = state.hash;
+      const Secret& bearer = parcel.grant.access_token;
+      if (!bearer.empty()) attempt.bearer = fingerprint(bearer);
       attempt.from_generation = state.generation - 1;
       attempt.to_generation = state.generation;
       attempt.finished_at = locked.engine.now();

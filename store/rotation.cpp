@@ -113,20 +113,6 @@ std::optional<Result<Rotated>> refuse_to_send(Locked& locked, const RotateReques
 
 // ---- step 4 ------------------------------------------------------------------------------------
 
-// The row learns that there is a journal before the first intent is in it, so that its loss would
-// be noticed.
-Result<void> begin_journal(Locked& locked) {
-  if (locked.held.row.renewal.revision >= kFirstRevision) return {};
-  CredentialState first = locked.state;
-  first.legacy = false;
-  first.revision = std::max(kFirstRevision, locked.journal.newest_revision() + 1);
-  tell_journal(locked, std::move(first), /*durable=*/true);
-  if (locked.journal.state().revision != locked.state.revision) return {};  // nor will the intent
-  auto told = refresh_mirror(locked);
-  if (!told) locked.held.row.renewal.revision = 0;
-  return told;
-}
-
 Result<void> write_intent(Sending& s) {
   if (auto begun = begin_journal(s.locked); !begun) return begun;
   AttemptNote note;

@@ -108,6 +108,10 @@ class LockedCredential {
   // True if acquiring the lock settled an answer that a process before us had journalled.
   bool recovered() const;
 
+  // Writes what the row has into the credential's journal, which a first refresh would do else, so
+  // that it outlives the database: for when nobody but the store has the refresh token any more.
+  Result<void> begin_journal();
+
   // Steps 3 to 8. Returns the live pair without sending anything if there is no need any more.
   Result<Rotated> rotate(const RotateRequest& request);
 

@@ -101,7 +101,7 @@ Result<Secret> Sealer::open(std::span<const unsigned char> cell, const SealPlace
           cell.size() - kHead, bytes(data), data.size(), cell.data() + 1 + std::tuple_size_v<KeyId>,
           bytes(key->bytes.reveal())) != 0) {
     return fail(Errc::refused, "the sealed cell " + where + " is damaged or from elsewhere",
-                "Somebody or something has changed the file. Restore it from a backup.");
+                "Somebody or something has changed the file. `authdb doctor` says what to do.");
   }
   return Secret(std::move(plain));
 }

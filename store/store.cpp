@@ -253,7 +253,11 @@ Result<Held> Store::unseal(const Uid& uid) const {
   auto held = Engine::guarded(read);
   if (held || held.error().code != Errc::refused) return held;
   // A key rotation and a prune may have gone by between reading the cells and reading the keys.
-  return Engine::guarded(read);
+  held = Engine::guarded(read);
+  if (held || held.error().code != Errc::refused || engine_->mode == OpenMode::look) return held;
+  // Whoever has the lock mends what does not open from the journal, where that is no guess.
+  const auto locked = LockedCredential::acquire(*this, uid, {.wait = lock_wait()});
+  return locked ? Result<Held>(locked->held().clone()) : std::move(held);
 }
 
 Result<void> Store::check_keys() const {

@@ -147,7 +147,8 @@ class Store {
   // Any SELECT; one that writes, or reads a sealed column, is refused (usage).
   Result<QueryRows> query(const std::string& sql) const;
 
-  // Opens the seals. refused without the right key.
+  // Opens the seals. refused without the right key, or where they do not open: what is damaged is
+  // taken from the credential's journal first, under its lock, if the store may be changed.
   Result<Held> unseal(const Uid& uid) const;
   // Ok if this process could unseal: the key file is there, private, and has this store's key.
   Result<void> check_keys() const;

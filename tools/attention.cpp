@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "migrate/hand_over.h"
+#include "migrate/projection.h"
 #include "oauth/authorities.h"
 #include "oauth/endpoints.h"
 #include "oauth/http_loader.h"
@@ -53,9 +54,14 @@ std::string explain_hold(const Store& store, const NamedRow& row, const Registry
            " is in conflict: its copies disagree about which pair is live. Decide with `authdb "
            "migrate --prefer PATH`.";
   }
-  return name_of(row) +
-         " is handed over: another tool spends its refresh token. `authdb migrate` "
-         "takes it back.";
+  const auto place = migrate::place_of_hand_over(store, row.text("uid"));
+  const std::string name = name_of(row) + " is handed over: another tool spends its refresh token";
+  if (place && !*place) {
+    return name +
+           ", and this store does not know any more from which file. `authdb migrate --prefer "
+           "PATH` takes it back from the one that has it.";
+  }
+  return name + ". `authdb migrate` takes it back.";
 }
 
 // Empty unless it is handed over, and the file that it was given to has nothing to renew it with.
@@ -232,6 +238,11 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
   };
   for (std::size_t i = 0; i < rows.rows.size(); ++i) {
     const NamedRow row(rows, i);
+    if (profiles_of(row).empty()) {
+      find("unbound", Severity::note,
+           name_of(row) + " is in no profile's pool. `authdb profile bind PROFILE " +
+               row.text("provider") + ' ' + row.text("uid") + "` lets one use it.");
+    }
     if (auto warning = login_warning(row, now, providers.registry); !warning.empty()) {
       const bool needed = row.truth("needs_login");
       find(needed ? "needs_login" : "session_ends", needed ? Severity::login : Severity::attention,
@@ -258,6 +269,10 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
          explain_hold(store, row, providers.registry));
   }
   add_second_spenders(store, usable, findings);
+  if (const auto behind = migrate::projections_left_behind(store)) {
+    for (const auto& text : *behind)
+      find("projection_behind", Severity::attention, printable(text) + ".");
+  }
   return findings;
 }
 

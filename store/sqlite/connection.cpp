@@ -48,9 +48,9 @@ Error explain(int code, const std::string& what, const fs::path& path, const std
     case SQLITE_NOTADB:
       return {
           Errc::refused, head + "the database is damaged, or no SQLite database" + tail,
-          "Keep the file; `authdb restore FILE` makes it anew from a backup, however old, and the "
-          "journals. Without any backup move auth.db and auth.db.d away together, and log in "
-          "again."};
+          "`authdb restore FILE` makes it anew from a backup, however old, and the journals. "
+          "Without any backup `authdb doctor --repair` does, from the journals alone. Both keep "
+          "the file."};
     case SQLITE_CONSTRAINT:
       return {Errc::refused, head + "that would break a rule of the store" + tail,
               "Nothing was changed. A token that is current or retired cannot be added again."};

@@ -15,6 +15,17 @@ void each_row(SQLite::Database& db, const char* sql, Say say) {
 
 }  // namespace
 
+std::string first_text(SQLite::Database& db, const char* sql) {
+  SQLite::Statement statement(db, sql);
+  return statement.executeStep() ? statement.getColumn(0).getString() : "";
+}
+
+std::string trouble_in(SQLite::Database& db) {
+  if (first_text(db, "PRAGMA page_count") == "0") return "it is empty";
+  const std::string check = first_text(db, "PRAGMA quick_check(1)");
+  return check == "ok" ? "" : check;
+}
+
 std::optional<StrangeSchema> check_schema(const StoreFiles& files, Clock clock) {
   const ClockVfs vfs(std::move(clock));
   try {

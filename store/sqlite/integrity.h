@@ -9,7 +9,17 @@
 #include "store/sqlite/opening.h"
 #include "store/sqlite/schema_check.h"
 
+namespace SQLite {
+class Database;
+}
+
 namespace authdb::sqlite {
+
+// The first value that `sql` gives, as text; empty: none.
+std::string first_text(SQLite::Database& db, const char* sql);
+
+// What is wrong with a database that can be opened at all; empty: nothing.
+std::string trouble_in(SQLite::Database& db);
 
 // What is strange in the schema of the store (schema_check.h). Throws BackendError.
 std::optional<StrangeSchema> check_schema(const StoreFiles& files, Clock clock);

@@ -209,24 +209,6 @@ void write_meta(SQLite::Database& db, const std::string& store_id, const Sealer&
   put("created_at", [&] { insert.bind(2, to_millis(now)); });
 }
 
-void build_database(const fs::path& path, const std::string& store_id, const Sealer& sealer,
-                    Instant now) {
-  try {
-    SQLite::Database db(path.string(), SQLite::OPEN_READWRITE);
-    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    SQLite::Transaction txn(db);
-    db.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
-    db.exec("PRAGMA user_version = " + std::to_string(kSchemaMajor));
-    for (const char* step : kSchemaSteps) db.exec(step);
-    write_meta(db, store_id, sealer, now);
-    txn.commit();
-    // All of it into the one file that gets its name: closing would try, and not say if it failed.
-    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
-  } catch (const SQLite::Exception& error) {
-    throw_backend_error(error, "cannot create", path, errno);
-  }
-}
-
 Result<void> create_database(const fs::path& path, const std::string& store_id,
                              const Sealer& sealer, Instant now) {
   auto draft = begin_draft(path);
@@ -301,6 +283,36 @@ Error no_store(const fs::path& path) {
 
 }  // namespace
 
+void build_database(const fs::path& path, const std::string& store_id, const Sealer& sealer,
+                    Instant now) {
+  try {
+    SQLite::Database db(path.string(), SQLite::OPEN_READWRITE);
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    SQLite::Transaction txn(db);
+    db.exec("PRAGMA application_id = " + std::to_string(kApplicationId));
+    db.exec("PRAGMA user_version = " + std::to_string(kSchemaMajor));
+    for (const char* step : kSchemaSteps) db.exec(step);
+    write_meta(db, store_id, sealer, now);
+    txn.commit();
+    // All of it into the one file that gets its name: closing would try, and not say if it failed.
+    db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  } catch (const SQLite::Exception& error) {
+    throw_backend_error(error, "cannot create", path, errno);
+  }
+}
+
+Result<std::optional<StoreFiles>> journalled_files(const fs::path& path) {
+  const fs::path directory = beside(resolved_path(path), ".d");
+  const auto journals = has_journals(directory);
+  if (!journals) return fail(journals.error());
+  if (!*journals || !is_there(directory / "store")) return std::nullopt;
+  const auto id = read_store_id(directory);
+  if (!id) return fail(id.error());
+  auto files = files_to_restore(path, *id);
+  if (!files) return fail(std::move(files.error()));
+  return std::move(*files);
+}
+
 Result<std::optional<StoreFiles>> lost_directory(const fs::path& path) {
   StoreFiles files{resolved_path(path), {}, {}};
   files.directory = beside(files.database, ".d");
@@ -325,7 +337,8 @@ Result<StoreFiles> open_files(const fs::path& path, const fs::path& key_file, Op
                   files.database.string() + " is missing, but its journals are still in " +
                       files.directory.string(),
                   "They hold the newest tokens, and a new store beside them would lose them. "
-                  "`authdb restore FILE` makes auth.db anew from a backup and from them.");
+                  "`authdb restore FILE` makes auth.db anew from a backup and from them; without "
+                  "any backup `authdb doctor --repair` does, from them alone.");
     }
     if (is_there(beside(files.database, "-wal"))) {
       return fail(

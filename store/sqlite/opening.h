@@ -11,6 +11,7 @@
 
 #include "store/clock.h"
 #include "store/result.h"
+#include "store/seal.h"
 #include "store/store.h"
 
 namespace authdb::sqlite {
@@ -31,6 +32,14 @@ Result<StoreFiles> open_files(const std::filesystem::path& path,
 // `store_id` is the backup's. refused if other files are there than that store's; auth.db.d is made
 // if there is nothing at all.
 Result<StoreFiles> files_to_restore(const std::filesystem::path& path, const std::string& store_id);
+
+// The files of a store that has journals; its database may be missing or damaged. nullopt: none.
+Result<std::optional<StoreFiles>> journalled_files(const std::filesystem::path& path);
+
+// Writes the empty database of a store into the file at `path`, which is empty; throws
+// BackendError.
+void build_database(const std::filesystem::path& path, const std::string& store_id,
+                    const Sealer& sealer, Instant now);
 
 // Where auth.db is there, and its auth.db.d is not, or not by name: makes the directory and the
 // gate in it, but not yet what says whose it is (`store`), without which nobody opens the store.

@@ -353,9 +353,9 @@ std::optional<SealedReceipt> Reads<Base>::last_receipt(std::string_view profile,
 
 template <typename Base>
 std::optional<Uid> Reads<Base>::owner_of_bearer(const std::string& fingerprint) {
-  // Those that are there now have no index, and need none: whoever asks has looked at its pool.
   constexpr const char* kSql =
       "SELECT c.uid FROM credential c WHERE c.removed_at IS NULL AND c.id IN ("
+      "  SELECT credential FROM token_set WHERE access_fingerprint = ?1 UNION "
       "  SELECT credential FROM attempt WHERE bearer = ?1 UNION "
       "  SELECT credential FROM projected_token WHERE fingerprint = ?1)";
   return first_row<Uid>(

@@ -490,8 +490,8 @@ TEST_F(BackupTest, P5_ABackupOfWhichACellDoesNotOpenIsRefusedAndTheLiveLoginStay
   fs::copy_file(file(), whole);
   const char* const kDamage[] = {
       "UPDATE token_set SET generation = generation + 64",
-      ("UPDATE token_set SET access_token = cast(substr(access_token, 1, 40) || x'00' || "
-       "substr(access_token, 42) AS blob)"),
+      ("UPDATE token_set SET access_token = cast(substr(access_token, 1, 40) || zeroblob(8) || "
+       "substr(access_token, 49) AS blob)"),
       "UPDATE token_set SET refresh_token = substr(refresh_token, 1, 50)"};
   for (const char* damage : kDamage) {
     fs::copy_file(whole, file(), fs::copy_options::overwrite_existing);

@@ -1,6 +1,7 @@
 // What doctor finds, that looking changes nothing, and that repairing guesses nothing.
 #include "store/doctor.h"
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -117,6 +118,59 @@ TEST_F(DoctorTest, P6_LookingChangesNothingWhateverItFinds) {
 
   EXPECT_EQ(bytes(), before);
   EXPECT_THAT(sent(), IsEmpty());
+}
+
+TEST_F(DoctorTest, P5_AMissingDatabaseIsMadeAnewFromTheJournalsAlone) {
+  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
+
+  EXPECT_THAT(mended(), ElementsAre("database_lost", "adopted"));
+
+  EXPECT_EQ(current(), "refresh-a-2");
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::none);
+  EXPECT_TRUE(*open(OpenMode::look).retired(token_hash("refresh-a-1")));
+  EXPECT_THAT(mended(), IsEmpty());
+  rotate_to(3);
+  EXPECT_EQ(current(), "refresh-a-3");
+}
+
+TEST_F(DoctorTest, P5_ADamagedDatabaseIsKeptAndMadeAnewFromTheJournalsAlone) {
+  for (const std::string& bytes : {std::string(8192, 'x'), std::string("short"), std::string()}) {
+    put_back(bytes);
+
+    EXPECT_THAT(mended({"set_aside"}), ElementsAre("database_lost", "adopted")) << bytes.size();
+
+    EXPECT_EQ(current(), "refresh-a-2");
+    for (const auto& entry : fs::directory_iterator(database().parent_path())) {
+      if (entry.path().string().find(".damaged-") == std::string::npos) continue;
+      EXPECT_EQ(file_bytes(entry.path()), bytes);
+      fs::remove(entry.path());
+    }
+  }
+}
+
+TEST_F(DoctorTest, ADatabaseIsNotMadeAnewWithoutTheKeyOfItsJournals) {
+  const std::string key = file_bytes(options().key_file);
+  const std::string whole = keep_copy();
+  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
+  fs::remove(options().key_file);
+  ASSERT_TRUE(Sealer::create(options().key_file, "another-store"));
+
+  EXPECT_THAT(mended({"database_lost"}), IsEmpty());
+
+  EXPECT_FALSE(fs::exists(database()));
+  EXPECT_NE(file_bytes(options().key_file), key);
+}
+
+TEST_F(DoctorTest, ADatabaseThatIsAnotherProgramsIsLeftAlone) {
+  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
+  SQLite::Database(database().string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
+      .exec("CREATE TABLE theirs (a)");
+  ::chmod(database().c_str(), 0600);
+  const std::string theirs = file_bytes(database());
+
+  EXPECT_THAT(mended({"database_lost"}), IsEmpty());
+
+  EXPECT_EQ(file_bytes(database()), theirs);
 }
 
 TEST_F(DoctorTest, AnAnswerThatWaitsIsSettled) {
@@ -392,11 +446,27 @@ TEST_F(DoctorTest, AMissingKeyIsDamage) {
   EXPECT_THAT(findings[0].message, HasSubstr("not in the file"));
 }
 
+TEST_F(DoctorTest, P5_WhoeverNeedsACellThatDoesNotOpenTakesItFromTheJournal) {
+  SQLite::Database(database().string(), SQLite::OPEN_READWRITE)
+      .exec(
+          "UPDATE token_set SET access_token = substr(access_token, 1, 50), "
+          "refresh_token = substr(refresh_token, 1, 50)");
+  ASSERT_FALSE(open(OpenMode::look).unseal(uid_));
+  EXPECT_THAT(found(), ElementsAre("cell_damaged", "cell_damaged")) << "looking changes nothing";
+
+  const auto rotated = rotate(open(OpenMode::use), uid_, {});
+
+  ASSERT_TRUE(rotated) << rotated.error().message;
+  EXPECT_EQ(rotated->action, Action::cached);
+  EXPECT_EQ(text(rotated->held.access_token), "access-a-2");
+  EXPECT_THAT(found(), IsEmpty());
+}
+
 TEST_F(DoctorTest, ACellThatDoesNotOpenIsFoundAndTakenFromAJournalWithTheSameTokens) {
   for (const std::string column : {"access_token", "refresh_token"}) {
     ASSERT_EQ(std::system(("sqlite3 '" + database().string() + "' \"UPDATE token_set SET " +
-                           column + " = cast(substr(" + column + ", 1, 40) || x'00' || substr(" +
-                           column + ", 42) AS blob)\"")
+                           column + " = cast(substr(" + column +
+                           ", 1, 40) || zeroblob(8) || substr(" + column + ", 49) AS blob)\"")
                               .c_str()),
               0);
     const auto findings = examine(options());

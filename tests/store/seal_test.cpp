@@ -211,7 +211,7 @@ TEST_F(SealedStore, TellsAWrongKeyFromADamagedOne) {
   EXPECT_THAT(damaged.error().message, HasSubstr("damaged at line"));
 }
 
-TEST_F(SealedStore, ACellSwappedBetweenRowsIsRefusedAsDamage) {
+TEST_F(SealedStore, ACellOfAnotherRowIsRefusedAsDamageAndReplacedFromTheJournal) {
   Store store = open();
   const Uid a = add_login(store, "a");
   const Uid b = add_login(store, "b");
@@ -222,9 +222,12 @@ TEST_F(SealedStore, ACellSwappedBetweenRowsIsRefusedAsDamage) {
   ASSERT_EQ(std::system(swap.c_str()), 0);
 
   EXPECT_TRUE(store.unseal(a));
-  const auto refused = store.unseal(b);
+  const auto refused = open(OpenMode::look).unseal(b);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::refused);
+  const auto mended = store.unseal(b);
+  ASSERT_TRUE(mended) << mended.error().message;
+  EXPECT_EQ(text(mended->refresh_token), "refresh-b-1");
 }
 
 }  // namespace

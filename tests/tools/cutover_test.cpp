@@ -1,4 +1,5 @@
 // Cut over, live with it, go back: as a person runs it.
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <fcntl.h>
 #include <sys/file.h>
 
@@ -165,6 +166,35 @@ TEST_F(CutoverCommand, ALoginThatAnotherHoldsForTooLongIsExitSixAndNotHandedOver
   EXPECT_THAT(ran.err, HasSubstr("Nothing was changed"));
   EXPECT_EQ(read_file(file()), before);
   EXPECT_EQ(stored()[0].hold, Hold::none);
+}
+
+TEST_F(CutoverCommand, P8_AFileThatWasPutBackIsNamedUntilItIsSuppliedAgain) {
+  cut_over();
+  const std::string earlier = read_file(file());
+  answer("at-2");
+  must({"refresh", "qwen"});
+  write_file(file(), earlier);
+  now_ += Seconds{120};
+
+  EXPECT_THAT(must({"status"}).out, HasSubstr("not up to date"));
+  const auto found = run({"doctor"});
+  EXPECT_EQ(found.status, 5);
+  EXPECT_THAT(found.out, AllOf(HasSubstr(file().string()), HasSubstr("not up to date"),
+                               HasSubstr("authdb keep-fresh --once --project")));
+
+  must({"keep-fresh", "--once", "--project"});
+  EXPECT_EQ(row()["access_token"], "at-2");
+  EXPECT_EQ(run({"doctor"}).status, 0);
+}
+
+TEST_F(CutoverCommand, WhoseFileIsForgottenIsSaidWithTheWayBack) {
+  cut_over();
+  must({"export", "--hand-over"});
+  EXPECT_THAT(must({"doctor"}).out, HasSubstr("`authdb migrate` takes it back"));
+  SQLite::Database(store_path().string(), SQLite::OPEN_READWRITE)
+      .exec("DELETE FROM import_receipt");
+  EXPECT_THAT(must({"doctor"}).out, AllOf(HasSubstr("does not know any more from which file"),
+                                          HasSubstr("authdb migrate --prefer PATH")));
 }
 
 TEST_F(CutoverCommand, StatusWarnsOfALoginThatTheToolMadeItself) {

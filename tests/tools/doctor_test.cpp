@@ -27,6 +27,29 @@ TEST_F(DoctorCommandTest, AHealthyStoreExitsWithZero) {
   EXPECT_THAT(must_json({"doctor"}), SizeIs(0));
 }
 
+TEST_F(DoctorCommandTest, ALoginThatIsInNoPoolIsNoted) {
+  must({"profile", "unbind", "default", "acme", "work"});
+  const auto ran = must({"doctor"});
+  EXPECT_THAT(ran.out, AllOf(StartsWith("note: acme credential "),
+                             HasSubstr("authdb profile bind PROFILE acme " + stored()[0].uid)));
+}
+
+TEST_F(DoctorCommandTest, P5_WithoutADatabaseAndABackupRepairHasTheLoginsFromTheirJournals) {
+  for (const char* suffix : {"", "-wal", "-shm"})
+    std::filesystem::remove(store_path().string() + suffix);
+  const auto found = run({"doctor"});
+  EXPECT_EQ(found.status, 7);
+  EXPECT_THAT(found.out, HasSubstr("authdb doctor --repair"));
+
+  const auto repaired = must({"doctor", "--repair"});
+
+  EXPECT_THAT(repaired.out, AllOf(StartsWith("mended: auth.db was missing"),
+                                  HasSubstr("authdb restore FILE"), HasSubstr("profile bind")));
+  must({"profile", "add", "default"});
+  must({"profile", "bind", "default", "acme", stored()[0].uid});
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-2\n");
+}
+
 TEST_F(DoctorCommandTest, DamageExitsWithSevenAndRepairHoldsAndKeeps) {
   auto bytes = read_file(journal());
   bytes[0] = 'X';

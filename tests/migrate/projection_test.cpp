@@ -1,0 +1,127 @@
+// Files that are kept supplied, where they or the store are older than they were.
+#include "store/doctor.h"
+#include "tests/migrate/cutover_fixture.h"
+
+namespace authdb::migrate {
+namespace {
+
+class ProjectionTest : public CutoverTest {
+ protected:
+  void SetUp() override {
+    root(nous_home("rt-1"));
+    Store store = open();
+    cut(store);
+    refresh_and_project(store);
+  }
+  void refresh_and_project(Store& store) {
+    refresh(store, nous(store).uid);
+    ASSERT_TRUE(project_all(store, kWait));
+  }
+  static std::string bearer(const Store& store) {
+    return text(store.unseal(nous(store).uid)->access_token);
+  }
+  std::string shown() const { return tree()["providers"]["nous"]["access_token"]; }
+  static std::vector<std::string> behind(const Store& store) {
+    const auto found = projections_left_behind(store);
+    EXPECT_TRUE(found);
+    return found ? *found : std::vector<std::string>();
+  }
+  void drop_database() {
+    for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
+  }
+};
+
+TEST_F(ProjectionTest, AnEarlierFilePutBackIsNamedAndSuppliedAgain) {
+  Store store = open(OpenMode::use);
+  const std::string earlier = contents(file());
+  refresh_and_project(store);
+  refresh_and_project(store);
+  home_.write("auth.json", earlier);
+  EXPECT_THAT(behind(store), IsEmpty()) << "somebody may be about to write it";
+  advance(Seconds(120));
+
+  EXPECT_THAT(behind(store), ElementsAre(HasSubstr("not up to date")));
+
+  const auto done = project_all(store, kWait);
+  ASSERT_TRUE(done);
+  EXPECT_EQ(shown(), bearer(store));
+  EXPECT_EQ(tree()["credential_pool"]["nous"][0]["access_token"], bearer(store));
+  EXPECT_THAT(behind(store), IsEmpty());
+}
+
+TEST_F(ProjectionTest, AFileThatIsNewerThanTheDatabaseIsSuppliedOn) {
+  const std::string older = test::file_bytes(database());
+  {
+    Store store = open(OpenMode::use);
+    refresh_and_project(store);
+  }
+  drop_database();
+  std::ofstream(database(), std::ios::binary) << older;
+  ::chmod(database().c_str(), 0600);
+  Store store = open(OpenMode::use);
+
+  refresh_and_project(store);
+
+  EXPECT_EQ(shown(), bearer(store));
+}
+
+TEST_F(ProjectionTest, ABearerThatNobodyKnowsIsNamedAndACutOverReplacesIt) {
+  const json grant{{"accessToken", "sk-ant-oat-1"},
+                   {"refreshToken", "rt-claude"},
+                   {"expiresAt", to_millis(now() + Seconds(3600))}};
+  const auto claude = home_.write_json("claude/.credentials.json", {{"claudeAiOauth", grant}});
+  Store store = open(OpenMode::use);
+  const CutOverOptions only{from({claude}), false, kWait};
+  ASSERT_TRUE(migrate::cut_over(store, only));
+  json foreign = tree(claude);
+  foreign["claudeAiOauth"]["accessToken"] = "nobody-knows-this-one";
+  home_.write_json("claude/.credentials.json", foreign);
+  const auto says = AllOf(HasSubstr("/claudeAiOauth"), HasSubstr("authdb migrate --cutover"));
+
+  EXPECT_THAT(behind(store), ElementsAre(says));
+  ASSERT_TRUE(project_all(store, kWait));
+  EXPECT_EQ(tree(claude)["claudeAiOauth"]["accessToken"], "nobody-knows-this-one")
+      << "it may be somebody's";
+  EXPECT_THAT(behind(store), ElementsAre(says)) << "still";
+
+  const auto again = migrate::cut_over(store, only);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(tree(claude)["claudeAiOauth"]["accessToken"], "sk-ant-oat-1");
+  ASSERT_THAT(again->files, SizeIs(1));
+  EXPECT_THAT(contents(again->files[0].kept), HasSubstr("nobody-knows-this-one"));
+  EXPECT_THAT(behind(store), IsEmpty());
+}
+
+// The file has no refresh token any more, and no backup is as new as it.
+TEST_F(ProjectionTest, P5_WhatWasCutOverOutlivesItsDatabase) {
+  cut_over_anew();
+  drop_database();
+
+  const auto findings = repair(options());
+
+  EXPECT_EQ(findings[0].code, "database_lost") << findings[0].message;
+  Store store = open(OpenMode::use);
+  EXPECT_EQ(refresh_token(store), "rt-1");
+  EXPECT_EQ(nous(store).hold, Hold::none);
+  const auto forgotten = forgotten_projections(store);
+  ASSERT_TRUE(forgotten);
+}
+
+TEST_F(ProjectionTest, P5_AFileKeepsItsRefreshTokenWhereTheJournalCannotBeWritten) {
+  fs::remove_all(database().parent_path());
+  root(nous_home("rt-1"));
+  Store store = open();
+  migrate(store);
+  const Uid uid = nous(store).uid;
+  const fs::path folder = fs::path(database().string() + ".d") / uid.substr(0, 2);
+  fs::remove_all(folder);
+  std::ofstream(folder) << "no directory";
+
+  const auto done = migrate::cut_over(store, options_for());
+
+  EXPECT_FALSE(done);
+  EXPECT_EQ(tree()["providers"]["nous"]["refresh_token"], "rt-1");
+}
+
+}  // namespace
+}  // namespace authdb::migrate
