@@ -145,8 +145,9 @@ Result<Restored> restore(StoreOptions options, const fs::path& file) {
     if (done.rebuilt) {
       auto rebuilt = value_or_throw(sqlite::rebuild_from(path, files, Journal::all(files.directory),
                                                          options.clock, options.lock_wait));
-      done.set_aside = std::move(rebuilt.set_aside);
-      done.held = rebuilt.held;
+      done.rebuilt = rebuilt.has_value();
+      if (rebuilt) done.set_aside = std::move(rebuilt->set_aside);
+      if (rebuilt) done.held = rebuilt->held;
     }
     Store store = value_or_throw(Store::open(options, OpenMode::use));
     (void)store.engine().keys();

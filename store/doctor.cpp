@@ -88,7 +88,9 @@ class Examination {
   void integrity() {
     for (std::string& line : sqlite::check_integrity(engine_.files, engine_.options.clock)) {
       find("database", Severity::damage, "the database: " + line,
-           "`authdb restore FILE` makes it anew from a backup and the journals.");
+           "`authdb restore FILE` makes it anew from a backup and the journals. Without any backup "
+           "move auth.db and auth.db-wal away: `authdb doctor --repair` makes it anew from the "
+           "journals alone.");
     }
   }
 

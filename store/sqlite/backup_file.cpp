@@ -53,7 +53,7 @@ void check_backup(Connection& connection, const fs::path& file) {
     return BackendError{{Errc::refused, "the backup " + file.string() + " is damaged: " + wrong,
                          "Use another one. Nothing has been changed."}};
   };
-  if (first_text(db, "PRAGMA page_count") == "0") throw damaged("it is empty");
+  if (is_empty(db)) throw damaged("it is empty");
   if (first_text(db, "PRAGMA application_id") != std::to_string(kApplicationId)) {
     throw BackendError{{Errc::refused, file.string() + " is no backup of an authdb store",
                         "`authdb backup FILE` makes one."}};

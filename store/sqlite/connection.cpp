@@ -49,8 +49,8 @@ Error explain(int code, const std::string& what, const fs::path& path, const std
       return {
           Errc::refused, head + "the database is damaged, or no SQLite database" + tail,
           "`authdb restore FILE` makes it anew from a backup, however old, and the journals. "
-          "Without any backup `authdb doctor --repair` does, from the journals alone. Both keep "
-          "the file."};
+          "Without any backup move auth.db and auth.db-wal away: `authdb doctor --repair` makes it "
+          "anew from the journals alone."};
     case SQLITE_CONSTRAINT:
       return {Errc::refused, head + "that would break a rule of the store" + tail,
               "Nothing was changed. A token that is current or retired cannot be added again."};

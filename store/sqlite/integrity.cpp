@@ -20,8 +20,10 @@ std::string first_text(SQLite::Database& db, const char* sql) {
   return statement.executeStep() ? statement.getColumn(0).getString() : "";
 }
 
+bool is_empty(SQLite::Database& db) { return first_text(db, "PRAGMA page_count") == "0"; }
+
 std::string trouble_in(SQLite::Database& db) {
-  if (first_text(db, "PRAGMA page_count") == "0") return "it is empty";
+  if (is_empty(db)) return "it is empty";
   const std::string check = first_text(db, "PRAGMA quick_check(1)");
   return check == "ok" ? "" : check;
 }

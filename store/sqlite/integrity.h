@@ -18,6 +18,8 @@ namespace authdb::sqlite {
 // The first value that `sql` gives, as text; empty: none.
 std::string first_text(SQLite::Database& db, const char* sql);
 
+bool is_empty(SQLite::Database& db);
+
 // What is wrong with a database that can be opened at all; empty: nothing.
 std::string trouble_in(SQLite::Database& db);
 

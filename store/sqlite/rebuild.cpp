@@ -32,11 +32,14 @@ bool is_there(const fs::path& path) {
   return ::lstat(path.c_str(), &st) == 0;
 }
 
+enum class Depth { opening, all_pages };
+
 // Why the database cannot be used; empty: it can. Throws on anything but damage.
-std::string damage(const fs::path& database, const ClockVfs& vfs) {
+std::string damage(const fs::path& database, const ClockVfs& vfs, Depth depth) {
   try {
     Connection connection(database, Access::read, vfs);
-    std::string wrong = trouble_in(connection.database());
+    if (is_empty(connection.database())) return "it is empty";
+    std::string wrong = depth == Depth::all_pages ? trouble_in(connection.database()) : "";
     if (!wrong.empty()) return wrong;
     if (first_text(connection.database(), "PRAGMA application_id") ==
         std::to_string(kApplicationId)) {
@@ -123,6 +126,13 @@ Result<Rebuilt> put_in_place(Draft& draft, const StoreFiles& files, Instant now)
   return Rebuilt{std::move(*aside), 0};
 }
 
+Result<bool> is_lost(const StoreFiles& files, const Clock& clock, Depth depth) {
+  if (!is_there(files.database)) return true;
+  if (auto checked = check_private(files.database); !checked) return fail(checked.error());
+  const ClockVfs vfs(clock);
+  return !damage(files.database, vfs, depth).empty();
+}
+
 // The newest key of the store, where all of its journals can be opened: else their tokens would
 // stay behind.
 Sealer sealer_of_journals(const StoreFiles& files, const fs::path& key_file) {
@@ -144,21 +154,19 @@ Sealer sealer_of_journals(const StoreFiles& files, const fs::path& key_file) {
 
 }  // namespace
 
-Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock) {
-  if (!is_there(files.database)) return true;
-  if (auto checked = check_private(files.database); !checked) return fail(checked.error());
-  const ClockVfs vfs(std::move(clock));
-  return !damage(files.database, vfs).empty();
+Result<bool> needs_rebuilding(const StoreFiles& files, const Clock& clock) {
+  return is_lost(files, clock, Depth::all_pages);
 }
 
-Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,
-                             const std::vector<Uid>& journalled, Clock clock, Milliseconds wait) {
+Result<std::optional<Rebuilt>> rebuild_from(const fs::path& backup, const StoreFiles& files,
+                                            const std::vector<Uid>& journalled, const Clock& clock,
+                                            Milliseconds wait) {
   const auto gate = take_gate(files, wait);
   if (!gate) return fail(gate.error());
+  if (!value_or_throw(needs_rebuilding(files, clock))) return std::nullopt;  // it was faster
   auto draft = begin_draft(files.database);
   if (!draft) return fail(std::move(draft.error()));
-  const Instant now = clock();
-  const ClockVfs vfs(std::move(clock));
+  const ClockVfs vfs(clock);
   std::int64_t held = 0;
   try {
     Connection from(backup, Access::read, vfs);
@@ -168,8 +176,8 @@ Result<Rebuilt> rebuild_from(const fs::path& backup, const StoreFiles& files,
   } catch (const SQLite::Exception& error) {
     throw_backend_error(error, "cannot copy the backup", backup, 0);
   }
-  auto rebuilt = put_in_place(*draft, files, now);
-  if (rebuilt) rebuilt->held = held;
+  Rebuilt rebuilt = value_or_throw(put_in_place(*draft, files, clock()));
+  rebuilt.held = held;
   return rebuilt;
 }
 
@@ -180,11 +188,11 @@ Result<std::optional<Rebuilt>> rebuild_from_journals(const fs::path& database,
   if (!found) return fail(found.error());
   if (!*found) return std::nullopt;
   const StoreFiles& files = **found;
-  if (!value_or_throw(needs_rebuilding(files, clock))) return std::nullopt;
+  if (!value_or_throw(is_lost(files, clock, Depth::opening))) return std::nullopt;
   const Sealer sealer = sealer_of_journals(files, key_file);
   const auto gate = take_gate(files, wait);
   if (!gate) return fail(gate.error());
-  if (!value_or_throw(needs_rebuilding(files, clock))) return std::nullopt;  // it was faster
+  if (!value_or_throw(is_lost(files, clock, Depth::opening))) return std::nullopt;
   auto draft = begin_draft(files.database);
   if (!draft) return fail(std::move(draft.error()));
   build_database(draft->path(), files.store_id, sealer, clock());

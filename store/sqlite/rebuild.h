@@ -16,9 +16,9 @@
 
 namespace authdb::sqlite {
 
-// True if auth.db is missing, or no SQLite database that could be read through: `why` says so.
-// Errors: refused, if it is another program's database, or one we may not touch.
-Result<bool> needs_rebuilding(const StoreFiles& files, Clock clock);
+// True if auth.db is missing, or no SQLite database that can be read through. Errors: refused, if
+// it is another program's database, or one we may not touch.
+Result<bool> needs_rebuilding(const StoreFiles& files, const Clock& clock);
 
 // What rebuild_from() did.
 struct Rebuilt {
@@ -27,14 +27,18 @@ struct Rebuilt {
   std::int64_t held = 0;
 };
 
-// Takes a copy of the backup as auth.db, under the write gate. A grant whose journal is not among
-// `journalled` is put on hold: nobody can tell whether it was rotated since.
-Result<Rebuilt> rebuild_from(const std::filesystem::path& backup, const StoreFiles& files,
-                             const std::vector<Uid>& journalled, Clock clock, Milliseconds wait);
+// Takes a copy of the backup as auth.db. A grant whose journal is not among `journalled` is put on
+// hold: nobody can tell whether it was rotated since. nullopt: there is a whole database by now.
+// Throws BackendError.
+Result<std::optional<Rebuilt>> rebuild_from(const std::filesystem::path& backup,
+                                            const StoreFiles& files,
+                                            const std::vector<Uid>& journalled, const Clock& clock,
+                                            Milliseconds wait);
 
-// The same with an empty database, for a store that has journals and no database that can be read:
-// what they know can be adopted then. Refused where one is sealed with a key that is not there.
-// nullopt: the database is as it should be, or there is no journal. Throws BackendError.
+// The same with an empty database, for a store that has journals and no database that can be
+// opened: what they know can be adopted then. One that can be opened stays, however damaged: it may
+// have more than the journals. Refused where one of them is sealed with a key that is not there.
+// nullopt: the database can be opened, or there is no journal. Throws BackendError.
 Result<std::optional<Rebuilt>> rebuild_from_journals(const std::filesystem::path& database,
                                                      const std::filesystem::path& key_file,
                                                      const Clock& clock, Milliseconds wait);

@@ -99,6 +99,7 @@ TEST_F(ProjectionTest, P5_WhatWasCutOverOutlivesItsDatabase) {
 
   const auto findings = repair(options());
 
+  ASSERT_FALSE(findings.empty());
   EXPECT_EQ(findings[0].code, "database_lost") << findings[0].message;
   Store store = open(OpenMode::use);
   EXPECT_EQ(refresh_token(store), "rt-1");

@@ -148,6 +148,19 @@ TEST_F(DoctorTest, P5_ADamagedDatabaseIsKeptAndMadeAnewFromTheJournalsAlone) {
   }
 }
 
+// It may have more than the journals: API keys, profiles.
+TEST_F(DoctorTest, ADatabaseThatCanBeOpenedStaysHoweverDamaged) {
+  std::string bytes = keep_copy();
+  std::fill(bytes.end() - 4096, bytes.end(), 'x');
+  put_back(bytes);
+
+  const auto findings = repair(options());
+
+  EXPECT_THAT(codes(findings, true), Not(Contains("database_lost")));
+  EXPECT_THAT(codes(findings, false), Contains("database"));
+  EXPECT_EQ(fs::file_size(database()), bytes.size());
+}
+
 TEST_F(DoctorTest, ADatabaseIsNotMadeAnewWithoutTheKeyOfItsJournals) {
   const std::string key = file_bytes(options().key_file);
   const std::string whole = keep_copy();

@@ -32,9 +32,9 @@ takes the newer tokens of journals where an older database was put back, brings
 back credentials that only their journals know, finishes a key rotation, and
 removes leftovers and drafts. A damaged journal is kept under another name; what it
 said is lost, so its credential is held as uncertain, never taken for unspent. So
-are all where auth.db.d is lost, which is made anew. Where auth.db is lost or damaged
-it is made anew from the journals: without API keys, profiles and settings, which
-only `authdb restore FILE` has. Nothing is sent then either.
+are all where auth.db.d is lost, which is made anew. An auth.db that is lost or
+cannot be opened is made anew from the journals: without API keys, profiles and
+settings, which only `authdb restore FILE` has. Nothing is sent then either.
 
 Exit codes
   0 nothing that needs you   3 no such store   4 something needs a login
