@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <ctime>
 #include <set>
 
@@ -134,7 +135,7 @@ class Cutting {
     auto owner = owners_.of_slot(slot);
     if (!owner) return fail(owner.error());
     const bool unknown = *owner == nullptr;
-    if (unknown && !has_refresh_token) owner = only_one_given(slot.provider());
+    if (unknown && !has_refresh_token && !slot.access_token().empty()) owner = given_here(slot);
     if (*owner == nullptr) {
       if (has_refresh_token) leave_alone(slot, "the store has not taken its refresh token");
       return {};
@@ -154,7 +155,7 @@ class Cutting {
     if (has_refresh_token) {
       if (auto kept = keep_beside_database(row); !kept) return kept;
     }
-    taken_away_ += has_refresh_token || (unknown && !slot.access_token().empty()) ? 1 : 0;
+    taken_away_ += has_refresh_token || unknown ? 1 : 0;
     slot.put(*held, false);
     tokens_.push_back({row.uid, slot.place(), row.access_fingerprint});
     return {};
@@ -169,16 +170,17 @@ class Cutting {
     return locked->begin_journal();
   }
 
-  // Whose place it is where an access token stands that nobody knows.
-  const Credential* only_one_given(const std::string& provider) const {
-    const Credential* only = nullptr;
-    for (const ProjectedToken& token : before_) {
-      const Credential* row = owners_.at(token.credential);
-      if (row == nullptr || row->identity.provider != provider || row == only) continue;
-      if (only != nullptr) return nullptr;
-      only = row;
+  // Whose place it is where an access token stands that nobody knows. The rows of a list have no
+  // place of their own: their tool sorts them.
+  const Credential* given_here(const Slot& slot) const {
+    if (!slot.place().empty() && std::isdigit(static_cast<unsigned char>(slot.place().back()))) {
+      return nullptr;
     }
-    return only;
+    for (const ProjectedToken& token : before_) {
+      const Credential* row = token.place == slot.place() ? owners_.at(token.credential) : nullptr;
+      if (row != nullptr && row->identity.provider == slot.provider()) return row;
+    }
+    return nullptr;
   }
 
   void leave_alone(const Slot& slot, const std::string& why) {

@@ -83,6 +83,9 @@ Result<Known> read_known(const Store* store) {
     return store->provider_state(profile, provider);
   };
   known.extra = [store](const Uid& uid) { return store->unseal_extra(uid); };
+  known.owner_of_bearer = [store](const std::string& fingerprint) {
+    return store->owner_of_bearer(fingerprint);
+  };
   for (const Credential& row : known.credentials) {
     if (!holds_nothing(row)) continue;
     const auto sealed = store->unseal_extra(row.uid);
@@ -95,7 +98,7 @@ Result<Known> read_known(const Store* store) {
   return known;
 }
 
-KnownIndex::KnownIndex(const Known& known) {
+KnownIndex::KnownIndex(const Known& known) : known_(known) {
   for (const Credential& row : known.credentials) {
     const Identity& id = row.identity;
     uids_.emplace(row.uid, &row);
@@ -172,9 +175,19 @@ const Credential* KnownIndex::by_secret(const Copy& copy) const {
     }
     return it->second.front();
   }
+  if (const auto* earlier = by_earlier_bearer(copy)) return earlier;
   if (!copy.reference || !in_variable(copy).empty()) return nullptr;
   const auto removed = removed_variable_.find(key_of({id.provider, id.source}));
   return removed == removed_variable_.end() ? nullptr : removed->second.front();
+}
+
+// A file that was kept up to date, and then was not, shows one beside no refresh token.
+const Credential* KnownIndex::by_earlier_bearer(const Copy& copy) const {
+  if (!copy.access || copy.refresh || !known_.owner_of_bearer) return nullptr;
+  if (copy.row->identity.auth_type != AuthType::oauth) return nullptr;
+  const auto owner = known_.owner_of_bearer(fingerprint(*copy.access));
+  const Credential* row = owner && *owner ? by_uid(**owner) : nullptr;
+  return row != nullptr && row->identity.provider == copy.row->identity.provider ? row : nullptr;
 }
 
 const std::vector<const Credential*>& KnownIndex::in_variable(const Copy& copy) const {

@@ -36,6 +36,8 @@ struct Known {
   std::function<Result<ProviderState>(const std::string& profile, const std::string& provider)>
       state;
   std::function<Result<Secret>(const Uid&)> extra;
+  // By the fingerprint of an access token that the store has, or had.
+  std::function<Result<std::optional<Uid>>(const std::string&)> owner_of_bearer;
 };
 
 // `store` may be null: then nothing is known.
@@ -48,7 +50,7 @@ class KnownIndex {
 
   const Credential* by_uid(const Uid& uid) const;
   const Credential* by_refresh(const TokenHash& hash) const;
-  // By equal access token or equal secret elsewhere.
+  // By equal access token, of now or of earlier, or equal secret elsewhere.
   const Credential* by_secret(const Copy& copy) const;
   // By the id it had where it was imported from, if another fact is equal too; nullptr if several
   // have it, or it names another account, issuer or client.
@@ -61,6 +63,7 @@ class KnownIndex {
 
  private:
   using Map = std::unordered_map<std::string, std::vector<const Credential*>>;
+  const Credential* by_earlier_bearer(const Copy& copy) const;
   static const Credential* only(const Map& map, const std::string& key);
   // Access tokens that projections still show.
   void add_projected(const Known& known);
@@ -72,6 +75,7 @@ class KnownIndex {
   Map slot_;
   Map variable_;
   Map removed_variable_;
+  const Known& known_;
 };
 
 }  // namespace authdb::migrate

@@ -17,13 +17,9 @@ std::string kind_of(const json& entry) {
   return kind == "oauth" || kind == "api" || kind == "wellknown" ? kind : std::string();
 }
 
-std::string own_provider(const std::string& name, const std::string& kind) {
-  return name == "openai" && kind == "oauth" ? "openai-codex" : name;
-}
-
 void read_entry(const std::string& name, json entry, Document& document) {
   const std::string kind = kind_of(entry);
-  const std::string provider = own_provider(name, kind);
+  const std::string provider = kind == "oauth" ? oauth_provider(name) : name;
   Spelling spelling = spelling_of("opencode", provider, true);
   if (kind == "api" || kind == "wellknown") {
     spelling.access = kind == "api" ? "key" : "token";
@@ -48,6 +44,10 @@ bool recognises(const json& root) {
 
 void read(json root, Document& document) {
   for (auto& [name, entry] : root.items()) read_entry(name, std::move(entry), document);
+}
+
+std::string oauth_provider(const std::string& name) {
+  return name == "openai" ? "openai-codex" : name;
 }
 
 std::string foreign_provider(const std::string& provider) {

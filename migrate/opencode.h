@@ -14,6 +14,8 @@ namespace authdb::migrate::opencode {
 bool recognises(const nlohmann::json& root);
 void read(nlohmann::json root, Document& document);
 
+// Ours for the OAuth grant that has this name there.
+std::string oauth_provider(const std::string& name);
 // What the provider is called there; ChatGPT's login and OpenAI's key go by one name.
 std::string foreign_provider(const std::string& provider);
 

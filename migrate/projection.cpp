@@ -25,7 +25,7 @@ struct Rewrite {
   bool changed = false;
   std::vector<std::string> own_logins;  // places with a refresh token: the tool's doing
   std::vector<std::string> spent;       // places with one that we have spent: an old copy
-  std::vector<std::string> unknown;     // places of ours with a bearer that nobody knows
+  std::vector<std::string> unknown;     // places of ours with a bearer that is not for them
   std::optional<Instant> behind_since;  // since when the store has had what the file lacks
 };
 
@@ -49,6 +49,18 @@ Result<const ProjectedToken*> given(const Store& store, const Projection& projec
   return find([&](const auto& one) { return *owner && one.credential == **owner; });
 }
 
+// An access token that is not for this place. What was given there last stays registered: a
+// cut-over goes by that.
+void note_unknown(const Projection& projection, const Slot& slot, Rewrite& rewrite) {
+  for (const ProjectedToken& one : projection.tokens) {
+    if (one.place != slot.place()) continue;
+    rewrite.tokens.push_back(one);
+    if (rewrite.unknown.empty() || rewrite.unknown.back() != one.place) {
+      rewrite.unknown.push_back(one.place);
+    }
+  }
+}
+
 Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot& slot,
                           Rewrite& rewrite) {
   if (!slot.refresh_token().empty()) {
@@ -62,19 +74,16 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
   if (!found) return fail(found.error());
   const ProjectedToken* token = *found;
   if (token == nullptr) {
-    // What it was given last stays registered: a cut-over goes by that.
-    for (const ProjectedToken& one : projection.tokens) {
-      if (one.place != slot.place()) continue;
-      rewrite.tokens.push_back(one);
-      if (rewrite.unknown.empty() || rewrite.unknown.back() != one.place) {
-        rewrite.unknown.push_back(one.place);
-      }
-    }
+    note_unknown(projection, slot, rewrite);
     return {};
   }
   auto held = store.unseal(token->credential);
   if (!held && held.error().code == Errc::not_found) return {};
   if (!held) return fail(std::move(held.error()));
+  if (held->row.identity.provider != slot.provider()) {
+    note_unknown(projection, slot, rewrite);
+    return {};
+  }
   drop_rejected(*held);
   if (held->access_token.empty()) {  // until there is a better one, what stands there stays
     rewrite.tokens.push_back({token->credential, slot.place(), token->fingerprint});
@@ -108,22 +117,26 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
   return rewrite;
 }
 
+// A file that is one grant has no place to name.
+std::string at_place(const std::string& place) { return place.empty() ? "" : " at " + place; }
+
 std::string about_unknown(const Projection& projection, const Rewrite& rewrite) {
-  return projection.path + " has an access token at " + rewrite.unknown.front() +
-         " that this store does not know, and is not kept up to date there. `authdb migrate "
+  return projection.path + " has an access token" + at_place(rewrite.unknown.front()) +
+         " that is none of the login it was given, and is not kept up to date there. `authdb "
+         "migrate "
          "--cutover " +
          shell_quoted(projection.path) + "` puts the store's own there";
 }
 
 std::string about_logins(const Projection& projection, const Rewrite& rewrite) {
   if (!rewrite.spent.empty()) {
-    return projection.path + " has a spent refresh token at " + rewrite.spent.front() +
+    return projection.path + " has a spent refresh token" + at_place(rewrite.spent.front()) +
            ": the tool's next refresh ends the session. `authdb migrate --cutover` replaces it";
   }
   if (rewrite.own_logins.empty()) {
     return rewrite.unknown.empty() ? std::string() : about_unknown(projection, rewrite);
   }
-  return projection.path + " has a refresh token again at " + rewrite.own_logins.front() +
+  return projection.path + " has a refresh token again" + at_place(rewrite.own_logins.front()) +
          ": its tool logged in by itself, or the cut-over did not finish. `authdb migrate "
          "--cutover` takes it over";
 }
@@ -328,10 +341,18 @@ Result<Owners> Owners::of(const Store& store, const std::vector<ProjectedToken>&
 
 const Credential* Owners::at(const Uid& uid) const {
   const auto it = by_uid_.find(uid);
-  return it == by_uid_.end() ? nullptr : &credentials_[it->second];
+  if (it == by_uid_.end()) return nullptr;
+  const Credential& row = credentials_[it->second];
+  return row.identity.auth_type == AuthType::oauth ? &row : nullptr;
 }
 
 Result<const Credential*> Owners::of_slot(const Slot& slot) const {
+  auto owner = of_tokens(slot);
+  if (owner && *owner && (*owner)->identity.provider != slot.provider()) return nullptr;
+  return owner;
+}
+
+Result<const Credential*> Owners::of_tokens(const Slot& slot) const {
   const std::string_view token =
       slot.refresh_token().empty() ? slot.access_token() : slot.refresh_token();
   if (token.empty()) return nullptr;

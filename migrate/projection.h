@@ -69,13 +69,15 @@ Secret file_text(nlohmann::json&& tree);
 class Owners {
  public:
   static Result<Owners> of(const Store& store, const std::vector<ProjectedToken>& projected);
-  // nullptr: not ours, or removed since. Errors as of the store.
+  // nullptr: not ours, removed since, or of another provider: that one's tokens are not for the
+  // tool whose place it is. Errors as of the store.
   Result<const Credential*> of_slot(const Slot& slot) const;
-  // nullptr: removed since, or another store's.
+  // nullptr: removed since, another store's, or no OAuth grant.
   const Credential* at(const Uid& uid) const;
 
  private:
   explicit Owners(const Store& store) : store_(store) {}
+  Result<const Credential*> of_tokens(const Slot& slot) const;
 
   Store store_;
   std::vector<Credential> credentials_;

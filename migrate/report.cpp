@@ -81,7 +81,10 @@ bool ends_the_session(const Premises& premises, const Settled& settled, const To
   if (settled.existing == nullptr || settled.existing->removed_at) return false;
   if (settled.logged_in_again) return false;
   const auto retired = premises.retired(refresh);
-  return retired && retired->reason == Retirement::spent && retired->uid == settled.existing->uid &&
+  // Presumed: an older copy than the one that was taken, and its tool has most likely sent it.
+  const bool seen =
+      retired && (retired->reason == Retirement::spent || retired->reason == Retirement::presumed);
+  return seen && retired->uid == settled.existing->uid &&
          retired->family == settled.existing->family;
 }
 

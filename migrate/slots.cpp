@@ -4,6 +4,7 @@
 
 #include "migrate/fields.h"
 #include "migrate/imprint.h"
+#include "migrate/opencode.h"
 #include "store/clock_slack.h"
 #include "store/timestamp.h"
 
@@ -211,7 +212,8 @@ std::vector<Slot> slots_of(json& root, std::string_view format) {
   if (format == "opencode") {
     for (auto& [name, block] : root.items()) {
       if (!block.is_object() || text_at(block, "type") != "oauth") continue;
-      slots.emplace_back(pointer({name}), name, block, block, kShort, true);
+      slots.emplace_back(pointer({name}), opencode::oauth_provider(name), block, block, kShort,
+                         true);
     }
   }
   return slots;

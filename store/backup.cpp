@@ -19,18 +19,25 @@ namespace fs = std::filesystem;
 
 constexpr int kTries = 3;  // a credential may be removed or added while we look for the locks
 
+// A key that cells are sealed with and the key file does not have.
+std::optional<KeyId> missing_key(View& view, const fs::path& key_file) {
+  const auto keys = value_or_throw(read_keys(key_file));
+  for (const auto& [id, cells] : view.cells_by_key()) {
+    const auto has = [&, wanted = id](const SealKey& key) { return key.id == wanted; };
+    if (std::none_of(keys.begin(), keys.end(), has)) return id;
+  }
+  return std::nullopt;
+}
+
 // Cells that could not be opened would be lost tokens: the old key file has to come first.
 void require_keys(View& backup, const StoreOptions& options) {
-  const auto keys = value_or_throw(read_keys(options.key_file));
-  for (const auto& [id, cells] : backup.cells_by_key()) {
-    const auto has = [&, wanted = id](const SealKey& key) { return key.id == wanted; };
-    if (std::any_of(keys.begin(), keys.end(), has)) continue;
-    throw BackendError{{Errc::refused,
-                        "the backup is sealed with key " + hex(id) + ", which is not in " +
-                            options.key_file.string(),
-                        "Add the line of that key from the key file of then, at the end. Nothing "
-                        "has been changed."}};
-  }
+  const auto missing = missing_key(backup, options.key_file);
+  if (!missing) return;
+  throw BackendError{{Errc::refused,
+                      "the backup is sealed with key " + hex(*missing) + ", which is not in " +
+                          options.key_file.string(),
+                      "Add the line of that key from the key file of then, at the end. Nothing "
+                      "has been changed."}};
 }
 
 // Over a live login, cells that do not open would be the end of it.
@@ -45,8 +52,22 @@ void require_whole_cells(View& backup, const StoreOptions& options, const std::s
                       "Use another one. Nothing has been changed."}};
 }
 
-// Better no backup than one that nobody can restore.
+// Better no backup than one that nobody can restore. Where there is no key at all nobody can tell.
 void require_whole_cells(Engine& engine) {
+  const auto view = engine.backend->view();
+  const auto keys = Engine::guarded([&] {
+    engine.follow_keys(*view);
+    (void)engine.keys();
+  });
+  if (!keys) return;
+  if (const auto missing = missing_key(*view, engine.options.key_file)) {
+    throw BackendError{{Errc::refused,
+                        "the store's database is damaged, or a key is missing: there are cells "
+                        "sealed with key " +
+                            hex(*missing) + ", which is not in " + engine.options.key_file.string(),
+                        "No backup was made: restore would refuse it. `authdb doctor` says what to "
+                        "do."}};
+  }
   const auto damaged = cells_that_do_not_open(engine, 1);
   if (damaged.empty()) return;
   throw BackendError{{Errc::refused,

@@ -108,8 +108,10 @@ class Examination {
       look_at(uid, *journal, stored);
     } else if (journal.error().code != Errc::not_found) {
       find("journal_damaged", Severity::damage, journal.error().message,
-           "Put the right file back; or `authdb doctor --repair` sets it aside, holds the "
-           "credential as uncertain, and login, remove and refresh --replay work again.");
+           stored ? "Put the right file back; or `authdb doctor --repair` sets it aside, holds the "
+                    "credential as uncertain, and login, remove and refresh --replay work again."
+                  : "The database does not know its login. Bring that back first (`authdb restore "
+                    "FILE`), or delete the journal if nothing else has it.");
     }
   }
 
@@ -342,6 +344,8 @@ class Repair {
     for (const Uid& uid : Journal::all(engine_.files.directory)) {
       const auto looked = Journal::look(engine_.place(uid));
       if (looked || looked.error().code != Errc::refused) continue;
+      // Where its login is not known, nothing would be held: an older database may yet bring it.
+      if (!engine_.backend->view()->load(uid)) continue;
       const auto aside = Engine::guarded([&] { return set_aside_journal(engine_, uid); });
       if (!aside || aside->empty()) continue;
       did("journal_damaged", "the damaged journal of " + uid + " is kept as " + aside->string(),
@@ -353,8 +357,10 @@ class Repair {
   void adopt() {
     const Adoption adoption = adopt_journals(store_);
     if (adoption.adopted == 0) return;
+    const bool one = adoption.adopted == 1;
     did("adopted", std::to_string(adoption.adopted) +
-                       " credentials have their newest tokens from their journals now");
+                       (one ? " credential has its newest tokens from its journal now"
+                            : " credentials have their newest tokens from their journals now"));
   }
 
   // Each was mended, where it could be, when its lock was taken.

@@ -153,6 +153,13 @@ Held Engine::unseal(StoredCredential stored) {
   held.refresh_token = open(stored.cells.refresh_token, stored.row.uid, kRefreshColumn, generation);
   held.agent_key = open(stored.cells.agent_key, stored.row.uid, kAgentKeyColumn,
                         stored.cells.agent_key_generation);
+  if (stored.row.refresh_hash && held.refresh_token.empty()) {
+    throw BackendError{{Errc::refused,
+                        "the sealed cell " + std::string(kRefreshColumn) + " of " + stored.row.uid +
+                            " is gone, and its hash is there",
+                        "Somebody or something has changed the file. `authdb doctor` says what to "
+                        "do."}};
+  }
   held.row = std::move(stored.row);
   return held;
 }

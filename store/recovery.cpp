@@ -254,7 +254,9 @@ void reconcile(Locked& locked) {
       locked.state.phase == Phase::idle || locked.state.phase == Phase::intent;
   const bool lost =
       side == Side::row_and_lost || (locked.journal.lost_its_last_word() && nothing_under_way);
-  if (lost && locked.state.hash && locked.state.hold == Hold::none) return doubt(locked);
+  const bool may_be_sent =
+      locked.state.hash || (locked.state.removed_at && !locked.held.refresh_token.empty());
+  if (lost && may_be_sent && locked.state.hold == Hold::none) return doubt(locked);
   if (side == Side::row_and_lost) locked.state.revision = next_revision(locked);
   if (side == Side::row || side == Side::row_and_lost) {
     tell_journal(locked, locked.state, /*durable=*/false);

@@ -40,7 +40,9 @@ void count_loss(Losses& losses, const AttemptNote& attempt, Instant now) {
 }
 
 void doubt(CredentialState& state) {
-  if (state.hash && state.hold == Hold::none) state.hold = Hold::uncertain;
+  // What is removed may come back.
+  const bool has_token = state.hash || state.removed_at;
+  if (has_token && state.hold == Hold::none) state.hold = Hold::uncertain;
 }
 
 // What one event makes of the state.

@@ -143,9 +143,10 @@ std::string Outages::of(const NamedRow& row) const {
   const bool over = rejected || ahead || bearer_is_over(row);
   const std::string none =
       name_of(row) + " has no bearer that " + (ahead ? "is known to work" : "works");
-  if (row.truth("refreshable") && (over || few_)) {
+  const bool is_key = row.text("auth_type") == "api_key";  // nobody would notice before its use
+  if (is_key || (row.truth("refreshable") && (over || few_))) {
     if (auto trouble = examine_journal(store_, row.text("uid"))) {
-      return (over ? none : name_of(row) + " cannot be renewed") + ": " +
+      return (over || is_key ? none : name_of(row) + " cannot be renewed") + ": " +
              printable(trouble->message) + ". " + printable(trouble->hint);
     }
   }
@@ -241,7 +242,8 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
     if (profiles_of(row).empty()) {
       find("unbound", Severity::note,
            name_of(row) + " is in no profile's pool. `authdb profile bind PROFILE " +
-               row.text("provider") + ' ' + row.text("uid") + "` lets one use it.");
+               row.text("provider") + ' ' + row.text("uid") +
+               "` lets one use it; `authdb profile add` makes one.");
     }
     if (auto warning = login_warning(row, now, providers.registry); !warning.empty()) {
       const bool needed = row.truth("needs_login");

@@ -74,16 +74,19 @@ constexpr const char* kSteps[] = {
     "WHERE NOT EXISTS (SELECT 1 FROM main.token_set o WHERE o.refresh_hash = r.refresh_hash)",
 
     // Who it is, and what people said of it. What a removed one was wiped of stays away.
-    "UPDATE main.credential AS c SET (label, source, foreign_id, account, extra) = (SELECT "
-    "b.label, b.source, b.foreign_id, b.account, b.extra FROM backup.credential b WHERE "
+    "UPDATE main.credential AS c SET (label, source, foreign_id, extra) = (SELECT "
+    "b.label, b.source, b.foreign_id, b.extra FROM backup.credential b WHERE "
     "b.uid = c.uid) WHERE c.removed_at IS NULL AND c.uid IN (SELECT uid FROM backup.credential)",
-    // Where its tokens go, and how, is about tokens: it counts where the backup has the same. A
-    // pair
-    // is the same by its refresh token; what has none, by its access token or for having none.
-    // Where the backup is older than the column ca_file, the name is that of the row itself.
-    "UPDATE main.credential AS c SET (client_id, base_url, portal_base_url, inference_base_url, "
-    "ca_file) = (SELECT b.client_id, b.base_url, b.portal_base_url, b.inference_base_url, ca_file "
-    "FROM backup.credential b WHERE b.uid = c.uid) WHERE c.removed_at IS NULL AND EXISTS (SELECT 1 "
+    // Whose its tokens are, where they go, and how, is about tokens: it counts where the backup has
+    // the same. A pair is the same by its refresh token; what has none, by its access token or for
+    // having none. The owner may have been learnt since. Where the backup is older than the column
+    // ca_file, the name is that of the row itself.
+    "UPDATE main.credential AS c SET (account, client_id, base_url, portal_base_url, "
+    "inference_base_url, ca_file) = (SELECT CASE WHEN coalesce(c.account, '') = '' OR c.id IN "
+    "(SELECT id FROM "
+    "forward) THEN b.account ELSE c.account END, b.client_id, b.base_url, b.portal_base_url, "
+    "b.inference_base_url, ca_file FROM backup.credential b WHERE b.uid = c.uid) WHERE "
+    "c.removed_at IS NULL AND EXISTS (SELECT 1 "
     "FROM backup.credential b LEFT JOIN backup.token_set bt ON bt.credential = b.id LEFT JOIN "
     "main.token_set t ON t.credential = c.id WHERE b.uid = c.uid "
     "AND (bt.refresh_hash = t.refresh_hash OR (t.refresh_hash IS NULL AND bt.access_fingerprint IS "

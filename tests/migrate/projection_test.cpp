@@ -92,6 +92,69 @@ TEST_F(ProjectionTest, ABearerThatNobodyKnowsIsNamedAndACutOverReplacesIt) {
   EXPECT_THAT(behind(store), IsEmpty());
 }
 
+TEST_F(ProjectionTest, ABearerOfAnotherProviderIsNotTakenForThePlacesOwn) {
+  const json grant{{"accessToken", "sk-ant-oat-1"},
+                   {"refreshToken", "rt-claude"},
+                   {"expiresAt", to_millis(now() + Seconds(3600))}};
+  const auto claude = home_.write_json("claude/.credentials.json", {{"claudeAiOauth", grant}});
+  Store store = open(OpenMode::use);
+  const CutOverOptions only{from({claude}), false, kWait};
+  ASSERT_TRUE(migrate::cut_over(store, only));
+  const auto put_there = [&](const char* key, const std::string& token) {
+    json foreign = tree(claude);
+    foreign["claudeAiOauth"][key] = token;
+    home_.write_json("claude/.credentials.json", foreign);
+  };
+  const auto has = [&] { return tree(claude)["claudeAiOauth"]["accessToken"]; };
+
+  put_there("accessToken", bearer(store));
+  ASSERT_TRUE(project_all(store, kWait));
+  EXPECT_FALSE(hand_over(store, claude, kWait)) << "somebody else's pair, to this tool";
+  ASSERT_TRUE(migrate::cut_over(store, only));
+  EXPECT_EQ(has(), "sk-ant-oat-1");
+
+  put_there("refreshToken", "rt-1");
+  ASSERT_TRUE(migrate::cut_over(store, only));
+  EXPECT_EQ(has(), "sk-ant-oat-1");
+}
+
+// The variable of a reference and a key that stands there are two keys, of one provider.
+TEST_F(ProjectionTest, CuttingOverAgainLeavesWhatIsNoGrantAsItIs) {
+  json reference = key_row("e5f6a7", "");
+  reference["source"] = "env:OPENROUTER_API_KEY";
+  reference["secret_fingerprint"] = "sha256:0123456789abcdef";
+  reference.erase("access_token");
+  json both = tree();
+  both["credential_pool"]["openrouter"] = {reference, key_row("f6a7b8", "sk-manual")};
+  root(both);
+  Store store = open(OpenMode::use);
+
+  for (int time = 0; time < 3; ++time) {
+    cut(store);
+    EXPECT_EQ(tree()["credential_pool"]["openrouter"], both["credential_pool"]["openrouter"])
+        << time;
+  }
+}
+
+TEST_F(ProjectionTest, AForgottenFileIsNoNewLogin) {
+  {
+    Store store = open(OpenMode::use);
+    drop_database();
+  }
+  (void)repair(options());
+  Store store = open(OpenMode::use);
+  refresh(store, nous(store).uid);
+
+  const Plan plan = migrate(store);
+
+  const auto is_grant = [](const Credential& row) { return row.refresh_hash.has_value(); };
+  const auto all = store.list({"nous", "", false});
+  EXPECT_EQ(std::count_if(all->begin(), all->end(), is_grant), 1);
+  EXPECT_THAT(*all, SizeIs(2)) << "the grant and the key that stands there";
+  const auto bound = store.list({"nous", "default", false});
+  EXPECT_EQ(std::count_if(bound->begin(), bound->end(), is_grant), 1) << "in its profile again";
+}
+
 // The file has no refresh token any more, and no backup is as new as it.
 TEST_F(ProjectionTest, P5_WhatWasCutOverOutlivesItsDatabase) {
   cut_over_anew();

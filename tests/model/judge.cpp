@@ -170,7 +170,10 @@ class Judge {
       // that one may have had its lock.
       const bool kept =
           doing_.outermost && !struck() && !world_.outsider() && step_.twist != Twist::outsider;
-      if (doing_.mint_requests > 0 && !kept) books_.login(who).key = -1;
+      if (doing_.mint_requests > 0 && !kept) {
+        books_.login(who).key = -1;
+        books_.login(who).may_rest = true;  // nor may it be told that the endpoint is well again
+      }
       if (step_.twist == Twist::waiter && step_.inner == Verb::login)
         return;  // it may be that one's
       books_.served(who, outcome_.token, outcome_.returned_at,

@@ -522,6 +522,37 @@ TEST_F(BackupTest, NoBackupIsMadeOfCellsThatDoNotOpen) {
   EXPECT_FALSE(fs::exists(file()));
 }
 
+// The login that comes next is held against it.
+TEST_F(BackupTest, P5_WhoseALoginIsIsNotForgottenWithWhatTheBackupKnew) {
+  make_backup();
+  Reply reply = grants("refresh-a-3", "access-a-3");
+  reply.body.insert(1, R"("account":"ada",)");
+  {
+    Store store = open(OpenMode::use);
+    will(std::move(reply));
+    ASSERT_TRUE(rotate(store, uid_, {.force = true}));
+  }
+  const std::string known = open(OpenMode::look).find(uid_)->identity.account;
+  shell(database(), "UPDATE credential SET account = 'ada'");
+
+  must_restore();
+
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->identity.account, "ada") << known;
+}
+
+TEST_F(BackupTest, NoBackupIsMadeOfACellThatNamesAKeyNobodyHas) {
+  shell(database(),
+        "UPDATE token_set SET access_token = cast(substr(access_token, 1, 2) || zeroblob(4) || "
+        "substr(access_token, 7) AS blob)");
+
+  const auto done = back_up(open(OpenMode::look), file());
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Errc::refused);
+  EXPECT_THAT(done.error().message, HasSubstr("sealed with key "));
+  EXPECT_FALSE(fs::exists(file()));
+}
+
 TEST_F(BackupTest, APipeIsNoBackupAndNobodyWaitsForItsWriter) {
   make_backup();
   const fs::path log = file().string() + "-wal";

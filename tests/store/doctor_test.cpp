@@ -459,6 +459,31 @@ TEST_F(DoctorTest, AMissingKeyIsDamage) {
   EXPECT_THAT(findings[0].message, HasSubstr("not in the file"));
 }
 
+TEST_F(DoctorTest, ADamagedJournalOfALoginThatTheDatabaseDoesNotKnowIsKept) {
+  const std::string older = [&] {
+    const std::string now_there = keep_copy();
+    return now_there;
+  }();
+  damage_head();
+  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
+  EXPECT_THAT(codes(repair(options()), false), Contains("journal_damaged"));
+
+  put_back(older);
+  (void)repair(options());
+
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
+}
+
+TEST_F(DoctorTest, P8_ARefreshTokenThatIsGoneIsDamageAndTakenFromTheJournal) {
+  SQLite::Database(database().string(), SQLite::OPEN_READWRITE)
+      .exec("UPDATE token_set SET refresh_token = NULL");
+  EXPECT_FALSE(open(OpenMode::look).unseal(uid_));
+
+  EXPECT_TRUE(open(OpenMode::use).unseal(uid_));
+
+  EXPECT_EQ(current(), "refresh-a-2");
+}
+
 TEST_F(DoctorTest, P5_WhoeverNeedsACellThatDoesNotOpenTakesItFromTheJournal) {
   SQLite::Database(database().string(), SQLite::OPEN_READWRITE)
       .exec(

@@ -362,6 +362,19 @@ TEST_F(JournalKnowsTest, P1_AnAnswerThatWaitedWhenItsLoginWasRemovedIsSettledAft
   EXPECT_THAT(sent(), ElementsAre("refresh-a-3"));
 }
 
+TEST_F(JournalKnowsTest, P1_ARemovedLoginWhoseJournalIsLostComesBackAsUncertain) {
+  leave_an_answer(grants("refresh-a-3", "access-a-3"));
+  ASSERT_TRUE(Store::open(without_providers(), OpenMode::use)->remove(uid_));
+  fs::remove(journal(uid_));
+
+  const auto undone = undo();
+
+  ASSERT_TRUE(undone) << undone.error().message;
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
+  EXPECT_FALSE(refresh());
+  EXPECT_THAT(sent(), IsEmpty());
+}
+
 // New keys are known to the journal before the row: it is ahead then.
 TEST_F(JournalKnowsTest, P2_AJournalThatWasLostAndComesBackIsOlderThanWhatHappenedMeanwhile) {
   uid_ = add_another();

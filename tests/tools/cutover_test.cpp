@@ -187,6 +187,22 @@ TEST_F(CutoverCommand, P8_AFileThatWasPutBackIsNamedUntilItIsSuppliedAgain) {
   EXPECT_EQ(run({"doctor"}).status, 0);
 }
 
+TEST_F(CutoverCommand, P8_AfterADatabaseWasMadeAnewTheFilesAreNamedThatAreNotSuppliedAnyMore) {
+  cut_over();
+  for (const char* suffix : {"", "-wal", "-shm"})
+    std::filesystem::remove(store_path().string() + suffix);
+
+  ::setenv("HERMES_HOME", home().c_str(), 1);  // what was imported is forgotten too
+  const auto repaired = run({"doctor", "--repair", "--json"});
+
+  EXPECT_EQ(repaired.status, 5);
+  EXPECT_THAT(repaired.out, HasSubstr("projection_forgotten"));
+  EXPECT_EQ(run({"doctor"}).status, 5);
+  must({"migrate", "--cutover", file().string()});
+  EXPECT_EQ(run({"doctor"}).status, 0);
+  ::unsetenv("HERMES_HOME");
+}
+
 TEST_F(CutoverCommand, WhoseFileIsForgottenIsSaidWithTheWayBack) {
   cut_over();
   must({"export", "--hand-over"});

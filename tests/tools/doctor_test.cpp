@@ -1,3 +1,5 @@
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include "tests/tools/harness.h"
 
 namespace authdb::cli {
@@ -48,6 +50,20 @@ TEST_F(DoctorCommandTest, P5_WithoutADatabaseAndABackupRepairHasTheLoginsFromThe
   must({"profile", "add", "default"});
   must({"profile", "bind", "default", "acme", stored()[0].uid});
   EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-2\n");
+}
+
+TEST_F(DoctorCommandTest, P8_AnApiKeyThatDoesNotOpenIsNotGreen) {
+  must({"add", "openrouter", "--label", "spare"}, "sk-key-1");
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  SQLite::Database(store_path().string(), SQLite::OPEN_READWRITE)
+      .exec(
+          "UPDATE token_set SET access_token = substr(access_token, 1, 50) WHERE refresh_hash IS "
+          "NULL");
+
+  const auto checked = run({"status", "--check"});
+
+  EXPECT_EQ(checked.status, 5);
+  EXPECT_THAT(checked.out, HasSubstr("has no bearer that works"));
 }
 
 TEST_F(DoctorCommandTest, DamageExitsWithSevenAndRepairHoldsAndKeeps) {

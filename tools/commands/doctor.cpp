@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "migrate/projection.h"
 #include "store/draft.h"
 #include "store/shell_word.h"
 #include "tools/addresses.h"
@@ -132,6 +133,15 @@ void add_credentials(Context& context, std::vector<Finding>& findings) {
   auto found =
       attention(*store, *rows, context.clock(), providers_of(context), usable_addresses(context));
   std::move(found.begin(), found.end(), std::back_inserter(findings));
+  const auto forgotten = migrate::forgotten_projections(*store);
+  if (!forgotten) return;  // the key, which is found already
+  for (const std::string& path : *forgotten) {
+    findings.push_back({"projection_forgotten", Severity::attention,
+                        path + " is not kept up to date any more: this store knows of no cut-over "
+                               "of it",
+                        "`authdb migrate --cutover " + shell_quoted(path) + "` does it again.",
+                        false});
+  }
 }
 
 Json to_json(const std::vector<Finding>& findings) {
