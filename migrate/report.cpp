@@ -111,9 +111,9 @@ void warn_of_spent_tokens(const Premises& premises, Draft& draft) {
     std::string list;
     for (const auto& login : spent.mapped()) list += (list.empty() ? "" : ", ") + login;
     draft.plan.warnings.push_back(
-        {"second_spender", spent.key() + " holds a spent refresh token of " + list +
-                               ": the tool's next refresh ends the session. `authdb migrate "
-                               "--cutover` replaces it."});
+        {"second_spender", spent.key() + " holds an old refresh token of " + list +
+                               ", which is spent, or most likely is: the tool's next refresh ends "
+                               "the session. `authdb migrate --cutover` replaces it."});
   }
 }
 
