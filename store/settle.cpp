@@ -52,6 +52,15 @@ bool stands_elsewhere(const Locked& locked, Txn& txn, const TokenHash& hash) {
   return txn.owner_of(hash).has_value() || txn.retired(hash).has_value();
 }
 
+// A commit that failed may turn up when SQLite reads its log again. Then the row has this very
+// pair.
+bool is_in_the_row(Txn& txn, const Uid& uid, const SealedTokens& fresh) {
+  const Credential row = txn.load(uid)->row;
+  return row.family == fresh.family && row.generation == fresh.generation &&
+         row.refresh_hash == fresh.refresh_hash &&
+         row.access_fingerprint == fresh.access_fingerprint;
+}
+
 End settle(Locked& locked, const Grant& grant, Attempt attempt) {
   Engine& engine = locked.engine;
   const CredentialState before = locked.state;
@@ -66,6 +75,7 @@ End settle(Locked& locked, const Grant& grant, Attempt attempt) {
                                   another_journal_knows(engine, locked.uid(), *fresh.refresh_hash);
   remember_owner(locked, grant);
   const auto rows = [&](Txn& txn, CredentialState& next) {
+    if (is_in_the_row(txn, locked.uid(), fresh)) return;
     elsewhere = fresh.refresh_hash &&
                 (known_to_a_journal || stands_elsewhere(locked, txn, *fresh.refresh_hash));
     if (elsewhere) {

@@ -362,6 +362,27 @@ TEST_F(JournalKnowsTest, P1_AnAnswerThatWaitedWhenItsLoginWasRemovedIsSettledAft
   EXPECT_THAT(sent(), ElementsAre("refresh-a-3"));
 }
 
+// As after a commit that failed, and turned up when the log was read again.
+TEST_F(JournalKnowsTest, P5_AnAnswerThatIsInTheRowAlreadyIsSettled) {
+  leave_an_answer(grants("refresh-a-3", "access-a-3"));
+  const std::string answered = file_bytes(journal(uid_));
+  const JournalPlace place{dir_.path() / "store" / "auth.db.d", open(OpenMode::look).id(), uid_};
+  const auto revision = Journal::look(place)->state().revision;
+  ASSERT_TRUE(refresh());
+  std::ofstream(journal(uid_), std::ios::binary) << answered;
+  execute("UPDATE renewal SET waiting = 1, revision = " + std::to_string(revision));
+
+  const auto settled = refresh();
+
+  ASSERT_TRUE(settled) << settled.error().message;
+  EXPECT_THAT(sent(), IsEmpty());
+  EXPECT_EQ(text(settled->held.access_token), "access-a-3");
+  EXPECT_EQ(text(settled->held.refresh_token), "refresh-a-3");
+  will(grants("refresh-a-4", "access-a-4"));
+  ASSERT_TRUE(refresh());
+  EXPECT_THAT(sent(), ElementsAre("refresh-a-3"));
+}
+
 TEST_F(JournalKnowsTest, P1_ARemovedLoginWhoseJournalIsLostComesBackAsUncertain) {
   leave_an_answer(grants("refresh-a-3", "access-a-3"));
   ASSERT_TRUE(Store::open(without_providers(), OpenMode::use)->remove(uid_));
