@@ -446,7 +446,7 @@ TEST_F(CutoverTest, ASpentTokenInAFileIsASecondSpenderTooUntilItIsReplaced) {
   ASSERT_THAT(plan.warnings, SizeIs(1));
   EXPECT_EQ(plan.warnings[0].code, "second_spender");
   EXPECT_THAT(plan.warnings[0].message,
-              AllOf(HasSubstr(file().string()), HasSubstr("spent refresh token"),
+              AllOf(HasSubstr(file().string()), HasSubstr("old refresh token"),
                     HasSubstr("authdb migrate --cutover")));
 
   cut(store);

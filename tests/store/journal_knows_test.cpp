@@ -419,7 +419,8 @@ TEST_F(JournalKnowsTest, P2_AJournalThatWasLostAndComesBackIsOlderThanWhatHappen
 TEST_F(JournalKnowsTest, P5_WhoeverDiesBeforeAChangeIsInAJournalThatWasNotBegunLeavesNoDoubt) {
   ASSERT_TRUE(import("b", "refresh-b-1"));
   Store store = open(OpenMode::use);
-  for (const Credential& row : *store.list({})) {
+  const auto rows = store.list({});
+  for (const Credential& row : *rows) {
     if (row.identity.label == "b") uid_ = row.uid;
   }
   ASSERT_TRUE(lock(store));
