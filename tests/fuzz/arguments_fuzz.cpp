@@ -10,20 +10,20 @@
 namespace authdb::cli {
 namespace {
 
-constexpr std::string_view kKey = "sk-made-up-0123456789abcdef";
+constexpr std::string_view kTypedKey = "sk-made-up-0123456789abcdef";
 
 // `$` stands for a key that somebody typed.
 std::string with_key(const std::string& line) {
   std::string word;
   for (const char c : line) {
-    if (c == '$') word += kKey;
+    if (c == '$') word += kTypedKey;
     if (c != '$') word += c;
   }
   return word;
 }
 
 bool quotes(const Error& error) {
-  return (error.message + error.hint).find(kKey) != std::string::npos;
+  return (error.message + error.hint).find(kTypedKey) != std::string::npos;
 }
 
 void parse(const Command& command, std::vector<std::string> words) {
@@ -54,7 +54,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   bool option_is_the_key = false;  // an option's own name is said
   while (std::getline(lines, line) && words.size() < 64) {
     words.push_back(cli::with_key(line));
-    option_is_the_key |= line.starts_with('-') && line.find('$') < line.find('=');
+    const std::string& word = words.back();
+    option_is_the_key |= word.starts_with('-') && word.find(cli::kTypedKey) < word.find('=');
   }
   if (!option_is_the_key) cli::parse(*commands[chosen], std::move(words));
   return 0;

@@ -38,6 +38,9 @@ TEST(SafeOutput, ReplacesWhatATerminalWouldObeyOrAPersonMisread) {
   EXPECT_EQ(through("\x1b[2Jx"), "?[2Jx");
   EXPECT_EQ(through("\x1b[31"), "?[31");
   EXPECT_EQ(through("a\x1b"), "a?");
+  // What follows would be written over the line.
+  EXPECT_EQ(through("paid to a\r\x1bpaid to b"), "paid to a??paid to b");
+  EXPECT_EQ(through("a\r\x1b"), "a??");
   EXPECT_EQ(through("\x1b[1;2;3;4;5;6;7;8m"), "?[1;2;3;4;5;6;7;8m");
   EXPECT_EQ(through("over\rwritten"), "over?written");
   EXPECT_EQ(through("c1 \xc2\x9b"

@@ -10,14 +10,9 @@ namespace {
 constexpr std::string_view kSequence = "\x1b[";
 constexpr std::size_t kLongestSequence = 12;  // ours are shorter
 
-// What our own output consists of beside text. 0: not that. npos: it may be, once more is there.
-std::size_t length_of_control(std::string_view text) {
-  constexpr std::string_view kLineEnds = "\n\t";
-  if (kLineEnds.find(text.front()) != std::string_view::npos) return 1;
-  if (text.front() == '\r') {
-    if (text.size() == 1) return std::string_view::npos;
-    return text[1] == '\n' || text[1] == '\x1b' ? 1 : 0;
-  }
+// Of one of our own sequences at the start of the text. 0: there is none. npos: there may be one,
+// once more is there.
+std::size_t length_of_sequence(std::string_view text) {
   const auto common = std::min(text.size(), kSequence.size());
   if (text.substr(0, common) != kSequence.substr(0, common)) return 0;
   const auto end = text.find_first_not_of("0123456789;", common);
@@ -26,6 +21,18 @@ std::size_t length_of_control(std::string_view text) {
   }
   const bool ours = text[end] == 'm' || text[end] == 'K';
   return ours && end < kLongestSequence ? end + 1 : 0;
+}
+
+// What our own output consists of beside text; the same.
+std::size_t length_of_control(std::string_view text) {
+  constexpr std::string_view kLineEnds = "\n\t";
+  if (kLineEnds.find(text.front()) != std::string_view::npos) return 1;
+  if (text.front() != '\r') return length_of_sequence(text);
+  if (text.size() == 1) return std::string_view::npos;
+  if (text[1] == '\n') return 1;
+  // Before anything else it would let what follows be written over the line.
+  const std::size_t next = length_of_sequence(text.substr(1));
+  return next == 0 || next == std::string_view::npos ? next : 1;
 }
 
 bool may_become_whole(std::string_view text) {
