@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <ctime>
 #include <set>
 
@@ -170,12 +169,9 @@ class Cutting {
     return locked->begin_journal();
   }
 
-  // Whose place it is where an access token stands that nobody knows. The rows of a list have no
-  // place of their own: their tool sorts them.
+  // Whose place it is where an access token stands that nobody knows.
   const Credential* given_here(const Slot& slot) const {
-    if (!slot.place().empty() && std::isdigit(static_cast<unsigned char>(slot.place().back()))) {
-      return nullptr;
-    }
+    if (slot.is_in_a_list()) return nullptr;
     for (const ProjectedToken& token : before_) {
       const Credential* row = token.place == slot.place() ? owners_.at(token.credential) : nullptr;
       if (row != nullptr && row->identity.provider == slot.provider()) return row;

@@ -50,15 +50,18 @@ Result<const ProjectedToken*> given(const Store& store, const Projection& projec
 }
 
 // An access token that is not for this place. What was given there last stays registered: a
-// cut-over goes by that.
-void note_unknown(const Projection& projection, const Slot& slot, Rewrite& rewrite) {
+// cut-over goes by that. The place of a login that is gone is nobody's any more.
+Result<void> note_unknown(const Store& store, const Projection& projection, const Slot& slot,
+                          Rewrite& rewrite) {
   for (const ProjectedToken& one : projection.tokens) {
     if (one.place != slot.place()) continue;
+    const auto row = store.find(one.credential);
+    if (!row && row.error().code == Errc::not_found) continue;
+    if (!row) return fail(row.error());
     rewrite.tokens.push_back(one);
-    if (rewrite.unknown.empty() || rewrite.unknown.back() != one.place) {
-      rewrite.unknown.push_back(one.place);
-    }
+    rewrite.unknown.push_back(one.place);
   }
+  return {};
 }
 
 Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot& slot,
@@ -73,16 +76,12 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot
   const auto found = given(store, projection, slot);
   if (!found) return fail(found.error());
   const ProjectedToken* token = *found;
-  if (token == nullptr) {
-    note_unknown(projection, slot, rewrite);
-    return {};
-  }
+  if (token == nullptr) return note_unknown(store, projection, slot, rewrite);
   auto held = store.unseal(token->credential);
   if (!held && held.error().code == Errc::not_found) return {};
   if (!held) return fail(std::move(held.error()));
   if (held->row.identity.provider != slot.provider()) {
-    note_unknown(projection, slot, rewrite);
-    return {};
+    return note_unknown(store, projection, slot, rewrite);
   }
   drop_rejected(*held);
   if (held->access_token.empty()) {  // until there is a better one, what stands there stays
@@ -122,10 +121,9 @@ std::string at_place(const std::string& place) { return place.empty() ? "" : " a
 
 std::string about_unknown(const Projection& projection, const Rewrite& rewrite) {
   return projection.path + " has an access token" + at_place(rewrite.unknown.front()) +
-         " that is none of the login it was given, and is not kept up to date there. `authdb "
-         "migrate "
-         "--cutover " +
-         shell_quoted(projection.path) + "` puts the store's own there";
+         " that is not of the login whose place it is, and is not kept up to date there. "
+         "`authdb migrate --cutover " +
+         shell_quoted(projection.path) + "` puts that login's own there";
 }
 
 std::string about_logins(const Projection& projection, const Rewrite& rewrite) {

@@ -108,6 +108,11 @@ void doubt_times(Credential& row, Instant now) {
   doubt(row.agent_key_obtained_at, row.agent_key_expires_at);
 }
 
+bool Slot::is_in_a_list() const {
+  const std::string last = place_.substr(place_.rfind('/') + 1);
+  return !last.empty() && last.find_first_not_of("0123456789") == std::string::npos;
+}
+
 std::string_view Slot::access_token() const { return text_at(*tokens_, keys_->access); }
 std::string_view Slot::refresh_token() const {
   const auto token = text_at(*tokens_, keys_->refresh);

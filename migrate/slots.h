@@ -31,6 +31,8 @@ class Slot {
         needs_a_word_(needs_a_word) {}
 
   const std::string& place() const { return place_; }  // a JSON pointer
+  // Its place is a number then, and another one once its tool has sorted the list.
+  bool is_in_a_list() const;
   const std::string& provider() const { return provider_; }
   // Empty if there is none.
   std::string_view access_token() const;

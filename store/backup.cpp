@@ -55,11 +55,7 @@ void require_whole_cells(View& backup, const StoreOptions& options, const std::s
 // Better no backup than one that nobody can restore. Where there is no key at all nobody can tell.
 void require_whole_cells(Engine& engine) {
   const auto view = engine.backend->view();
-  const auto keys = Engine::guarded([&] {
-    engine.follow_keys(*view);
-    (void)engine.keys();
-  });
-  if (!keys) return;
+  if (!can_open_cells(engine, *view)) return;
   if (const auto missing = missing_key(*view, engine.options.key_file)) {
     throw BackendError{{Errc::refused,
                         "the store's database is damaged, or a key is missing: there are cells "

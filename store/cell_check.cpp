@@ -51,13 +51,17 @@ std::vector<DamagedCell> cells_that_do_not_open(View& view, const Sealer& sealer
   return damaged;
 }
 
+bool can_open_cells(Engine& engine, View& view) {
+  return Engine::guarded([&] {
+           engine.follow_keys(view);
+           (void)engine.keys();
+         })
+      .has_value();
+}
+
 std::vector<DamagedCell> cells_that_do_not_open(Engine& engine, std::size_t most) {
   const auto view = engine.backend->view();
-  const auto keys = Engine::guarded([&] {
-    engine.follow_keys(*view);
-    (void)engine.keys();
-  });
-  if (!keys) return {};
+  if (!can_open_cells(engine, *view)) return {};
   return cells_that_do_not_open(*view, engine.keys(), engine.files.store_id, most);
 }
 

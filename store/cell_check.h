@@ -23,6 +23,8 @@ struct DamagedCell {
 // every other one.
 std::vector<DamagedCell> cells_that_do_not_open(View& view, const Sealer& sealer,
                                                 std::string_view store_id, std::size_t most);
+// True if the store's keys can be had; else nobody can tell what opens.
+bool can_open_cells(Engine& engine, View& view);
 // Of the store itself. None where its keys cannot be had: then nobody can tell.
 std::vector<DamagedCell> cells_that_do_not_open(Engine& engine, std::size_t most);
 

@@ -9,14 +9,11 @@
 #include <map>
 #include <set>
 
-#include "store/adoption.h"
-#include "store/cell_check.h"
 #include "store/draft.h"
-#include "store/key_rotation.h"
+#include "store/examination.h"
 #include "store/locked.h"
 #include "store/rescue.h"
 #include "store/sqlite/integrity.h"
-#include "store/sqlite/rebuild.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
 #include "store/words.h"
@@ -27,14 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kRepairs = "`authdb doctor --repair` does it now; the next use would too.";
-
-bool is_set_aside(const std::string& name) { return name.find(".damaged-") != std::string::npos; }
-
-// None where the keys cannot be had: that is a finding of its own.
-std::vector<DamagedCell> damaged_cells(Engine& engine) {
-  constexpr std::size_t kMostToTell = 100;
-  return cells_that_do_not_open(engine, kMostToTell);
-}
 
 class Examination {
  public:
@@ -290,184 +279,60 @@ class Examination {
     }
   }
 
- public:
-  static std::vector<fs::path> leftover_files(const Engine& engine) {
-    std::vector<fs::path> found;
-    // Of the one file that is ours, or of all.
-    const auto look_in = [&](const fs::path& directory, const std::string& only) {
-      std::error_code error;
-      for (const auto& entry : fs::directory_iterator(directory, error)) {
-        const std::string name = entry.path().filename();
-        const std::string_view draft_of = name_of_draft(name);
-        const bool aside = is_set_aside(name) && name.starts_with(only);
-        const bool draft = only.empty() ? !draft_of.empty() : draft_of == only;
-        if (aside || (draft && entry.is_regular_file(error))) found.push_back(entry.path());
-      }
-    };
-    look_in(engine.files.database.parent_path(), engine.files.database.filename());
-    look_in(engine.options.key_file.parent_path(), engine.options.key_file.filename());
-    look_in(engine.files.directory, "");
-    std::error_code error;
-    for (const auto& folder : fs::directory_iterator(engine.files.directory, error)) {
-      if (folder.is_directory(error)) look_in(folder.path(), "");
-    }
-    return found;
-  }
-
  private:
   Engine& engine_;
   std::vector<Finding> findings_;
 };
 
-// ---- repair ------------------------------------------------------------------------------------
-
-class Repair {
- public:
-  explicit Repair(Store& store) : store_(store), engine_(store.engine()) {}
-
-  std::vector<Finding> run() {
-    damaged_journals();
-    const auto damaged = damaged_cells(engine_);
-    adopt();
-    if (!damaged.empty()) tell_mended(damaged);
-    finish_key_rotation();
-    remove_leftovers();
-    return std::move(done_);
-  }
-
- private:
-  void did(std::string code, std::string message, std::string hint = {}) {
-    done_.push_back({std::move(code), Severity::note, std::move(message), std::move(hint), true});
-  }
-
-  void damaged_journals() {
-    for (const Uid& uid : Journal::all(engine_.files.directory)) {
-      const auto looked = Journal::look(engine_.place(uid));
-      if (looked || looked.error().code != Errc::refused) continue;
-      // Where its login is not known, nothing would be held: an older database may yet bring it.
-      if (!engine_.backend->view()->load(uid)) continue;
-      const auto aside = Engine::guarded([&] { return set_aside_journal(engine_, uid); });
-      if (!aside || aside->empty()) continue;
-      did("journal_damaged", "the damaged journal of " + uid + " is kept as " + aside->string(),
-          "Its credential is held as uncertain: `authdb login` or `authdb refresh --replay` "
-          "decides.");
-    }
-  }
-
-  void adopt() {
-    const Adoption adoption = adopt_journals(store_);
-    if (adoption.adopted == 0) return;
-    const bool one = adoption.adopted == 1;
-    did("adopted", std::to_string(adoption.adopted) +
-                       (one ? " credential has its newest tokens from its journal now"
-                            : " credentials have their newest tokens from their journals now"));
-  }
-
-  // Each was mended, where it could be, when its lock was taken.
-  void tell_mended(const std::vector<DamagedCell>& damaged) {
-    std::set<std::string> left;
-    for (const DamagedCell& cell : damaged_cells(engine_)) left.insert(cell.what);
-    for (const DamagedCell& cell : damaged) {
-      if (left.count(cell.what) == 0) {
-        did("cell_damaged", cell.what + " did not open, and is as the journal has it now");
-      }
-    }
-  }
-
-  void finish_key_rotation() {
-    const auto finished = finish_rotation(store_);
-    if (!finished || !*finished || (*finished)->cells + (*finished)->journals == 0) return;
-    did("key_rotation_unfinished", "the key rotation to " + (*finished)->key + " is through");
-  }
-
-  // A younger one may be at work.
-  void remove_leftovers() {
-    constexpr std::chrono::hours kAge{1};
-    for (const fs::path& path : Examination::leftover_files(engine_)) {
-      std::error_code error;
-      const auto written = fs::last_write_time(path, error);
-      if (error || is_set_aside(path.filename())) continue;
-      if (fs::file_time_type::clock::now() - written < kAge) continue;
-      if (fs::remove(path, error)) did("leftover", "removed " + path.string());
-    }
-  }
-
-  Store& store_;
-  Engine& engine_;
-  std::vector<Finding> done_;
-};
-
-// What was lost with auth.db.d: nothing but the knowledge of what was sent.
-std::optional<Finding> remake_directory(StoreOptions options) {
-  if (options.path.empty()) options.path = default_store_path();
-  const auto held = Engine::guarded_result(
-      [&] { return sqlite::remake_directory(options.path, options.clock, options.lock_wait); });
-  if (held && !*held) return std::nullopt;
-  if (!held) {
-    return Finding{"directory_lost", Severity::damage, held.error().message, held.error().hint,
-                   false};
-  }
-  return Finding{"directory_lost", Severity::note,
-                 "auth.db.d was missing and is there again, without its journals",
-                 "Logins held as uncertain: " + std::to_string(**held) +
-                     ". Each is served while its bearer lives, and sent when nothing else works; "
-                     "`authdb login` or `authdb refresh --replay` decides.",
-                 true};
-}
-
-// What was lost with auth.db: whatever no journal has.
-std::optional<Finding> remake_database(StoreOptions options) {
-  if (options.path.empty()) options.path = default_store_path();
-  if (options.key_file.empty()) options.key_file = default_key_path();
-  const auto rebuilt = Engine::guarded_result([&] {
-    return sqlite::rebuild_from_journals(options.path, options.key_file, options.clock,
-                                         options.lock_wait);
-  });
-  if (rebuilt && !*rebuilt) return std::nullopt;
-  if (!rebuilt) {
-    return Finding{"database_lost", Severity::damage, rebuilt.error().message, rebuilt.error().hint,
-                   false};
-  }
-  const std::string aside = (*rebuilt)->set_aside.string();
-  return Finding{"database_lost", Severity::note,
-                 "auth.db was " + (aside.empty() ? "missing" : "damaged, is kept as " + aside) +
-                     ", and is made anew from the journals",
-                 "They have each login that authdb made, has refreshed or cut over, and no API "
-                 "key, profile or setting. `authdb restore FILE` brings those back from a backup; "
-                 "`authdb migrate` imports what is still in files.",
-                 true};
-}
+}  // namespace
 
 std::vector<Finding> cannot_open(const Error& error) {
   const Severity severity = error.code == Errc::not_found ? Severity::note : Severity::damage;
   return {{"open", severity, error.message, error.hint, false}};
 }
 
-}  // namespace
+bool is_set_aside(const std::string& name) { return name.find(".damaged-") != std::string::npos; }
+
+std::vector<DamagedCell> damaged_cells(Engine& engine) {
+  constexpr std::size_t kMostToTell = 100;
+  return cells_that_do_not_open(engine, kMostToTell);
+}
+
+std::vector<fs::path> leftover_files(const Engine& engine) {
+  std::vector<fs::path> found;
+  // Of the one file that is ours, or of all.
+  const auto look_in = [&](const fs::path& directory, const std::string& only) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(directory, error)) {
+      const std::string name = entry.path().filename();
+      const std::string_view draft_of = name_of_draft(name);
+      const bool aside = is_set_aside(name) && name.starts_with(only);
+      const bool draft = only.empty() ? !draft_of.empty() : draft_of == only;
+      if (aside || (draft && entry.is_regular_file(error))) found.push_back(entry.path());
+    }
+  };
+  look_in(engine.files.database.parent_path(), engine.files.database.filename());
+  look_in(engine.options.key_file.parent_path(), engine.options.key_file.filename());
+  look_in(engine.files.directory, "");
+  std::error_code error;
+  for (const auto& folder : fs::directory_iterator(engine.files.directory, error)) {
+    if (folder.is_directory(error)) look_in(folder.path(), "");
+  }
+  return found;
+}
 
 std::vector<Finding> examine(const StoreOptions& options) {
   const auto store = Store::open(options, OpenMode::look);
-  return store ? Examination(*store).run() : cannot_open(store.error());
+  return store ? examine(*store) : cannot_open(store.error());
 }
+
+std::vector<Finding> examine(const Store& store) { return Examination(store).run(); }
 
 std::optional<Finding> examine_journal(const Store& store, const Uid& uid) {
   for (Finding& finding : Examination(store).look_at_one(uid)) {
     if (finding.severity == Severity::damage || finding.code == "sent_unanswered") return finding;
   }
   return std::nullopt;
-}
-
-std::vector<Finding> repair(const StoreOptions& options) {
-  std::vector<Finding> findings;
-  if (auto remade = remake_directory(options)) findings.push_back(*std::move(remade));
-  if (auto remade = remake_database(options)) findings.push_back(*std::move(remade));
-  auto store = Store::open(options, OpenMode::use);
-  if (!store) return findings.empty() ? cannot_open(store.error()) : findings;
-  std::vector<Finding> done = Repair(*store).run();
-  std::move(done.begin(), done.end(), std::back_inserter(findings));
-  std::vector<Finding> left = Examination(*store).run();
-  std::move(left.begin(), left.end(), std::back_inserter(findings));
-  return findings;
 }
 
 }  // namespace authdb

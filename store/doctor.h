@@ -41,7 +41,8 @@ std::optional<Finding> examine_journal(const Store& store, const Uid& uid);
 // Examines, does what is safe (settles journalled answers, adopts what a put-back database lacks,
 // mends cells of which the journal has the very tokens, finishes a key rotation, sets damaged
 // journals aside and holds their credentials, removes leftovers, makes a lost auth.db.d anew and
-// holds each login), and examines again: first what was mended, then what is left.
+// holds each login, makes a lost auth.db anew from the journals), and examines again: first what
+// was mended, then what is left.
 std::vector<Finding> repair(const StoreOptions& options);
 
 }  // namespace authdb

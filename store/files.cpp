@@ -44,6 +44,15 @@ Error file_error(std::string_view what, const fs::path& path, int error) {
           std::move(hint)};
 }
 
+std::filesystem::path beside(const std::filesystem::path& path, std::string_view suffix) {
+  return path.string() + std::string(suffix);
+}
+
+bool is_taken(const std::filesystem::path& path) {
+  struct stat st {};
+  return ::lstat(path.c_str(), &st) == 0;
+}
+
 int write_all(int fd, std::string_view bytes, off_t offset) {
   while (!bytes.empty()) {
     const ssize_t written = ::pwrite(fd, bytes.data(), bytes.size(), offset);

@@ -34,6 +34,12 @@ class Fd {
 // not allowed is refused, the rest unexpected.
 Error file_error(std::string_view what, const std::filesystem::path& path, int error);
 
+// `path` with `suffix` at its end: `auth.db-wal`.
+std::filesystem::path beside(const std::filesystem::path& path, std::string_view suffix);
+
+// Whether the name is taken, also by a link that leads nowhere.
+bool is_taken(const std::filesystem::path& path);
+
 // Writes all of `bytes` at `offset`, however many calls it takes. 0, or errno.
 int write_all(int fd, std::string_view bytes, off_t offset);
 

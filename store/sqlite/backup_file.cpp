@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "store/draft.h"
+#include "store/files.h"
 #include "store/ownership.h"
 #include "store/sqlite/connection.h"
 #include "store/sqlite/integrity.h"
@@ -15,15 +16,6 @@ namespace authdb::sqlite {
 namespace {
 
 namespace fs = std::filesystem;
-
-fs::path beside(const fs::path& path, std::string_view suffix) {
-  return path.string() + std::string(suffix);
-}
-
-bool is_there(const fs::path& path) {
-  struct stat st {};
-  return ::lstat(path.c_str(), &st) == 0;
-}
 
 Error exists_already(const fs::path& file) {
   return {Errc::usage, "there is a file already: " + file.string(),
@@ -88,7 +80,7 @@ void copy_database(SQLite::Database& from, const Draft& to) {
 }
 
 Result<void> write_backup(Connection& connection, const fs::path& file, Clock clock) {
-  if (is_there(file)) return fail(exists_already(file));
+  if (is_taken(file)) return fail(exists_already(file));
   auto draft = begin_draft(file);
   if (!draft) return fail(std::move(draft.error()));
   try {

@@ -20,7 +20,8 @@ std::string first_text(SQLite::Database& db, const char* sql);
 
 bool is_empty(SQLite::Database& db);
 
-// What is wrong with a database that can be opened at all; empty: nothing.
+// What is wrong with a database that can be opened at all, and is not empty; nothing: an empty
+// text.
 std::string trouble_in(SQLite::Database& db);
 
 // What is strange in the schema of the store (schema_check.h). Throws BackendError.

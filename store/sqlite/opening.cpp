@@ -30,10 +30,6 @@ namespace fs = std::filesystem;
 
 constexpr Milliseconds kCreateWait{30'000};
 
-fs::path beside(const fs::path& path, std::string_view suffix) {
-  return fs::path(path.string() + std::string(suffix));
-}
-
 // Resolves every link on the way, also where the file itself is not there yet.
 fs::path resolved_path(const fs::path& path) {
   std::error_code error;

@@ -23,15 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path beside(const fs::path& path, std::string_view suffix) {
-  return path.string() + std::string(suffix);
-}
-
-bool is_there(const fs::path& path) {
-  struct stat st {};
-  return ::lstat(path.c_str(), &st) == 0;
-}
-
 enum class Depth { opening, all_pages };
 
 // Why the database cannot be used; empty: it can. Throws on anything but damage.
@@ -39,8 +30,10 @@ std::string damage(const fs::path& database, const ClockVfs& vfs, Depth depth) {
   try {
     Connection connection(database, Access::read, vfs);
     if (is_empty(connection.database())) return "it is empty";
-    std::string wrong = depth == Depth::all_pages ? trouble_in(connection.database()) : "";
-    if (!wrong.empty()) return wrong;
+    if (depth == Depth::all_pages) {
+      std::string wrong = trouble_in(connection.database());
+      if (!wrong.empty()) return wrong;
+    }
     if (first_text(connection.database(), "PRAGMA application_id") ==
         std::to_string(kApplicationId)) {
       return {};
@@ -86,9 +79,9 @@ bool is_empty_file(const fs::path& path) {
 // there: the database, or the log alone.
 Result<fs::path> set_aside(const fs::path& database, Instant now) {
   const fs::path log = beside(database, "-wal");
-  const bool had_database = is_there(database);
+  const bool had_database = is_taken(database);
   if (!had_database && is_empty_file(log)) ::unlink(log.c_str());
-  if (!had_database && !is_there(log)) return fs::path();
+  if (!had_database && !is_taken(log)) return fs::path();
   const fs::path aside = beside(database, ".damaged-" + format_compact(now));
   for (const char* suffix : {"", "-wal"}) {
     if (::rename(beside(database, suffix).c_str(), beside(aside, suffix).c_str()) != 0 &&
@@ -127,7 +120,7 @@ Result<Rebuilt> put_in_place(Draft& draft, const StoreFiles& files, Instant now)
 }
 
 Result<bool> is_lost(const StoreFiles& files, const Clock& clock, Depth depth) {
-  if (!is_there(files.database)) return true;
+  if (!is_taken(files.database)) return true;
   if (auto checked = check_private(files.database); !checked) return fail(checked.error());
   const ClockVfs vfs(clock);
   return !damage(files.database, vfs, depth).empty();
@@ -207,7 +200,7 @@ Result<std::optional<std::int64_t>> remake_directory(const fs::path& database, c
   StoreFiles files = **lost;
   const auto gate = take_gate(files, wait);
   if (!gate) return fail(gate.error());
-  if (is_there(files.directory / "store")) return std::nullopt;  // it was faster
+  if (is_taken(files.directory / "store")) return std::nullopt;  // it was faster
   std::int64_t held = 0;
   try {
     const ClockVfs vfs(clock);

@@ -26,6 +26,21 @@ class ProjectionTest : public CutoverTest {
     EXPECT_TRUE(found);
     return found ? *found : std::vector<std::string>();
   }
+  static CutOverOptions only(const fs::path& path) { return {from({path}), false, kWait}; }
+  // Claude Code's file with a login of its own.
+  fs::path cut_over_claude(Store& store) {
+    const json grant{{"accessToken", "sk-ant-oat-1"},
+                     {"refreshToken", "rt-claude"},
+                     {"expiresAt", to_millis(now() + Seconds(3600))}};
+    const auto path = home_.write_json("claude/.credentials.json", {{"claudeAiOauth", grant}});
+    EXPECT_TRUE(migrate::cut_over(store, only(path)));
+    return path;
+  }
+  void put_there(const fs::path& claude, const char* key, const std::string& token) {
+    json changed = tree(claude);
+    changed["claudeAiOauth"][key] = token;
+    home_.write_json(claude.lexically_relative(home_.path()).string(), changed);
+  }
   void drop_database() {
     for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
   }
@@ -66,16 +81,9 @@ TEST_F(ProjectionTest, AFileThatIsNewerThanTheDatabaseIsSuppliedOn) {
 }
 
 TEST_F(ProjectionTest, ABearerThatNobodyKnowsIsNamedAndACutOverReplacesIt) {
-  const json grant{{"accessToken", "sk-ant-oat-1"},
-                   {"refreshToken", "rt-claude"},
-                   {"expiresAt", to_millis(now() + Seconds(3600))}};
-  const auto claude = home_.write_json("claude/.credentials.json", {{"claudeAiOauth", grant}});
   Store store = open(OpenMode::use);
-  const CutOverOptions only{from({claude}), false, kWait};
-  ASSERT_TRUE(migrate::cut_over(store, only));
-  json foreign = tree(claude);
-  foreign["claudeAiOauth"]["accessToken"] = "nobody-knows-this-one";
-  home_.write_json("claude/.credentials.json", foreign);
+  const fs::path claude = cut_over_claude(store);
+  put_there(claude, "accessToken", "nobody-knows-this-one");
   const auto says = AllOf(HasSubstr("/claudeAiOauth"), HasSubstr("authdb migrate --cutover"));
 
   EXPECT_THAT(behind(store), ElementsAre(says));
@@ -84,7 +92,7 @@ TEST_F(ProjectionTest, ABearerThatNobodyKnowsIsNamedAndACutOverReplacesIt) {
       << "it may be somebody's";
   EXPECT_THAT(behind(store), ElementsAre(says)) << "still";
 
-  const auto again = migrate::cut_over(store, only);
+  const auto again = migrate::cut_over(store, only(claude));
   ASSERT_TRUE(again);
   EXPECT_EQ(tree(claude)["claudeAiOauth"]["accessToken"], "sk-ant-oat-1");
   ASSERT_THAT(again->files, SizeIs(1));
@@ -93,29 +101,47 @@ TEST_F(ProjectionTest, ABearerThatNobodyKnowsIsNamedAndACutOverReplacesIt) {
 }
 
 TEST_F(ProjectionTest, ABearerOfAnotherProviderIsNotTakenForThePlacesOwn) {
-  const json grant{{"accessToken", "sk-ant-oat-1"},
-                   {"refreshToken", "rt-claude"},
-                   {"expiresAt", to_millis(now() + Seconds(3600))}};
-  const auto claude = home_.write_json("claude/.credentials.json", {{"claudeAiOauth", grant}});
   Store store = open(OpenMode::use);
-  const CutOverOptions only{from({claude}), false, kWait};
-  ASSERT_TRUE(migrate::cut_over(store, only));
-  const auto put_there = [&](const char* key, const std::string& token) {
-    json foreign = tree(claude);
-    foreign["claudeAiOauth"][key] = token;
-    home_.write_json("claude/.credentials.json", foreign);
-  };
+  const fs::path claude = cut_over_claude(store);
   const auto has = [&] { return tree(claude)["claudeAiOauth"]["accessToken"]; };
 
-  put_there("accessToken", bearer(store));
+  put_there(claude, "accessToken", bearer(store));
   ASSERT_TRUE(project_all(store, kWait));
   EXPECT_FALSE(hand_over(store, claude, kWait)) << "somebody else's pair, to this tool";
-  ASSERT_TRUE(migrate::cut_over(store, only));
+  ASSERT_TRUE(migrate::cut_over(store, only(claude)));
   EXPECT_EQ(has(), "sk-ant-oat-1");
 
-  put_there("refreshToken", "rt-1");
-  ASSERT_TRUE(migrate::cut_over(store, only));
+  put_there(claude, "refreshToken", "rt-1");
+  ASSERT_TRUE(migrate::cut_over(store, only(claude)));
   EXPECT_EQ(has(), "sk-ant-oat-1");
+}
+
+TEST_F(ProjectionTest, ThePlaceOfALoginThatIsRemovedKeepsNobodyElsesBack) {
+  Store store = open(OpenMode::use);
+  json both = tree();
+  both["credential_pool"]["anthropic"] =
+      json::array({{{"id", "b7c8d9"},
+                    {"label", "gone"},
+                    {"auth_type", "oauth"},
+                    {"source", "hermes_pkce"},
+                    {"access_token", "sk-ant-oat-9"},
+                    {"refresh_token", "rt-9"},
+                    {"expires_at_ms", to_millis(now() + Seconds(3600))}}});
+  root(both);
+  cut(store);
+  const auto gone = store.list({"anthropic", "", false});
+  ASSERT_EQ(gone->size(), 1u);
+  ASSERT_TRUE(store.remove(gone->at(0).uid));
+  json changed = tree();
+  changed["credential_pool"]["anthropic"][0]["access_token"] = "nobody-knows-this-one";
+  root(changed);
+
+  refresh(store, nous(store).uid);
+  const auto done = project_all(store, kWait);
+
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ((*done)[0].warning, "");
+  EXPECT_EQ(shown(), bearer(store));
 }
 
 // The variable of a reference and a key that stands there are two keys, of one provider.
@@ -137,10 +163,7 @@ TEST_F(ProjectionTest, CuttingOverAgainLeavesWhatIsNoGrantAsItIs) {
 }
 
 TEST_F(ProjectionTest, AForgottenFileIsNoNewLogin) {
-  {
-    Store store = open(OpenMode::use);
-    drop_database();
-  }
+  drop_database();
   (void)repair(options());
   Store store = open(OpenMode::use);
   refresh(store, nous(store).uid);
@@ -167,8 +190,6 @@ TEST_F(ProjectionTest, P5_WhatWasCutOverOutlivesItsDatabase) {
   Store store = open(OpenMode::use);
   EXPECT_EQ(refresh_token(store), "rt-1");
   EXPECT_EQ(nous(store).hold, Hold::none);
-  const auto forgotten = forgotten_projections(store);
-  ASSERT_TRUE(forgotten);
 }
 
 TEST_F(ProjectionTest, P5_AFileKeepsItsRefreshTokenWhereTheJournalCannotBeWritten) {

@@ -525,19 +525,24 @@ TEST_F(BackupTest, NoBackupIsMadeOfCellsThatDoNotOpen) {
 // The login that comes next is held against it.
 TEST_F(BackupTest, P5_WhoseALoginIsIsNotForgottenWithWhatTheBackupKnew) {
   make_backup();
-  Reply reply = grants("refresh-a-3", "access-a-3");
-  reply.body.insert(1, R"("account":"ada",)");
-  {
-    Store store = open(OpenMode::use);
-    will(std::move(reply));
-    ASSERT_TRUE(rotate(store, uid_, {.force = true}));
+  for (const bool rotated : {false, true}) {
+    if (rotated) rotate_to(3);
+    shell(database(), "UPDATE credential SET account = 'learnt since'");
+
+    must_restore();
+
+    EXPECT_EQ(open(OpenMode::look).find(uid_)->identity.account, "learnt since") << rotated;
   }
-  const std::string known = open(OpenMode::look).find(uid_)->identity.account;
-  shell(database(), "UPDATE credential SET account = 'ada'");
+}
 
-  must_restore();
+TEST_F(BackupTest, ABackupOfNoSchemaOfOursIsRefused) {
+  make_backup();
+  shell(file(), "PRAGMA user_version = 0");
 
-  EXPECT_EQ(open(OpenMode::look).find(uid_)->identity.account, "ada") << known;
+  const Error error = refusal();
+
+  EXPECT_EQ(error.code, Errc::refused);
+  EXPECT_THAT(error.message, HasSubstr("is damaged"));
 }
 
 TEST_F(BackupTest, NoBackupIsMadeOfACellThatNamesAKeyNobodyHas) {

@@ -14,7 +14,7 @@
 #include "store/journal.h"
 #include "store/key_rotation.h"
 #include "store/locked.h"
-#include "tests/store/attempt_fixture.h"
+#include "tests/store/doctor_fixture.h"
 
 namespace authdb::test {
 namespace {
@@ -25,79 +25,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-class DoctorTest : public StoreTest {
- protected:
-  void SetUp() override {
-    Store store = open();
-    uid_ = add_login(store);
-    rotate_to(2);
-  }
-  void rotate_to(int generation) {
-    Store store = open(OpenMode::use);
-    const std::string number = std::to_string(generation);
-    will(grants("refresh-a-" + number, "access-a-" + number));
-    const auto rotated = rotate(store, uid_, {.force = true});
-    ASSERT_TRUE(rotated) << rotated.error().message;
-  }
-
-  static std::vector<std::string> codes(const std::vector<Finding>& findings, bool repaired) {
-    std::vector<std::string> codes;
-    for (const Finding& finding : findings) {
-      if (finding.repaired == repaired) codes.push_back(finding.code);
-    }
-    return codes;
-  }
-  std::vector<std::string> found() { return codes(examine(options()), false); }
-  // What a repair mended; afterwards only `left` is left.
-  std::vector<std::string> mended(const std::vector<std::string>& left = {}) {
-    const auto findings = repair(options());
-    EXPECT_EQ(codes(findings, false), left);
-    return codes(findings, true);
-  }
-  std::map<std::string, std::string> bytes() {
-    std::map<std::string, std::string> files;
-    for (const auto& entry : fs::recursive_directory_iterator(dir_.path())) {
-      const std::string name = entry.path().filename();
-      const bool of_sqlite = name.ends_with("-shm") || name.ends_with("-wal");
-      if (entry.is_regular_file() && !of_sqlite) files[entry.path()] = file_bytes(entry.path());
-    }
-    return files;
-  }
-  void damage_head() {
-    std::fstream(journal(uid_), std::ios::in | std::ios::out | std::ios::binary).put('X');
-  }
-  // A process that died where `reply` says.
-  void die_in_a_request(bool answered) {
-    const pid_t child = ::fork();
-    if (child == 0) {
-      StoreOptions doomed = options();
-      Store store = *Store::open(doomed, OpenMode::use);
-      const auto locked = acquire_lock(store, uid_, {Milliseconds(0)});
-      if (answered) {
-        leave_answered(*locked, grants("refresh-a-3", "access-a-3").body, now());
-      } else {
-        leave_sent(*locked, now());
-      }
-      ::kill(::getpid(), SIGKILL);
-    }
-    ::waitpid(child, nullptr, 0);
-  }
-  std::string keep_copy() {
-    {
-      Store store = open(OpenMode::use);
-      EXPECT_TRUE(store.add_profile("checkpoints at close"));
-    }
-    return file_bytes(database());
-  }
-  void put_back(const std::string& copy) {
-    for (const char* suffix : {"-wal", "-shm"}) fs::remove(database().string() + suffix);
-    std::ofstream(database(), std::ios::binary | std::ios::trunc) << copy;
-  }
-  std::string current() { return text(open(OpenMode::look).unseal(uid_)->refresh_token); }
-
-  Uid uid_;
-};
 
 TEST_F(DoctorTest, AHealthyStoreHasNothing) {
   EXPECT_THAT(found(), IsEmpty());
@@ -118,72 +45,6 @@ TEST_F(DoctorTest, P6_LookingChangesNothingWhateverItFinds) {
 
   EXPECT_EQ(bytes(), before);
   EXPECT_THAT(sent(), IsEmpty());
-}
-
-TEST_F(DoctorTest, P5_AMissingDatabaseIsMadeAnewFromTheJournalsAlone) {
-  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
-
-  EXPECT_THAT(mended(), ElementsAre("database_lost", "adopted"));
-
-  EXPECT_EQ(current(), "refresh-a-2");
-  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::none);
-  EXPECT_TRUE(*open(OpenMode::look).retired(token_hash("refresh-a-1")));
-  EXPECT_THAT(mended(), IsEmpty());
-  rotate_to(3);
-  EXPECT_EQ(current(), "refresh-a-3");
-}
-
-TEST_F(DoctorTest, P5_ADamagedDatabaseIsKeptAndMadeAnewFromTheJournalsAlone) {
-  for (const std::string& bytes : {std::string(8192, 'x'), std::string("short"), std::string()}) {
-    put_back(bytes);
-
-    EXPECT_THAT(mended({"set_aside"}), ElementsAre("database_lost", "adopted")) << bytes.size();
-
-    EXPECT_EQ(current(), "refresh-a-2");
-    for (const auto& entry : fs::directory_iterator(database().parent_path())) {
-      if (entry.path().string().find(".damaged-") == std::string::npos) continue;
-      EXPECT_EQ(file_bytes(entry.path()), bytes);
-      fs::remove(entry.path());
-    }
-  }
-}
-
-// It may have more than the journals: API keys, profiles.
-TEST_F(DoctorTest, ADatabaseThatCanBeOpenedStaysHoweverDamaged) {
-  std::string bytes = keep_copy();
-  std::fill(bytes.end() - 4096, bytes.end(), 'x');
-  put_back(bytes);
-
-  const auto findings = repair(options());
-
-  EXPECT_THAT(codes(findings, true), Not(Contains("database_lost")));
-  EXPECT_THAT(codes(findings, false), Contains("database"));
-  EXPECT_EQ(fs::file_size(database()), bytes.size());
-}
-
-TEST_F(DoctorTest, ADatabaseIsNotMadeAnewWithoutTheKeyOfItsJournals) {
-  const std::string key = file_bytes(options().key_file);
-  const std::string whole = keep_copy();
-  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
-  fs::remove(options().key_file);
-  ASSERT_TRUE(Sealer::create(options().key_file, "another-store"));
-
-  EXPECT_THAT(mended({"database_lost"}), IsEmpty());
-
-  EXPECT_FALSE(fs::exists(database()));
-  EXPECT_NE(file_bytes(options().key_file), key);
-}
-
-TEST_F(DoctorTest, ADatabaseThatIsAnotherProgramsIsLeftAlone) {
-  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
-  SQLite::Database(database().string(), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
-      .exec("CREATE TABLE theirs (a)");
-  ::chmod(database().c_str(), 0600);
-  const std::string theirs = file_bytes(database());
-
-  EXPECT_THAT(mended({"database_lost"}), IsEmpty());
-
-  EXPECT_EQ(file_bytes(database()), theirs);
 }
 
 TEST_F(DoctorTest, AnAnswerThatWaitsIsSettled) {
@@ -402,23 +263,6 @@ TEST_F(DoctorTest, P8_AJournalThatItsOwnerCannotWriteIsFound) {
   EXPECT_EQ(status, 0);
 }
 
-TEST_F(DoctorTest, P1_ALostDirectoryIsMadeAnewAndNothingSentThatMayHaveBeen) {
-  const fs::path directory = database().string() + ".d";
-  fs::remove_all(directory);
-  const auto without = Store::open(options(), OpenMode::use);
-  ASSERT_FALSE(without);
-  EXPECT_THAT(without.error().hint, HasSubstr("doctor --repair"));
-
-  EXPECT_THAT(codes(repair(options()), true), Contains("directory_lost"));
-
-  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
-  EXPECT_EQ(current(), "refresh-a-2");
-  script_->sent.clear();
-  (void)rotate(open(OpenMode::use), uid_, {});
-  EXPECT_THAT(sent(), IsEmpty()) << "its bearer lives";
-  EXPECT_THAT(codes(repair(options()), true), Not(Contains("directory_lost")));
-}
-
 TEST_F(DoctorTest, OldLeftoversAreRemovedAndYoungOnesLeftAlone) {
   const fs::path old = draft_beside(database());
   const fs::path young = draft_beside(journal(uid_));
@@ -457,21 +301,6 @@ TEST_F(DoctorTest, AMissingKeyIsDamage) {
   ASSERT_THAT(codes(findings, false), ElementsAre("key"));
   EXPECT_EQ(findings[0].severity, Severity::damage);
   EXPECT_THAT(findings[0].message, HasSubstr("not in the file"));
-}
-
-TEST_F(DoctorTest, ADamagedJournalOfALoginThatTheDatabaseDoesNotKnowIsKept) {
-  const std::string older = [&] {
-    const std::string now_there = keep_copy();
-    return now_there;
-  }();
-  damage_head();
-  for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
-  EXPECT_THAT(codes(repair(options()), false), Contains("journal_damaged"));
-
-  put_back(older);
-  (void)repair(options());
-
-  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::uncertain);
 }
 
 TEST_F(DoctorTest, P8_ARefreshTokenThatIsGoneIsDamageAndTakenFromTheJournal) {

@@ -15,6 +15,8 @@ constexpr const char* kInvoke = "inference:invoke";
 constexpr const char* kMint = "inference:mint_agent_key";
 constexpr std::size_t kMakingStore = 3;  // its many deaths are much alike
 constexpr std::size_t kPolling = 8;      // each waits a second for the device's turn
+constexpr std::size_t kRebuilding = 9;   // most of its calls look, and lock to do it
+constexpr int kAttention = 5;            // of doctor: the session of these logins ends within days
 constexpr std::int64_t kMarkAt = 1024;   // store/journal.h: the layout
 constexpr std::int64_t kSlotAt = 12288;  // the two slots, each of which takes a record
 constexpr std::int64_t kOtherSlotAt = 22528;
@@ -194,6 +196,34 @@ void judge_backed_up(Death& death) {
   expect_no_reuse(death);
 }
 
+// The one login of a home has a journal under its uid.
+std::string uid_in(const Home& home) {
+  for (const auto& folder : std::filesystem::directory_iterator(home.journals())) {
+    if (!folder.is_directory()) continue;
+    for (const auto& journal : std::filesystem::directory_iterator(folder)) {
+      return journal.path().filename();
+    }
+  }
+  return {};
+}
+
+// Doing it again finishes it, and the login is there with the token it had.
+void judge_rebuilt(Death& death) {
+  const auto must = [&](const std::vector<std::string>& words, int code = 0) {
+    const Finished done = death.stage.authdb(death.home, words);
+    death.expect(done.code == code, words[0] + " " + words[1] + " ended with " +
+                                        std::to_string(done.code) + ": " + done.err);
+  };
+  must({"doctor", "--repair"}, kAttention);
+  must({"profile", "add", "default"});
+  must({"profile", "bind", "default", "nous", uid_in(death.home)});
+  const Asked asked = ask(death);
+  expect_live(death, asked, "made anew");
+  expect_posts(death, asked, 0, "made anew");
+  must({"refresh", "nous"});
+  expect_no_reuse(death);
+}
+
 // ---- homes -------------------------------------------------------------------------------------
 
 // A login that was added long ago.
@@ -262,6 +292,14 @@ void lay_out_second_file(Scenario& scenario, Stage& stage, const Home& home) {
   scenario.logins = {new_login(stage, kInvoke)};
   write_file(home.directory / "hermes/auth.json",
              auth_json(stage, scenario.logins[0], "2026-02-01T00:00:00Z", "2026-02-01T00:15:00Z"));
+}
+
+// Nothing but the journals is left.
+void lay_out_without_database(Scenario& scenario, Stage& stage, const Home& home) {
+  lay_out_rotated(scenario, stage, home, kInvoke, false);
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    std::filesystem::remove(home.store().string() + suffix);
+  }
 }
 
 void lay_out_graceful(Scenario& scenario, Stage& stage, const Home& home) {
@@ -382,7 +420,14 @@ std::vector<Scenario> upkeep() {
            .about = "the database copied",
            .words = {"backup", "HOME/copy.db"},
            .prepare = lay_out,
-           .afterwards = judge_backed_up}};
+           .afterwards = judge_backed_up},
+          {.name = "rebuild",
+           .about = "a lost database made anew from the journals",
+           .words = {"doctor", "--repair"},
+           .exit_code = kAttention,
+           .sample = kRebuilding,
+           .prepare = lay_out_without_database,
+           .afterwards = judge_rebuilt}};
 }
 
 std::vector<Scenario> leaving() {

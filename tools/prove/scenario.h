@@ -43,6 +43,7 @@ struct Scenario {
   std::string name;
   std::string about;
   std::vector<std::string> words{};        // the command that dies; HOME stands for its directory
+  int exit_code = 0;                       // what it ends with where nobody kills it
   std::string input{};                     // what it gets on stdin
   std::size_t sample = 1;                  // the short form dies at every so-many-th call
   bool talks = false;                      // sends requests that are no refresh

@@ -114,7 +114,7 @@ SweepResult sweep(Scenario scenario, const std::filesystem::path& authdb,
   SweepResult result{rehearsal.scenario().name};
   const Traced whole = trace(rehearsal.command(rehearsal.fresh_home()));
   result.points = whole.calls.size();
-  if (whole.finished.code != 0 || result.points == 0) {
+  if (whole.finished.code != rehearsal.scenario().exit_code || result.points == 0) {
     result.violations.push_back(result.scenario + ", not killed: exit " +
                                 std::to_string(whole.finished.code) + ", " + whole.finished.err);
     return result;
