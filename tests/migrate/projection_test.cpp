@@ -162,20 +162,24 @@ TEST_F(ProjectionTest, CuttingOverAgainLeavesWhatIsNoGrantAsItIs) {
   }
 }
 
+// Nothing but its access token tells whose it is, and that one is not the last.
 TEST_F(ProjectionTest, AForgottenFileIsNoNewLogin) {
+  fs::path claude;
+  {
+    Store store = open(OpenMode::use);
+    claude = cut_over_claude(store);
+  }
   drop_database();
   (void)repair(options());
   Store store = open(OpenMode::use);
-  refresh(store, nous(store).uid);
+  refresh(store, store.list({"anthropic", "", false})->at(0).uid);
+  const auto documents = read_sources(from({claude}));
 
-  const Plan plan = migrate(store);
+  ASSERT_TRUE(apply(store, *documents, from({claude})));
 
-  const auto is_grant = [](const Credential& row) { return row.refresh_hash.has_value(); };
-  const auto all = store.list({"nous", "", false});
-  EXPECT_EQ(std::count_if(all->begin(), all->end(), is_grant), 1);
-  EXPECT_THAT(*all, SizeIs(2)) << "the grant and the key that stands there";
-  const auto bound = store.list({"nous", "default", false});
-  EXPECT_EQ(std::count_if(bound->begin(), bound->end(), is_grant), 1) << "in its profile again";
+  EXPECT_THAT(*store.list({"anthropic", "", false}), SizeIs(1));
+  EXPECT_THAT(*store.list({"anthropic", "default", false}), SizeIs(1))
+      << "its profile has it again";
 }
 
 // The file has no refresh token any more, and no backup is as new as it.
