@@ -84,8 +84,10 @@ constexpr const char* kSteps[] = {
     "UPDATE main.credential AS c SET (account, client_id, base_url, portal_base_url, "
     "inference_base_url, ca_file) = (SELECT CASE WHEN coalesce(c.account, '') = '' OR c.id IN "
     "(SELECT id FROM forward) THEN b.account ELSE c.account END, b.client_id, b.base_url, "
-    "b.portal_base_url, b.inference_base_url, ca_file FROM backup.credential b WHERE b.uid = c.uid) "
-    "WHERE c.removed_at IS NULL AND EXISTS (SELECT 1 FROM backup.credential b LEFT JOIN backup.token_set bt ON bt.credential = b.id LEFT JOIN "
+    "b.portal_base_url, b.inference_base_url, ca_file FROM backup.credential b WHERE b.uid = "
+    "c.uid) "
+    "WHERE c.removed_at IS NULL AND EXISTS (SELECT 1 FROM backup.credential b LEFT JOIN "
+    "backup.token_set bt ON bt.credential = b.id LEFT JOIN "
     "main.token_set t ON t.credential = c.id WHERE b.uid = c.uid "
     "AND (bt.refresh_hash = t.refresh_hash OR (t.refresh_hash IS NULL AND bt.access_fingerprint IS "
     "t.access_fingerprint)))",
