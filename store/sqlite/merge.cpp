@@ -35,7 +35,8 @@ constexpr const char* kSteps[] = {
     "WHERE f.removed)",
 
     // A row that stands behind the backup's makes way for it. What is retired here, or current
-    // elsewhere, does not become current again; what was held here, of the same grant, stays so.
+    // elsewhere, does not become current again. Of the same grant a hold is what it is here: one
+    // that has ended since is not begun by an old file.
     "DELETE FROM main.token_set WHERE credential IN (SELECT id FROM forward)",
     "INSERT INTO main.token_set (credential, family, generation, access_token, refresh_token, "
     "access_fingerprint, refresh_hash, bearer_kind, origin, obtained_at, obtained_derived, "
@@ -45,8 +46,8 @@ constexpr const char* kSteps[] = {
     "r.refresh_hash = bt.refresh_hash) AND NOT EXISTS (SELECT 1 FROM main.token_set o WHERE "
     "o.refresh_hash = bt.refresh_hash) THEN bt.refresh_hash END, bt.bearer_kind, bt.origin, "
     "bt.obtained_at, bt.obtained_derived, bt.expires_at, bt.refresh_at, bt.session_ends_at, "
-    "CASE WHEN f.newer AND bt.refresh_hash IS NOT NULL THEN coalesce(bt.hold, 'uncertain') "
-    "ELSE coalesce(f.old_hold, bt.hold) END FROM forward f JOIN backup.token_set bt ON "
+    "CASE WHEN NOT f.newer THEN f.old_hold WHEN bt.refresh_hash IS NULL THEN bt.hold "
+    "ELSE coalesce(bt.hold, 'uncertain') END FROM forward f JOIN backup.token_set bt ON "
     "bt.credential = f.backup",
     "DELETE FROM main.agent_key WHERE credential IN (SELECT id FROM forward)",
     "INSERT INTO main.agent_key (credential, key_id, secret, fingerprint, obtained_at, expires_at, "

@@ -10,6 +10,7 @@
 
 #include "store/key_file.h"
 #include "store/key_rotation.h"
+#include "store/rotation.h"
 #include "tests/store/store_fixture.h"
 
 namespace authdb::test {
@@ -34,6 +35,12 @@ class BackupTest : public StoreTest {
     will(grants("refresh-a-" + number, "access-a-" + number));
     const auto rotated = rotate(store, uid_, {.force = true});
     ASSERT_TRUE(rotated) << rotated.error().message;
+  }
+  void set_hold(Hold hold) {
+    Store store = open(OpenMode::use);
+    auto locked = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
+    ASSERT_TRUE(locked) << locked.error().message;
+    ASSERT_TRUE(LockedCredential::set_hold({&*locked}, hold));
   }
   fs::path file() { return dir_.path() / "backup.db"; }
   void make_backup() {
@@ -219,6 +226,17 @@ TEST_F(BackupTest, WhatWasRemovedSinceComesBackWithItsToken) {
   EXPECT_EQ(current(), "refresh-a-2");
   EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::none);
   EXPECT_THAT(sent_by_next_refresh("3"), ElementsAre("refresh-a-2"));
+}
+
+TEST_F(BackupTest, P2_OfWhatComesBackFromRemovalTheHoldIsThatOfNow) {
+  set_hold(Hold::handed_over);
+  make_backup();
+  set_hold(Hold::none);
+  ASSERT_TRUE(open(OpenMode::use).remove(uid_));
+
+  must_restore();
+
+  EXPECT_EQ(open(OpenMode::look).find(uid_)->hold, Hold::none);
 }
 
 TEST_F(BackupTest, P2_WhatWasRotatedAndThenRemovedStaysRemoved) {
