@@ -146,6 +146,21 @@ Secret Engine::open(const Sealed& cell, std::string_view owner, std::string_view
   return value_or_throw(sealer->open(cell, {files.store_id, owner, column, generation}));
 }
 
+namespace {
+
+// A row has the fingerprint of what it has, and of nothing else.
+void require_there(const Credential& row, const Secret& opened, std::string_view column,
+                   bool expected) {
+  if (!expected || !opened.empty()) return;
+  throw BackendError{{Errc::refused,
+                      "the sealed cell " + std::string(column) + " of " + row.uid +
+                          " is gone, and its fingerprint is there",
+                      "Somebody or something has changed the file. `authdb doctor` says what to "
+                      "do."}};
+}
+
+}  // namespace
+
 Held Engine::unseal(StoredCredential stored) {
   Held held;
   const std::int64_t generation = stored.row.generation;
@@ -153,13 +168,12 @@ Held Engine::unseal(StoredCredential stored) {
   held.refresh_token = open(stored.cells.refresh_token, stored.row.uid, kRefreshColumn, generation);
   held.agent_key = open(stored.cells.agent_key, stored.row.uid, kAgentKeyColumn,
                         stored.cells.agent_key_generation);
-  if (stored.row.refresh_hash && held.refresh_token.empty()) {
-    throw BackendError{{Errc::refused,
-                        "the sealed cell " + std::string(kRefreshColumn) + " of " + stored.row.uid +
-                            " is gone, and its hash is there",
-                        "Somebody or something has changed the file. `authdb doctor` says what to "
-                        "do."}};
-  }
+  require_there(stored.row, held.access_token, kAccessColumn,
+                !stored.row.access_fingerprint.empty());
+  require_there(stored.row, held.refresh_token, kRefreshColumn,
+                stored.row.refresh_hash.has_value());
+  require_there(stored.row, held.agent_key, kAgentKeyColumn,
+                !stored.row.agent_key_fingerprint.empty());
   held.row = std::move(stored.row);
   return held;
 }

@@ -131,6 +131,7 @@ class Resealing {
     if (cells.empty()) return false;
     for (SealedCell cell : cells) {
       after = cell.row;
+      if (cell.cell.empty()) continue;  // it is gone: doctor tells
       attempt([&] {
         cell.cell = anew(cell.cell, cell.owner, cell.place, cell.generation);
         txn->set_cell(cell);

@@ -6,27 +6,32 @@
 namespace authdb::sqlite {
 namespace {
 
-// A cell's key is in its bytes 2 to 5. `provider_state` has no rowid; its place is made of its two
-// keys: a profile has few providers, and their order does not change while a transaction lasts.
-#define AUTHDB_SEALED(table, column, row, owner, generation, from)                            \
-  SealedColumnSql {                                                                           \
-#table, #column,                                                                          \
-        "SELECT " row ", " owner ", " generation ", " #column " FROM " from " WHERE " #column \
-        " IS NOT NULL AND substr(" #column ", 2, 4) IS NOT ?1 AND " row " > ?2 ORDER BY " row \
-        " LIMIT ?3",                                                                          \
-        "UPDATE " #table " SET " #column " = ?2 WHERE " row " = ?1",                          \
-        "SELECT substr(" #column ", 2, 4), count(*) FROM " #table " WHERE " #column           \
-        " IS NOT NULL GROUP BY 1"                                                             \
+// `shown_by` is what a row has beside such a cell: where it is there and the cell is not, the cell
+// is gone, which is damage. A cell's key is in its bytes 2 to 5. `provider_state` has no rowid; its
+// place is made of its two keys: a profile has few providers, and their order does not change while
+// a transaction lasts.
+#define AUTHDB_SEALED(table, column, shown_by, row, owner, generation, from)               \
+  SealedColumnSql {                                                                        \
+#table, #column,                                                                       \
+        "SELECT " row ", " owner ", " generation ", " #column " FROM " from                \
+        " WHERE coalesce(" #column ", " shown_by ") IS NOT NULL AND substr(" #column       \
+        ", 2, 4) IS NOT ?1 AND " row " > ?2 ORDER BY " row " LIMIT ?3",                    \
+        "UPDATE " #table " SET " #column " = ?2 WHERE " row " = ?1",                       \
+        "SELECT substr(" #column ", 2, 4), count(*) FROM " #table " WHERE length(" #column \
+        ") > 5 GROUP BY 1"                                                                 \
   }
 
 constexpr std::array kSql = {
-    AUTHDB_SEALED(token_set, access_token, "token_set.credential", "c.uid", "token_set.generation",
+    AUTHDB_SEALED(token_set, access_token, "access_fingerprint", "token_set.credential", "c.uid",
+                  "token_set.generation",
                   "token_set JOIN credential c ON c.id = token_set.credential"),
-    AUTHDB_SEALED(token_set, refresh_token, "token_set.credential", "c.uid", "token_set.generation",
+    AUTHDB_SEALED(token_set, refresh_token, "refresh_hash", "token_set.credential", "c.uid",
+                  "token_set.generation",
                   "token_set JOIN credential c ON c.id = token_set.credential"),
-    AUTHDB_SEALED(agent_key, secret, "agent_key.credential", "c.uid", "agent_key.from_generation",
+    AUTHDB_SEALED(agent_key, secret, "fingerprint", "agent_key.credential", "c.uid",
+                  "agent_key.from_generation",
                   "agent_key JOIN credential c ON c.id = agent_key.credential"),
-    AUTHDB_SEALED(credential, extra, "credential.id", "uid", "0", "credential"),
+    AUTHDB_SEALED(credential, extra, "NULL", "credential.id", "uid", "0", "credential"),
     SealedColumnSql{
         "provider_state", "extra",
         "SELECT place, owner, 0, extra FROM (SELECT row_number() OVER (ORDER BY s.profile, "
@@ -38,7 +43,8 @@ constexpr std::array kSql = {
         "provider FROM provider_state ORDER BY profile, provider LIMIT 1 OFFSET ?1 - 1)",
         "SELECT substr(extra, 2, 4), count(*) FROM provider_state WHERE extra IS NOT NULL "
         "GROUP BY 1"},
-    AUTHDB_SEALED(import_receipt, unknown, "import_receipt.id", "sha256", "0", "import_receipt"),
+    AUTHDB_SEALED(import_receipt, unknown, "NULL", "import_receipt.id", "sha256", "0",
+                  "import_receipt"),
 };
 
 #undef AUTHDB_SEALED

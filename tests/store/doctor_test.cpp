@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store/backup.h"
 #include "store/engine.h"
 #include "store/files.h"
 #include "store/journal.h"
@@ -303,14 +304,33 @@ TEST_F(DoctorTest, AMissingKeyIsDamage) {
   EXPECT_THAT(findings[0].message, HasSubstr("not in the file"));
 }
 
-TEST_F(DoctorTest, P8_ARefreshTokenThatIsGoneIsDamageAndTakenFromTheJournal) {
+TEST_F(DoctorTest, P8_ACellThatIsGoneThoughItsRowShowsItIsDamageAndTakenFromTheJournal) {
+  for (const std::string gone : {"access_token = NULL", "refresh_token = NULL",
+                                 "access_token = x''", "refresh_token = x''"}) {
+    SQLite::Database(database().string(), SQLite::OPEN_READWRITE)
+        .exec("UPDATE token_set SET " + gone);
+    EXPECT_FALSE(open(OpenMode::look).unseal(uid_)) << gone;
+    EXPECT_THAT(found(), ElementsAre("cell_damaged")) << gone;
+    EXPECT_FALSE(back_up(open(OpenMode::look), dir_.path() / "backup.db")) << gone;
+
+    const auto held = open(OpenMode::use).unseal(uid_);
+
+    ASSERT_TRUE(held) << gone << held.error().message;
+    EXPECT_EQ(text(held->access_token), "access-a-2");
+    EXPECT_EQ(text(held->refresh_token), "refresh-a-2");
+    EXPECT_THAT(found(), IsEmpty()) << gone;
+  }
+}
+
+TEST_F(DoctorTest, AKeyIsRotatedBesideACellThatIsGone) {
   SQLite::Database(database().string(), SQLite::OPEN_READWRITE)
-      .exec("UPDATE token_set SET refresh_token = NULL");
-  EXPECT_FALSE(open(OpenMode::look).unseal(uid_));
+      .exec("UPDATE token_set SET access_token = NULL");
 
-  EXPECT_TRUE(open(OpenMode::use).unseal(uid_));
+  Store store = open(OpenMode::use);
+  const auto rotated = rotate_key(store);
 
-  EXPECT_EQ(current(), "refresh-a-2");
+  ASSERT_TRUE(rotated) << rotated.error().message;
+  EXPECT_EQ(text(open(OpenMode::use).unseal(uid_)->access_token), "access-a-2");
 }
 
 TEST_F(DoctorTest, P5_WhoeverNeedsACellThatDoesNotOpenTakesItFromTheJournal) {
