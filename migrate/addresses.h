@@ -1,7 +1,7 @@
 // Holds what a file says of where tokens go against what its provider allows.
 #pragma once
 
-#include "migrate/document.h"
+#include "migrate/formats/document.h"
 #include "migrate/migrate.h"
 
 namespace authdb::migrate {

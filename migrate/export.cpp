@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 
-#include "migrate/json_text.h"
+#include "migrate/formats/json_text.h"
+#include "migrate/formats/writers.h"
 #include "migrate/source_file.h"
 #include "migrate/withheld.h"
-#include "migrate/writers.h"
 #include "store/draft.h"
 #include "store/files.h"
 #include "store/shell_word.h"

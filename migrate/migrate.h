@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "migrate/document.h"
+#include "migrate/formats/document.h"
 #include "store/change.h"
 #include "store/result.h"
 #include "store/store.h"

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "migrate/addresses.h"
+#include "migrate/formats/readers.h"
 #include "migrate/migrate.h"
-#include "migrate/readers.h"
 #include "store/user_directories.h"
 
 namespace authdb::migrate {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "migrate/encodings.h"
-#include "migrate/fields.h"
-#include "migrate/json_text.h"
+#include "migrate/formats/fields.h"
+#include "migrate/formats/json_text.h"
 #include "store/fingerprint.h"
 #include "store/target.h"
 #include "store/timestamp.h"

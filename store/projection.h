@@ -1,5 +1,5 @@
 // A file of another tool that this store keeps supplied with access tokens: what the store
-// remembers of it. migrate/projection.h writes the file.
+// remembers of it. migrate/takeover/projection.h writes the file.
 #pragma once
 
 #include <string>
@@ -21,7 +21,7 @@ struct ProjectedToken {
 
 struct Projection {
   std::string path;     // links resolved
-  std::string format;   // which tool's file it is, in the words of migrate/readers.h
+  std::string format;   // which tool's file it is, in the words of migrate/formats/readers.h
   std::string profile;  // whose file
   Instant written_at{};
   // What it holds. While it is being rewritten: what it held and what it will hold.

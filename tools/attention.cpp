@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "migrate/hand_over.h"
-#include "migrate/projection.h"
+#include "migrate/takeover/hand_over.h"
+#include "migrate/takeover/projection.h"
 #include "oauth/authorities.h"
 #include "oauth/endpoints.h"
 #include "oauth/http_loader.h"

@@ -1,6 +1,6 @@
 #include "tools/projections.h"
 
-#include "migrate/projection.h"
+#include "migrate/takeover/projection.h"
 #include "tools/render/text.h"
 
 namespace authdb::cli {

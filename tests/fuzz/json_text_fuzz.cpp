@@ -1,5 +1,5 @@
 // The strict JSON parser: what it lets through is what the library reads too, and comes back.
-#include "migrate/json_text.h"
+#include "migrate/formats/json_text.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

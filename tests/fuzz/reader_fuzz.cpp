@@ -1,10 +1,10 @@
 // One reader of foreign files, built once for each with AUTHDB_READER as its name. Whatever the
 // bytes are: no crash, every row has one fate, and no token in anything that may be shown.
-#include "migrate/hermes.h"
-#include "migrate/imprint.h"
-#include "migrate/json_text.h"
+#include "migrate/formats/hermes.h"
+#include "migrate/formats/imprint.h"
+#include "migrate/formats/json_text.h"
+#include "migrate/formats/readers.h"
 #include "migrate/migrate.h"
-#include "migrate/readers.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace authdb::migrate {

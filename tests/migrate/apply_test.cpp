@@ -1,7 +1,7 @@
 // Migration into a real store, looked at again after it was reopened.
 #include <sys/stat.h>
 
-#include "migrate/known.h"
+#include "migrate/plan/store_snapshot.h"
 #include "store/rotation.h"
 #include "tests/migrate/support.h"
 #include "tests/store/store_fixture.h"

@@ -8,11 +8,11 @@
 
 #include <thread>
 
-#include "migrate/cutover.h"
 #include "migrate/export.h"
-#include "migrate/hand_over.h"
-#include "migrate/projection.h"
-#include "migrate/tool_lock.h"
+#include "migrate/takeover/cutover.h"
+#include "migrate/takeover/hand_over.h"
+#include "migrate/takeover/projection.h"
+#include "migrate/takeover/tool_lock.h"
 #include "store/draft.h"
 #include "store/rotation.h"
 #include "tests/migrate/hermes_rules.h"

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <set>
 
-#include "migrate/readers.h"
+#include "migrate/formats/readers.h"
 #include "tests/migrate/support.h"
 
 namespace authdb::migrate {

@@ -1,4 +1,4 @@
-#include "migrate/evidence.h"
+#include "migrate/plan/evidence.h"
 
 #include "tests/migrate/support.h"
 

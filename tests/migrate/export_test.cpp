@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "migrate/readers.h"
+#include "migrate/formats/readers.h"
 #include "store/rotation.h"
 #include "tests/migrate/support.h"
 #include "tests/store/store_fixture.h"

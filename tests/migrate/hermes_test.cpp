@@ -1,9 +1,9 @@
 // The reader of Hermes's files: what each era says, in the neutral form.
-#include "migrate/hermes.h"
+#include "migrate/formats/hermes.h"
 
 #include <unistd.h>
 
-#include "migrate/readers.h"
+#include "migrate/formats/readers.h"
 #include "tests/migrate/support.h"
 
 namespace authdb::migrate {

@@ -1,4 +1,4 @@
-#include "migrate/json_text.h"
+#include "migrate/formats/json_text.h"
 
 #include "tests/migrate/support.h"
 

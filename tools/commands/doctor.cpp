@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "migrate/projection.h"
+#include "migrate/takeover/projection.h"
 #include "store/draft.h"
 #include "store/shell_word.h"
 #include "tools/addresses.h"

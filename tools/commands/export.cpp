@@ -1,7 +1,7 @@
 // authdb export: a profile's credentials as another tool's file.
 #include "migrate/export.h"
 
-#include "migrate/hand_over.h"
+#include "migrate/takeover/hand_over.h"
 #include "store/ownership.h"
 #include "tools/commands/commands.h"
 #include "tools/render/json.h"

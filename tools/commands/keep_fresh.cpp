@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "migrate/projection.h"
+#include "migrate/takeover/projection.h"
 #include "store/scrub.h"
 #include "tools/attention.h"
 #include "tools/choice.h"

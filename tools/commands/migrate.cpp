@@ -5,7 +5,7 @@
 #include <map>
 #include <set>
 
-#include "migrate/cutover.h"
+#include "migrate/takeover/cutover.h"
 #include "tools/addresses.h"
 #include "tools/commands/commands.h"
 #include "tools/progress.h"

@@ -1,5 +1,5 @@
 // authdb restore: the way back from a backup.
-#include "migrate/projection.h"
+#include "migrate/takeover/projection.h"
 #include "store/backup.h"
 #include "store/shell_word.h"
 #include "tools/commands/commands.h"

@@ -1,0 +1,40 @@
+// What of the store goes into one file: a profile's credentials in the order of their pools, each
+// with the places that it had in such a file before.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "migrate/export.h"
+#include "migrate/formats/imprint.h"
+#include "store/store.h"
+
+namespace authdb::migrate {
+
+struct Shown {
+  Held held;
+  nlohmann::json extra;
+  std::vector<Imprint> places;  // in files of this profile and format
+
+  const Identity& identity() const { return held.row.identity; }
+};
+
+struct Contents {
+  std::map<std::string, std::vector<Shown>> pools;  // by provider
+  std::vector<ProviderState> states;
+  nlohmann::json unknown;  // what the last such file had that belongs to no credential
+  Instant now{};
+  bool with_refresh = false;
+};
+
+// With refresh tokens, each credential is locked and recovered before it is read.
+Result<Contents> contents_for(const Store& store, const ExportRequest& request);
+
+// The credential that stands for the whole pool in a file that holds only one: the one that such a
+// file had, else the first login of the pool. nullptr if there is none.
+const Shown* only_login(const Contents& contents, const std::string& provider);
+
+}  // namespace authdb::migrate

@@ -1,0 +1,154 @@
+#include "migrate/formats/readers.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "migrate/formats/claude.h"
+#include "migrate/formats/codex.h"
+#include "migrate/formats/hermes.h"
+#include "migrate/formats/json_text.h"
+#include "migrate/formats/opencode.h"
+#include "migrate/formats/qwen.h"
+#include "migrate/source_file.h"
+#include "store/fingerprint.h"
+
+namespace authdb::migrate {
+namespace {
+
+using nlohmann::json;
+
+// Nothing is taken from it.
+Document failed(Document document, Error error) {
+  Document bare;
+  bare.path = std::move(document.path);
+  bare.sha256 = std::move(document.sha256);
+  bare.profile = std::move(document.profile);
+  bare.failure = std::move(error);
+  return bare;
+}
+
+Error unrecognised(const std::string& path) {
+  Error error{Errc::refused, path + ": no credential file that we know", "Recognised are:"};
+  for (const Reader& reader : readers()) {
+    error.hint += (error.hint.back() == ':' ? " " : "; ") + std::string(reader.format) + " (" +
+                  std::string(reader.shape) + ")";
+  }
+  error.hint += ".";
+  return error;
+}
+
+// What Hermes notes of each refresh token that it has rotated away: once a prefix of its SHA-256,
+// with or without the name of the hash.
+std::optional<std::string> spent_fingerprint(const json& entry) {
+  constexpr std::string_view kName = "sha256:";
+  constexpr std::size_t kDigits = 16;
+  if (!entry.is_string()) return std::nullopt;
+  std::string_view hex = entry.get_ref<const std::string&>();
+  if (hex.starts_with(kName)) hex.remove_prefix(kName.size());
+  if (hex.size() < kDigits) return std::nullopt;  // too short to be evidence against a token
+  return std::string(kName) + std::string(hex.substr(0, kDigits));
+}
+
+Result<std::vector<std::string>> read_spent(const std::filesystem::path& path) {
+  std::vector<std::string> spent;
+  auto bytes = read_source(path);
+  if (!bytes && bytes.error().code == Errc::not_found) return spent;
+  if (!bytes) return fail(std::move(bytes.error()));
+  const auto tree = parse_json(bytes->text.reveal(), path.string());
+  if (!tree) return fail(tree.error());
+  const json list = tree->is_object() ? tree->value("fingerprints", json()) : json();
+  for (const json& entry : list) {
+    if (auto print = spent_fingerprint(entry)) spent.push_back(std::move(*print));
+  }
+  return spent;
+}
+
+}  // namespace
+
+std::span<const Reader> readers() {
+  static constexpr std::array kReaders{
+      Reader{"hermes", "auth.json with `credential_pool`, `providers` or `systems`",
+             hermes::recognises_store, hermes::read_store},
+      Reader{"hermes-anthropic", ".anthropic_oauth.json with `accessToken`",
+             hermes::recognises_anthropic, hermes::read_anthropic},
+      Reader{"hermes-shared-nous", "shared/nous_auth.json with `refresh_token` and a portal",
+             hermes::recognises_shared_nous, hermes::read_shared_nous},
+      Reader{"claude", "Claude Code's .credentials.json with `claudeAiOauth`", claude::recognises,
+             claude::read},
+      Reader{"codex", "Codex's auth.json with `tokens` or `OPENAI_API_KEY`", codex::recognises,
+             codex::read},
+      Reader{"qwen", "Qwen's oauth_creds.json with `resource_url`", qwen::recognises, qwen::read},
+      Reader{"opencode", "opencode's auth.json, whose members have a `type`", opencode::recognises,
+             opencode::read},
+  };
+  return kReaders;
+}
+
+// A profile is called as its directory, and that may be called anything.
+bool is_name(const std::string& profile) {
+  return is_utf8(profile) && std::none_of(profile.begin(), profile.end(),
+                                          [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+}
+
+Error unnameable(const std::filesystem::path& path) {
+  return {Errc::refused,
+          path.string() +
+              ": its directory's name can be no profile's: it has control characters, "
+              "or is no UTF-8",
+          "Nothing was taken from this file; give the directory another name, and migrate again."};
+}
+
+// Rows with a token that can be none are left where they are, and named.
+void leave_odd_tokens(Document& document) {
+  const auto odd_field = [](const Row& row) -> const char* {
+    const auto is_odd = [](const Secret& token) {
+      return !token.empty() && !is_token_text(token.reveal());
+    };
+    if (is_odd(row.grant.access_token)) return "access token";
+    if (is_odd(row.grant.refresh_token)) return "refresh token";
+    return row.agent_key && is_odd(row.agent_key->secret) ? "agent key" : nullptr;
+  };
+  std::erase_if(document.rows, [&](const Row& row) {
+    const char* const field = odd_field(row);
+    if (field == nullptr) return false;
+    document.bad_rows.push_back(
+        {row.where, std::string("the ") + field,
+         "has a character that no token has (a space, a line end, a control character, no ASCII)"});
+    return true;
+  });
+}
+
+Document read_document(const std::filesystem::path& path, std::string profile) {
+  Document document;
+  document.path = path;
+  document.profile = std::move(profile);
+
+  if (!is_name(document.profile)) return failed(std::move(document), unnameable(path));
+  auto bytes = read_source(path);
+  if (!bytes) {
+    document.failure = std::move(bytes.error());
+    return document;
+  }
+  document.sha256 = std::move(bytes->sha256);
+  auto tree = parse_json(bytes->text.reveal(), path.string());
+  if (!tree) {
+    document.failure = std::move(tree.error());
+    return document;
+  }
+  for (const Reader& reader : readers()) {
+    if (!reader.recognises(*tree)) continue;
+    document.format = reader.format;
+    reader.read(std::move(*tree), document);
+    leave_odd_tokens(document);
+    auto spent = read_spent(path.string() + ".hermes-spent-rotations.json");
+    if (!spent) return failed(std::move(document), std::move(spent.error()));
+    document.spent = std::move(*spent);
+    return document;
+  }
+  wipe_strings(*tree);
+  document.failure = unrecognised(path.string());
+  return document;
+}
+
+}  // namespace authdb::migrate

@@ -1,0 +1,194 @@
+#include "migrate/plan/summary.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "store/scrub.h"
+
+namespace authdb::migrate {
+namespace {
+
+SourceReport source_report(const Document& document) {
+  SourceReport source;
+  source.path = document.path;
+  source.sha256 = document.sha256;
+  source.profile = document.profile;
+  source.failure = document.failure;
+  source.rows = static_cast<std::int64_t>(document.rows.size() + document.bad_rows.size());
+  for (const BadRow& bad : document.bad_rows) {
+    source.skipped.push_back(
+        {bad.where, bad.field.empty() ? bad.reason : bad.field + " " + bad.reason});
+  }
+  return source;
+}
+
+void count(const PlanInput& input, PlanBuilder& builder, std::size_t i) {
+  const Copy& copy = input.copies[i];
+  SourceReport& source = builder.plan.sources[copy.document];
+  switch (builder.fates[i]) {
+    case Fate::imported:
+      ++source.imported;
+      break;
+    case Fate::merged:
+      ++source.merged;
+      break;
+    case Fate::stale:
+      ++source.stale;
+      break;
+    case Fate::skipped:
+      source.skipped.push_back({copy.row->where, builder.why_skipped[i]});
+      break;
+  }
+}
+
+ImportReceipt receipt(const Document& document, const SourceReport& source) {
+  return {document.path.string(),  document.sha256, document.format,
+          document.profile,        source.rows,     source.imported,
+          document.unknown.clone()};
+}
+
+bool is_grant(const PlanInput& input, const Settled& settled) {
+  return std::any_of(settled.family->begin(), settled.family->end(), [&](auto i) {
+    const Copy& copy = input.copies[i];
+    return !copy.reference && copy.row->identity.auth_type == AuthType::oauth;
+  });
+}
+
+// What a login is called where its token is not shown.
+std::string login(const Settled& settled) {
+  return settled.decision.provider + " " + shortened(settled.decision.label, kShownLabel) + " (" +
+         fingerprint(*settled.current) + ")";
+}
+
+std::map<std::string, std::string> shared_logins(const PlanInput& input,
+                                                 const PlanBuilder& builder) {
+  std::map<std::string, std::string> logins;  // by path
+  for (const Settled& settled : builder.families) {
+    if (!settled.current) continue;
+    std::set<std::string> paths;
+    for (const auto i : *settled.family) {
+      const std::string path = input.path_of(i).string();
+      if (input.copies[i].refresh != settled.current || !paths.insert(path).second) continue;
+      std::string& list = logins[path];
+      list += (list.empty() ? "" : ", ") + login(settled);
+    }
+  }
+  return logins;
+}
+
+// True if whoever sends it ends the session that the store has now: the server has seen it once.
+bool ends_the_session(const PlanInput& input, const Settled& settled, const TokenHash& refresh) {
+  if (settled.existing == nullptr || settled.existing->removed_at) return false;
+  if (settled.logged_in_again) return false;
+  const auto retired = input.retired(refresh);
+  // Presumed: an older copy than the one that was taken, and its tool has most likely sent it.
+  const bool seen =
+      retired && (retired->reason == Retirement::spent || retired->reason == Retirement::presumed);
+  return seen && retired->uid == settled.existing->uid &&
+         retired->family == settled.existing->family;
+}
+
+std::map<std::string, std::set<std::string>> spent_logins(const PlanInput& input,
+                                                          const PlanBuilder& builder) {
+  std::map<std::string, std::set<std::string>> logins;  // by path
+  for (const Settled& settled : builder.families) {
+    for (const auto i : *settled.family) {
+      const auto& refresh = input.copies[i].refresh;
+      if (!refresh || !ends_the_session(input, settled, *refresh)) continue;
+      logins[input.path_of(i).string()].insert(settled.decision.provider + " " +
+                                               shortened(settled.decision.label, kShownLabel) +
+                                               " (" + fingerprint(*refresh) + ")");
+    }
+  }
+  return logins;
+}
+
+void warn_of_spent_tokens(const PlanInput& input, PlanBuilder& builder) {
+  auto logins = spent_logins(input, builder);
+  for (const Document& document : input.documents) {
+    const auto spent = logins.extract(document.path.string());
+    if (spent.empty()) continue;
+    std::string list;
+    for (const auto& login : spent.mapped()) list += (list.empty() ? "" : ", ") + login;
+    builder.plan.warnings.push_back(
+        {"second_spender", spent.key() + " holds an old refresh token of " + list +
+                               ", which is spent, or most likely is: the tool's next refresh ends "
+                               "the session. `authdb migrate --cutover` replaces it."});
+  }
+}
+
+// One for each file, in the order of the documents.
+void warn_of_second_spenders(const PlanInput& input, PlanBuilder& builder) {
+  auto logins = shared_logins(input, builder);
+  for (const Document& document : input.documents) {
+    const auto shared = logins.extract(document.path.string());
+    if (shared.empty()) continue;
+    builder.plan.warnings.push_back(
+        {"second_spender",
+         shared.key() +
+             " still holds refresh tokens that this store holds as well: " + shared.mapped() +
+             ". Let only authdb refresh them: `authdb migrate --cutover` takes them out of it."});
+  }
+}
+
+void warn_of_logins(PlanBuilder& builder) {
+  for (const Settled& settled : builder.families) {
+    if (!settled.logged_in_again) continue;
+    builder.plan.warnings.push_back(
+        {"logged_in_again", settled.decision.provider + " " + settled.decision.label + ": " +
+                                settled.decision.reason +
+                                ", and refreshes that login itself. `authdb migrate "
+                                "--cutover` takes it over"});
+  }
+}
+
+void warn_of_addresses(const PlanInput& input, PlanBuilder& builder) {
+  for (const Document& document : input.documents) {
+    for (const BadRow& note : document.notes) {
+      builder.plan.warnings.push_back({"endpoint", document.path.string() + ": " + note.where +
+                                                       " " + note.field + " " + note.reason});
+    }
+  }
+}
+
+void warn_of_insecure_tls(const PlanInput& input, PlanBuilder& builder) {
+  for (const Document& document : input.documents) {
+    const auto row = std::find_if(document.rows.begin(), document.rows.end(),
+                                  [](const Row& one) { return one.insecure_tls; });
+    if (row == document.rows.end()) continue;
+    builder.plan.warnings.push_back(
+        {"tls_insecure", document.path.string() + ": " + row->where +
+                             " asks not to verify its servers' certificates (tls.insecure). "
+                             "authdb always does; name the authority they are from with "
+                             "AUTHDB_CA_FILE or tls.ca_bundle."});
+  }
+}
+
+}  // namespace
+
+void summarise(const PlanInput& input, PlanBuilder& builder) {
+  Plan& plan = builder.plan;
+  for (const Document& document : input.documents) {
+    plan.sources.push_back(source_report(document));
+  }
+  for (std::size_t i = 0; i < input.copies.size(); ++i) count(input, builder, i);
+  for (std::size_t d = 0; d < input.documents.size(); ++d) {
+    const Document& document = input.documents[d];
+    if (document.failure || input.read_before[d]) continue;
+    plan.change.receipts.push_back(receipt(document, plan.sources[d]));
+  }
+  warn_of_second_spenders(input, builder);
+  warn_of_spent_tokens(input, builder);
+  warn_of_logins(builder);
+  warn_of_addresses(input, builder);
+  warn_of_insecure_tls(input, builder);
+  for (const Settled& settled : builder.families) {
+    ++plan.credentials;
+    if (is_grant(input, settled)) ++plan.families;
+  }
+  for (const Settled* settled : builder.conflicts) plan.conflicts.push_back(settled->decision);
+  for (Settled& settled : builder.families) plan.decisions.push_back(std::move(settled.decision));
+}
+
+}  // namespace authdb::migrate
