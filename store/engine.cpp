@@ -148,10 +148,10 @@ Secret Engine::open(const Sealed& cell, std::string_view owner, std::string_view
 
 namespace {
 
-// A row has the fingerprint of what it has, and of nothing else.
+// A row has the fingerprint of what it has; what is removed keeps it when its cells are wiped.
 void require_there(const Credential& row, const Secret& opened, std::string_view column,
                    bool expected) {
-  if (!expected || !opened.empty()) return;
+  if (!expected || !opened.empty() || row.removed_at) return;
   throw BackendError{{Errc::refused,
                       "the sealed cell " + std::string(column) + " of " + row.uid +
                           " is gone, and its fingerprint is there",

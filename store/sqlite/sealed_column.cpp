@@ -7,9 +7,9 @@ namespace authdb::sqlite {
 namespace {
 
 // `shown_by` is what a row has beside such a cell: where it is there and the cell is not, the cell
-// is gone, which is damage. A cell's key is in its bytes 2 to 5. `provider_state` has no rowid; its
-// place is made of its two keys: a profile has few providers, and their order does not change while
-// a transaction lasts.
+// is gone, which is damage. What is removed is wiped, and shows nothing. A cell's key is in its
+// bytes 2 to 5. `provider_state` has no rowid; its place is made of its two keys: a profile has few
+// providers, and their order does not change while a transaction lasts.
 #define AUTHDB_SEALED(table, column, shown_by, row, owner, generation, from)               \
   SealedColumnSql {                                                                        \
 #table, #column,                                                                       \
@@ -22,11 +22,11 @@ namespace {
   }
 
 constexpr std::array kSql = {
-    AUTHDB_SEALED(token_set, access_token, "access_fingerprint", "token_set.credential", "c.uid",
-                  "token_set.generation",
+    AUTHDB_SEALED(token_set, access_token, "iif(removed_at IS NULL, access_fingerprint, NULL)",
+                  "token_set.credential", "c.uid", "token_set.generation",
                   "token_set JOIN credential c ON c.id = token_set.credential"),
-    AUTHDB_SEALED(token_set, refresh_token, "refresh_hash", "token_set.credential", "c.uid",
-                  "token_set.generation",
+    AUTHDB_SEALED(token_set, refresh_token, "iif(removed_at IS NULL, refresh_hash, NULL)",
+                  "token_set.credential", "c.uid", "token_set.generation",
                   "token_set JOIN credential c ON c.id = token_set.credential"),
     AUTHDB_SEALED(agent_key, secret, "fingerprint", "agent_key.credential", "c.uid",
                   "agent_key.from_generation",

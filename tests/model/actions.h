@@ -35,8 +35,9 @@ struct Prepared {
   int account = 0;
   Issued issued;
   std::string label;
-  bool imported = false;      // the issued grant is in a file of another tool
-  int rejected = -1;          // the bearer that a resource server refused
+  bool imported = false;  // the issued grant is in a file of another tool
+  int rejected = -1;      // the bearer that a resource server refused
+  bool second = false;    // another one that is not replaced in the table yet was refused before
   std::int64_t reset_at = 0;  // until when it wants to be left alone
   std::string text;           // of it, or of a stale refresh token
 };

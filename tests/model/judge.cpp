@@ -158,7 +158,20 @@ class Judge {
     const bool heard = outcome_.ok || outcome_.code == kLoginNeeded || outcome_.code == kTryLater;
     const bool sure = doing_.outermost && heard && !struck() && !world_.outsider() &&
                       step_.twist != Twist::outsider;
-    if (prepared_.rejected >= 0) books_.rejected(prepared_.rejected, sure && !outcome_.crashed);
+    if (prepared_.rejected < 0) return;
+    // While an answer waits for the database or for its provider, its bearer and that of the row
+    // may both be rejected: one of them is remembered.
+    books_.rejected(prepared_.rejected, sure && !prepared_.second && !outcome_.crashed);
+  }
+
+  // Handed out all the same, where the database could not take it: inside another one's step that
+  // one may have had its lock.
+  void minted(int who) {
+    const bool kept =
+        doing_.outermost && !struck() && !world_.outsider() && step_.twist != Twist::outsider;
+    if (doing_.mint_requests == 0 || kept) return;
+    books_.login(who).key = -1;
+    books_.login(who).may_rest = true;  // nor may it be told that the endpoint is well again
   }
 
   void bearer() {
@@ -166,14 +179,7 @@ class Judge {
     if (outcome_.ok) {
       const int who = books_.who_is(outcome_.uids.at(0));
       if (who < 0 || books_.login(who).amnesia) return;
-      // Handed out all the same, where the database could not take it: inside another one's step
-      // that one may have had its lock.
-      const bool kept =
-          doing_.outermost && !struck() && !world_.outsider() && step_.twist != Twist::outsider;
-      if (doing_.mint_requests > 0 && !kept) {
-        books_.login(who).key = -1;
-        books_.login(who).may_rest = true;  // nor may it be told that the endpoint is well again
-      }
+      minted(who);
       if (step_.twist == Twist::waiter && step_.inner == Verb::login)
         return;  // it may be that one's
       books_.served(who, outcome_.token, outcome_.returned_at,
@@ -188,6 +194,7 @@ class Judge {
 
   void report() {
     if (step_.arg == 0) note_rejection();
+    if (!it().amnesia) minted(prepared_.who);
     if (step_.arg == 1 || step_.arg == 2) it().reported = true;
     it().rests_until = 0;
     const bool heeded =

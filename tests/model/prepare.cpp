@@ -51,7 +51,9 @@ void take_new_copy(World& world, const Step& step, Prepared& prepared) {
 }
 
 void choose_rejected(World& world, Prepared& prepared) {
-  prepared.rejected = world.books.current_bearer(world.books.login(prepared.who), world.now());
+  const Login& login = world.books.login(prepared.who);
+  prepared.rejected = world.books.current_bearer(login, world.now());
+  prepared.second = login.in_table != login.version && login.rejections > 0;
   if (prepared.rejected >= 0) prepared.text = world.server.bearer(prepared.rejected).text;
 }
 
