@@ -29,6 +29,18 @@ using Listener = std::function<void(std::string_view step, std::size_t done, std
 using UsableAddress =
     std::function<Result<std::string>(const std::string& provider, const std::string& url)>;
 
+// What is asked of whoever knows the providers. Each may be empty.
+struct ProviderRules {
+  // What grants say of where their tokens go is asked of it. Empty: everything is taken; whatever
+  // sends a token still asks.
+  UsableAddress usable = {};
+  // True if this store can renew grants of that provider. Where it cannot, the tool goes on doing
+  // so: its file keeps the refresh token, and nobody is a second spender. Empty: it can.
+  std::function<bool(const std::string& provider)> renews = {};
+
+  bool can_renew(const std::string& provider) const { return !renews || renews(provider); }
+};
+
 struct MigrateOptions {
   std::vector<std::filesystem::path> paths;  // files or Hermes roots; empty: the well-known places
   std::optional<std::filesystem::path>
@@ -41,9 +53,7 @@ struct MigrateOptions {
   // Absent: the store's clock; without a store, every time is believed.
   std::optional<Instant> now;
   Listener progress = {};  // may be empty
-  // What grants say of where their tokens go is asked of it. Empty: everything is taken; whatever
-  // sends a token still asks.
-  UsableAddress usable = {};
+  ProviderRules providers = {};
   // For a look at what is: what was handed over stays with its tool.
   bool leave_handed_over = false;
 };

@@ -153,7 +153,8 @@ Result<std::vector<Document>> read_sources(const MigrateOptions& options) {
   std::vector<Document> documents;
   for (const Place& place : found.places) {
     documents.push_back(read_document(place.path, place.profile));
-    if (options.usable) check_addresses(documents.back(), options.usable);
+    const UsableAddress& usable = options.providers.usable;
+    if (usable) check_addresses(documents.back(), usable);
     if (options.progress) options.progress("files read", documents.size(), found.places.size());
   }
   // Nobody is told of well-known places that do not exist.

@@ -4,12 +4,18 @@
 
 namespace authdb::cli {
 
-migrate::UsableAddress usable_addresses(Context& context) {
-  return [&context](const std::string& provider, const std::string& url) -> Result<std::string> {
+migrate::ProviderRules provider_rules(Context& context) {
+  migrate::ProviderRules rules;
+  rules.usable = [&context](const std::string& provider,
+                            const std::string& url) -> Result<std::string> {
     const oauth::Provider* known = context.registry().find(provider);
     if (known == nullptr) return url;
     return oauth::usable_base_url(*known, url, context.env);
   };
+  rules.renews = [&context](const std::string& provider) {
+    return context.registry().find_oauth(provider) != nullptr;
+  };
+  return rules;
 }
 
 }  // namespace authdb::cli

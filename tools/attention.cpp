@@ -106,12 +106,12 @@ bool renewal_fails(const NamedRow& row) {
 }
 
 // Sources that still hold a refresh token of ours: their owner may spend it (DESIGN 8).
-void add_second_spenders(const Store& store, const migrate::UsableAddress& usable,
+void add_second_spenders(const Store& store, const migrate::ProviderRules& rules,
                          std::vector<Finding>& findings) {
   const auto receipts = store.receipts();
   if (!receipts || receipts->empty()) return;
   migrate::MigrateOptions sources;
-  sources.usable = usable;
+  sources.providers = rules;
   sources.leave_handed_over = true;  // the tool is the one spender then
   for (const auto& receipt : *receipts) {
     std::error_code ignored;
@@ -231,7 +231,7 @@ std::optional<Error> Outages::obstacle(const NamedRow& row, bool over) const {
 }
 
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const Providers& providers, const migrate::UsableAddress& usable) {
+                               const Providers& providers, const migrate::ProviderRules& rules) {
   std::vector<Finding> findings;
   const Outages outages(store, providers, rows.rows.size(), now);
   const auto find = [&](const char* code, Severity severity, std::string message) {
@@ -270,7 +270,7 @@ std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instan
     find("hold", ours ? Severity::attention : Severity::note,
          explain_hold(store, row, providers.registry));
   }
-  add_second_spenders(store, usable, findings);
+  add_second_spenders(store, rules, findings);
   if (const auto behind = migrate::projections_left_behind(store)) {
     for (const auto& text : *behind)
       find("projection_behind", Severity::attention, printable(text) + ".");

@@ -30,7 +30,7 @@ inline Providers providers_of(Context& context) {
 // and are not replaced, or whose age nobody knows, and second spenders. `rows` are of the view
 // `freshness`.
 std::vector<Finding> attention(const Store& store, const QueryRows& rows, Instant now,
-                               const Providers& providers, const migrate::UsableAddress& usable);
+                               const Providers& providers, const migrate::ProviderRules& rules);
 
 // Why a credential has no bearer that works and does not get one, or will not get its next one.
 class Outages {

@@ -136,6 +136,7 @@ PlanInput::PlanInput(const std::vector<Document>& read, const StoreSnapshot& sto
       latest(latest_obtained(stored, options)),
       allow_env(options.allow_env),
       leave_handed_over(options.leave_handed_over),
+      providers(options.providers),
       handed_to_(places_of_hand_overs(stored.receipts)),
       prints_of_variables_(prints_of(read, copies)),
       prints_(prints_among(copies)) {}

@@ -67,6 +67,7 @@ struct PlanInput {
   std::optional<Instant> latest;               // no grant was obtained after this
   std::vector<std::string> allow_env;          // variables that --allow-env names
   bool leave_handed_over = false;              // nothing is taken back
+  const ProviderRules providers;
 
  private:
   std::unordered_map<Uid, std::string> handed_to_;  // paths, links resolved

@@ -61,11 +61,14 @@ std::string login(const Settled& settled) {
          fingerprint(*settled.current) + ")";
 }
 
-std::map<std::string, std::string> shared_logins(const PlanInput& input,
-                                                 const PlanBuilder& builder) {
+// What is in the store and in a file as well: of providers that the store can renew, or of others.
+std::map<std::string, std::string> shared_logins(const PlanInput& input, const PlanBuilder& builder,
+                                                 bool renewable) {
   std::map<std::string, std::string> logins;  // by path
   for (const Settled& settled : builder.families) {
-    if (!settled.current) continue;
+    if (!settled.current || input.providers.can_renew(settled.decision.provider) != renewable) {
+      continue;
+    }
     std::set<std::string> paths;
     for (const auto i : *settled.family) {
       const std::string path = input.path_of(i).string();
@@ -95,7 +98,8 @@ std::map<std::string, std::set<std::string>> spent_logins(const PlanInput& input
   for (const Settled& settled : builder.families) {
     for (const auto i : *settled.family) {
       const auto& refresh = input.copies[i].refresh;
-      if (!refresh || !ends_the_session(input, settled, *refresh)) continue;
+      if (!refresh || !input.providers.can_renew(settled.decision.provider)) continue;
+      if (!ends_the_session(input, settled, *refresh)) continue;
       logins[input.path_of(i).string()].insert(settled.decision.provider + " " +
                                                shortened(settled.decision.label, kShownLabel) +
                                                " (" + fingerprint(*refresh) + ")");
@@ -120,7 +124,7 @@ void warn_of_spent_tokens(const PlanInput& input, PlanBuilder& builder) {
 
 // One for each file, in the order of the documents.
 void warn_of_second_spenders(const PlanInput& input, PlanBuilder& builder) {
-  auto logins = shared_logins(input, builder);
+  auto logins = shared_logins(input, builder, true);
   for (const Document& document : input.documents) {
     const auto shared = logins.extract(document.path.string());
     if (shared.empty()) continue;
@@ -129,6 +133,19 @@ void warn_of_second_spenders(const PlanInput& input, PlanBuilder& builder) {
          shared.key() +
              " still holds refresh tokens that this store holds as well: " + shared.mapped() +
              ". Let only authdb refresh them: `authdb migrate --cutover` takes them out of it."});
+  }
+}
+
+void tell_what_stays(const PlanInput& input, PlanBuilder& builder) {
+  auto logins = shared_logins(input, builder, false);
+  for (const Document& document : input.documents) {
+    const auto kept = logins.extract(document.path.string());
+    if (kept.empty()) continue;
+    builder.plan.warnings.push_back(
+        {"not_renewed",
+         kept.key() + " keeps its refresh token of " + kept.mapped() +
+             ": no provider of that name is known here, so its tool goes on refreshing it, and "
+             "the access token here is good until it ends. `authdb providers` shows those known."});
   }
 }
 
@@ -180,6 +197,7 @@ void summarise(const PlanInput& input, PlanBuilder& builder) {
   }
   warn_of_second_spenders(input, builder);
   warn_of_spent_tokens(input, builder);
+  tell_what_stays(input, builder);
   warn_of_logins(builder);
   warn_of_addresses(input, builder);
   warn_of_insecure_tls(input, builder);

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <set>
 
+#include "migrate/formats/json_edit.h"
 #include "migrate/formats/json_text.h"
 #include "migrate/source_file.h"
 #include "migrate/takeover/projection.h"
@@ -29,11 +30,13 @@ std::vector<ToolFile> tool_files(const std::vector<Document>& documents) {
 }
 
 // Before anything is imported: a file that keeps its refresh token is a second spender.
-Result<void> check_all_replaceable(const std::vector<Document>& documents) {
+Result<void> check_all_replaceable(const std::vector<Document>& documents,
+                                   const ProviderRules& providers) {
   for (const Document& document : documents) {
     const bool has_grant =
-        std::any_of(document.rows.begin(), document.rows.end(),
-                    [](const Row& row) { return !row.grant.refresh_token.empty(); });
+        std::any_of(document.rows.begin(), document.rows.end(), [&](const Row& row) {
+          return !row.grant.refresh_token.empty() && providers.can_renew(row.identity.provider);
+        });
     if (document.failure || !has_grant) continue;
     if (auto may = check_replaceable(real_path(document.path)); !may) return may;
   }
@@ -87,9 +90,13 @@ Result<fs::path> keep(const fs::path& path, const Secret& bytes, Instant now) {
 // One file on its way to a projection.
 class Cutting {
  public:
-  Cutting(Store& store, const Owners& owners, const Document& document,
-          const std::vector<Projection>& projections)
-      : store_(store), owners_(owners), document_(document), path_(real_path(document.path)) {
+  Cutting(Store& store, const ProviderRules& providers, const Owners& owners,
+          const Document& document, const std::vector<Projection>& projections)
+      : store_(store),
+        providers_(providers),
+        owners_(owners),
+        document_(document),
+        path_(real_path(document.path)) {
     for (const Projection& one : projections) {
       if (one.path == path_.string()) before_ = one.tokens;
     }
@@ -131,6 +138,12 @@ class Cutting {
 
   Result<void> project(Slot& slot) {
     const bool has_refresh_token = !slot.refresh_token().empty();
+    if (!providers_.can_renew(slot.provider())) {
+      if (has_refresh_token) {
+        leave_alone(slot, "no provider \"" + slot.provider() + "\" is known here");
+      }
+      return {};
+    }
     auto owner = owners_.of_slot(slot);
     if (!owner) return fail(owner.error());
     const bool unknown = *owner == nullptr;
@@ -140,6 +153,8 @@ class Cutting {
       return {};
     }
     const Credential& row = **owner;
+    // Nothing to take, nothing to keep up to date: the store has no refresh token either.
+    if (!has_refresh_token && !row.refresh_hash && !is_projected(slot)) return {};
     if (row.hold == Hold::conflict || row.hold == Hold::handed_over) {
       if (has_refresh_token) leave_alone(slot, "hold=" + std::string(word(row.hold)));
       return {};
@@ -179,6 +194,11 @@ class Cutting {
     return nullptr;
   }
 
+  bool is_projected(const Slot& slot) const {
+    return std::any_of(before_.begin(), before_.end(),
+                       [&](const auto& token) { return token.place == slot.place(); });
+  }
+
   void leave_alone(const Slot& slot, const std::string& why) {
     done_.left_alone.push_back((slot.place().empty() ? slot.provider() : slot.place()) +
                                " keeps its refresh token: " + why);
@@ -196,11 +216,12 @@ class Cutting {
       }
       return true;
     }
-    const Secret text = file_text(std::move(tree));
+    const Secret text = edited_text(was.reveal(), std::move(tree));
     return write_projection(store_, std::move(projection), before_, was, text);
   }
 
   Store& store_;
+  const ProviderRules& providers_;
   const Owners& owners_;
   const Document& document_;
   fs::path path_;
@@ -211,8 +232,8 @@ class Cutting {
 };
 
 // False: some file has changed since it was imported, and is still as its tool left it.
-Result<bool> cut_files(Store& store, const std::vector<Document>& documents,
-                       std::vector<CutFile>& files) {
+Result<bool> cut_files(Store& store, const ProviderRules& providers,
+                       const std::vector<Document>& documents, std::vector<CutFile>& files) {
   const auto projections = store.projections();
   if (!projections) return fail(projections.error());
   std::vector<ProjectedToken> projected;
@@ -227,7 +248,7 @@ Result<bool> cut_files(Store& store, const std::vector<Document>& documents,
   std::set<fs::path> seen;
   for (const Document& document : documents) {
     if (document.failure || !seen.insert(real_path(document.path)).second) continue;
-    auto file = Cutting(store, *owners, document, *projections).run();
+    auto file = Cutting(store, providers, *owners, document, *projections).run();
     if (!file) return fail(std::move(file.error()));
     if (!*file) {
       all = false;
@@ -253,11 +274,12 @@ Result<CutOver> cut_over(Store& store, const CutOverOptions& options) {
   for (int reading = 0; reading < kReadings; ++reading) {
     documents = read_sources(options.migrate);
     if (!documents) return fail(std::move(documents.error()));
-    if (auto may = check_all_replaceable(*documents); !may) return fail(std::move(may.error()));
+    if (auto may = check_all_replaceable(*documents, options.migrate.providers); !may)
+      return fail(std::move(may.error()));
     auto plan = apply(store, *documents, options.migrate);
     if (!plan) return fail(std::move(plan.error()));
     done.plan = std::move(*plan);
-    const auto all = cut_files(store, *documents, done.files);
+    const auto all = cut_files(store, options.migrate.providers, *documents, done.files);
     if (!all) return fail(all.error());
     if (*all) return done;
   }

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "migrate/formats/json_edit.h"
 #include "migrate/formats/json_text.h"
 #include "migrate/formats/readers.h"
 #include "migrate/plan/store_snapshot.h"
@@ -148,7 +149,7 @@ Result<HandedOver> describe(const Store& store, const fs::path& file, const std:
   return done;
 }
 
-Secret with_live_pairs(json&& tree, std::vector<Match>& found,
+Secret with_live_pairs(const Secret& was, json&& tree, std::vector<Match>& found,
                        const std::vector<LockedCredential>& locked, Instant now) {
   std::map<Uid, Held> pairs;
   for (const auto& one : locked) {
@@ -157,7 +158,7 @@ Secret with_live_pairs(json&& tree, std::vector<Match>& found,
     pairs.emplace(held.row.uid, std::move(held));
   }
   for (Match& match : found) match.slot.put(pairs.at(match.uid), true);
-  return file_text(std::move(tree));
+  return edited_text(was.reveal(), std::move(tree));
 }
 
 // The store takes back what it has held for a file that is as it was. What is in the file decides,
@@ -236,7 +237,7 @@ Result<std::optional<HandedOver>> give(Store& store, const fs::path& file, const
   // migration takes back only what was written since.
   if (document.format == "hermes") tree["updated_at"] = format_iso(store.now());
   if (auto note = note_of_privacy(path); !note.empty()) done->warnings.push_back(std::move(note));
-  const Secret text = with_live_pairs(std::move(tree), found, *locked, store.now());
+  const Secret text = with_live_pairs(before.text, std::move(tree), found, *locked, store.now());
   const auto uninterrupted = locked->front().shield();
   if (auto noted = note_place(store, path, document, text, *locked); !noted) {
     return fail(std::move(noted.error()));

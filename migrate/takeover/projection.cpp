@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "migrate/formats/json_edit.h"
 #include "migrate/formats/json_text.h"
 #include "migrate/formats/readers.h"
 #include "migrate/migrate.h"
@@ -155,7 +156,7 @@ Result<std::optional<Projected>> rewrite_file(Store& store, const Projection& pr
     return done;
   }
   if (done.warning.empty()) done.warning = note_of_privacy(projection.path);
-  const Secret text = file_text(std::move(fresh->tree));
+  const Secret text = edited_text(fresh->was.reveal(), std::move(fresh->tree));
   const auto written = write_projection(store, after, projection.tokens, fresh->was, text);
   if (!written) return fail(written.error());
   if (!*written) return std::optional<Projected>();
@@ -309,12 +310,6 @@ std::string note_of_privacy(const std::filesystem::path& path) {
   const perms mode = std::filesystem::status(path, error).permissions();
   if (error || (mode & (perms::group_all | perms::others_all)) == perms::none) return {};
   return path.string() + " could be read by others; now only its owner can";
-}
-
-Secret file_text(json&& tree) {
-  Secret text = Secret::take(tree.dump(2) + "\n");
-  wipe_strings(tree);
-  return text;
 }
 
 Result<Owners> Owners::of(const Store& store, const std::vector<ProjectedToken>& projected) {

@@ -61,9 +61,6 @@ Result<std::vector<std::string>> forgotten_projections(const Store& store);
 // from then on. Empty: it is already.
 std::string note_of_privacy(const std::filesystem::path& path);
 
-// The whole file from a tree, which is wiped.
-Secret file_text(nlohmann::json&& tree);
-
 // The credential whose grant a slot shows, by what the store knows of tokens: current, retired, or
 // projected at `path`. Refers to the store.
 class Owners {

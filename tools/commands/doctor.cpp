@@ -131,7 +131,7 @@ void add_credentials(Context& context, std::vector<Finding>& findings) {
   const auto rows = store->query("SELECT * FROM freshness ORDER BY provider, label, uid");
   if (!rows) return;
   auto found =
-      attention(*store, *rows, context.clock(), providers_of(context), usable_addresses(context));
+      attention(*store, *rows, context.clock(), providers_of(context), provider_rules(context));
   std::move(found.begin(), found.end(), std::back_inserter(findings));
   const auto forgotten = migrate::forgotten_projections(*store);
   if (!forgotten) return;  // the key, which is found already

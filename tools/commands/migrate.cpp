@@ -293,7 +293,7 @@ Result<int> run(Context& context, const Options& options) {
   request.include_env = options.include_env;
   request.allow_env = options.allow_env;
   request.now = context.clock();
-  request.usable = usable_addresses(context);
+  request.providers = provider_rules(context);
   if (options.running && !options.cutover)
     return fail(Errc::usage, "--running goes with --cutover");
   if (options.cutover && !options.dry_run) {

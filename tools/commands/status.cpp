@@ -96,7 +96,7 @@ void print(Context& context, const Store& store, const QueryRows& rows) {
   freshness_table(rows).draw(context.out, context.colour());
   if (context.globals.quiet) return;
   const auto findings =
-      attention(store, rows, context.clock(), providers_of(context), usable_addresses(context));
+      attention(store, rows, context.clock(), providers_of(context), provider_rules(context));
   if (!findings.empty()) context.out << '\n';
   for (const auto& finding : findings) {
     context.out << toned("!", Tone::caution, context.colour()) << ' ' << finding.message << '\n';
