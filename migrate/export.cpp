@@ -1,10 +1,9 @@
 #include "migrate/export.h"
 
 #include <algorithm>
-#include <array>
 
+#include "migrate/formats/format.h"
 #include "migrate/formats/json_text.h"
-#include "migrate/formats/writers.h"
 #include "migrate/source_file.h"
 #include "migrate/withheld.h"
 #include "store/draft.h"
@@ -16,19 +15,14 @@ namespace {
 
 using nlohmann::json;
 
-struct Name {
-  Format format;
-  std::string_view name;
-};
-constexpr std::array kNames{
-    Name{Format::hermes, "hermes"},
-    Name{Format::hermes_anthropic, "hermes-anthropic"},
-    Name{Format::hermes_shared_nous, "hermes-shared-nous"},
-    Name{Format::claude, "claude"},
-    Name{Format::codex, "codex"},
-    Name{Format::qwen, "qwen"},
-    Name{Format::opencode, "opencode"},
-};
+Error no_such_format() {
+  Error error{Errc::usage, "there is no such format", "--format is one of"};
+  for (const Format* format : formats()) {
+    error.hint += (error.hint.ends_with("of") ? " " : ", ") + std::string(format->name);
+  }
+  error.hint += ".";
+  return error;
+}
 
 Result<void> check_nothing_is_lost(const Store& store, const std::filesystem::path& path,
                                    const Secret& text) {
@@ -68,22 +62,12 @@ Result<bool> put_export(const Store& store, const std::filesystem::path& path,
 
 }  // namespace
 
-std::optional<Format> format_named(std::string_view name) {
-  const auto* it =
-      std::find_if(kNames.begin(), kNames.end(), [&](const Name& n) { return n.name == name; });
-  return it == kNames.end() ? std::nullopt : std::optional(it->format);
-}
-
-std::string_view name_of(Format format) {
-  return std::find_if(kNames.begin(), kNames.end(),
-                      [&](const Name& n) { return n.format == format; })
-      ->name;
-}
-
 Result<Secret> export_document(const Store& store, const ExportRequest& request) {
+  const Format* format = format_named(request.format);
+  if (format == nullptr) return fail(no_such_format());
   const auto contents = contents_for(store, request);
   if (!contents) return fail(contents.error());
-  auto tree = tool_tree(*contents, request);
+  auto tree = format->tree(*contents, request);
   if (!tree) return fail(std::move(tree.error()));
   if (!request.with_refresh_tokens) {
     if (auto done = withhold_refresh_tokens(*tree, store); !done) return fail(done.error());

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,31 +16,17 @@
 
 namespace authdb::migrate {
 
-// One for each file that is read, by the same name as its reader.
-enum class Format {
-  hermes,              // auth.json
-  hermes_anthropic,    // .anthropic_oauth.json
-  hermes_shared_nous,  // shared/nous_auth.json
-  claude,              // .credentials.json
-  codex,               // auth.json
-  qwen,                // oauth_creds.json
-  opencode,            // auth.json
-};
-
-std::optional<Format> format_named(std::string_view name);
-std::string_view name_of(Format format);
-
 struct ExportRequest {
   std::string profile;
-  Format format = Format::hermes;
+  std::string_view format = "hermes";  // a reader's name: formats/format.h
   // Makes the file a second spender. Every grant is locked and recovered before it is read, so that
   // what goes out is the live pair; the locks are free again when this returns.
   bool with_refresh_tokens = false;
   Milliseconds lock_wait{30'000};
 };
 
-// The file's bytes. not_found: no such profile, or the profile has no login that such a file could
-// hold. busy: a credential was in use until the deadline.
+// The file's bytes. usage: no such format. not_found: no such profile, or the profile has no login
+// that such a file could hold. busy: a credential was in use until the deadline.
 Result<Secret> export_document(const Store& store, const ExportRequest& request);
 
 // Puts such a file at `path`: a new one, or in the place of one that holds no login which would be

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "migrate/addresses.h"
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 #include "migrate/migrate.h"
 #include "store/user_directories.h"
 

@@ -1,15 +1,20 @@
-#include "migrate/formats/claude.h"
-
+// Claude Code's .credentials.json. What else lies in it (logins of MCP servers) stays with the
+// file.
 #include "migrate/formats/fields.h"
+#include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
-#include "migrate/formats/imprint.h"
 
-namespace authdb::migrate::claude {
+namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
 
 constexpr const char* kBlock = "claudeAiOauth";
+constexpr Spelling kSpelling{.access = "accessToken",
+                             .refresh = "refreshToken",
+                             .obtained = nullptr,
+                             .expires = "expiresAt",
+                             .expires_ms = true};
 
 std::string joined(const json& words) {
   std::string text;
@@ -19,14 +24,12 @@ std::string joined(const json& words) {
   return text;
 }
 
-}  // namespace
-
 bool recognises(const json& root) { return root.is_object() && root.contains(kBlock); }
 
 void read(json root, Document& document) {
   json block = std::move(root[kBlock]);
   root.erase(kBlock);
-  json original = masked(block, spelling_of("claude", "anthropic", true));
+  json original = masked(block, kSpelling);
   if (block.is_object()) {
     rename(block, "accessToken", "access_token");
     rename(block, "refreshToken", "refresh_token");
@@ -41,4 +44,42 @@ void read(json root, Document& document) {
   hermes::keep_rest(std::move(root), document);
 }
 
-}  // namespace authdb::migrate::claude
+std::vector<GrantPlace> places(json& root) {
+  const auto block = root.find(kBlock);
+  if (block == root.end() || !block->is_object()) return {};
+  return {GrantPlace(pointer({kBlock}), "anthropic", *block, kSpelling)};
+}
+
+json words_of(const std::string& scope) {
+  json words = json::array();
+  std::string word;
+  for (const char c : scope + " ") {
+    if (c != ' ') {
+      word += c;
+    } else if (!word.empty()) {
+      words.push_back(std::exchange(word, {}));
+    }
+  }
+  return words;
+}
+
+Result<json> tree(const Contents& contents, const ExportRequest& request) {
+  const Shown* shown = only_login(contents, "anthropic");
+  if (!shown) return nothing_for(request, "Claude login");
+  json root = rest_of(contents);
+  root[kBlock] =
+      block_of(contents, *shown, kSpelling, {{"scopes", words_of(shown->identity().scope)}});
+  return root;
+}
+
+Seconds skew(std::string_view) { return Seconds{300}; }
+
+}  // namespace
+
+extern const Format kClaude;
+const Format kClaude{"claude",   "Claude Code's .credentials.json with `claudeAiOauth`",
+                     recognises, read,
+                     places,     tree,
+                     skew};
+
+}  // namespace authdb::migrate

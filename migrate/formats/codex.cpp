@@ -1,15 +1,16 @@
-#include "migrate/formats/codex.h"
-
+// Codex's auth.json: signed in with ChatGPT, or with a key, or both.
 #include "migrate/formats/fields.h"
+#include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
-#include "migrate/formats/imprint.h"
 
-namespace authdb::migrate::codex {
+namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
 
 constexpr const char* kKey = "OPENAI_API_KEY";
+constexpr Spelling kSpelling{
+    .nest = "tokens", .obtained = "last_refresh", .expires = nullptr, .no_refresh = Instead::word};
 
 void read_key(json key, Document& document) {
   json original{{kKey, fingerprint(token_hash(key.get_ref<std::string&>()))}};
@@ -18,17 +19,14 @@ void read_key(json key, Document& document) {
                      document);
 }
 
-}  // namespace
-
 bool recognises(const json& root) {
   if (!root.is_object()) return false;
   const auto tokens = root.find("tokens");
   return root.contains(kKey) || (tokens != root.end() && tokens->is_object());
 }
 
-// Signed in with ChatGPT, or with a key, or both.
 void read(json root, Document& document) {
-  json original = masked(root, spelling_of("codex", "openai-codex", true));
+  json original = masked(root, kSpelling);
   json key;
   if (has_text(root, kKey)) key = std::move(root[kKey]);
   const auto tokens = root.find("tokens");
@@ -44,4 +42,44 @@ void read(json root, Document& document) {
   if (!key.is_null()) read_key(std::move(key), document);
 }
 
-}  // namespace authdb::migrate::codex
+std::vector<GrantPlace> places(json& root) {
+  return {GrantPlace("", "openai-codex", root, kSpelling)};
+}
+
+// Codex refuses a file without an id token. Its access token is a JWT of the same issuer that names
+// the same account, which is all that Codex reads there.
+void complete_codex(json& root, const Shown& shown) {
+  json& tokens = root["tokens"];
+  if (!has_text(tokens, "id_token")) tokens["id_token"] = tokens["access_token"];
+  if (!tokens.contains("account_id") && !shown.identity().account.empty()) {
+    tokens["account_id"] = shown.identity().account;
+  }
+}
+
+Result<json> tree(const Contents& contents, const ExportRequest& request) {
+  const Shown* login = only_login(contents, "openai-codex");
+  const Shown* key = only_key(contents, "openai");
+  if (!login && !key) return nothing_for(request, "ChatGPT login and no OpenAI key");
+  json root = json::object();
+  if (login) {
+    root = block_of(contents, *login, kSpelling, json::object());
+    complete_codex(root, *login);
+  }
+  root.update(rest_of(contents));
+  // A key that Codex never had goes there only for want of a login.
+  const bool show_key = key && (!key->places.empty() || !login);
+  if (show_key) root[kKey] = std::string(key->held.access_token.reveal());
+  if (!root.contains(kKey)) root[kKey] = nullptr;
+  return root;
+}
+
+Seconds skew(std::string_view) { return Seconds{300}; }
+
+}  // namespace
+
+extern const Format kCodex;
+const Format kCodex{
+    "codex", "Codex's auth.json with `tokens` or `OPENAI_API_KEY`", recognises, read, places, tree,
+    skew};
+
+}  // namespace authdb::migrate

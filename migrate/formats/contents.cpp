@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "migrate/formats/json_text.h"
-#include "migrate/formats/slots.h"
 #include "store/pool.h"
 #include "store/rotation.h"
 
@@ -30,7 +29,7 @@ Result<Shown> read_shown(const Store& store, const Credential& row, const Export
   if (!extra) return fail(extra.error());
   Shown shown{std::move(*held), open_text(*extra), {}};
   for (Imprint& place : imprints_in(shown.extra)) {
-    if (place.profile == request.profile && place.format == name_of(request.format)) {
+    if (place.profile == request.profile && place.format == request.format) {
       shown.places.push_back(std::move(place));
     }
   }
@@ -69,7 +68,7 @@ Result<Contents> contents_for(const Store& store, const ExportRequest& request) 
   auto states = store.provider_states(request.profile);
   if (!states) return fail(std::move(states.error()));
   contents.states = std::move(*states);
-  const auto unknown = store.last_unknown(request.profile, name_of(request.format));
+  const auto unknown = store.last_unknown(request.profile, request.format);
   if (!unknown) return fail(unknown.error());
   contents.unknown = open_text(*unknown);
   return contents;
@@ -86,6 +85,47 @@ const Shown* only_login(const Contents& contents, const std::string& provider) {
     if (!first && login) first = &shown;
   }
   return first;
+}
+
+const Shown* only_key(const Contents& contents, const std::string& provider) {
+  const auto pool = contents.pools.find(provider);
+  if (pool == contents.pools.end()) return nullptr;
+  const Shown* first = nullptr;
+  for (const Shown& shown : pool->second) {
+    if (shown.held.access_token.empty()) continue;
+    if (!shown.places.empty()) return &shown;
+    if (!first) first = &shown;
+  }
+  return first;
+}
+
+tl::unexpected<Error> nothing_for(const ExportRequest& request, const std::string& what) {
+  return fail(Errc::not_found,
+              "Profile " + request.profile + " has no " + what + " that a " +
+                  std::string(request.format) + " file could hold",
+              "`authdb list --profile " + request.profile + "` shows what it has.");
+}
+
+json rest_of(const Contents& contents) {
+  json rest = contents.unknown;
+  rest.erase(kNotImported);
+  return rest;
+}
+
+json block_of(const Contents& contents, const Shown& shown, const Spelling& spelling, json fresh) {
+  const bool known = !shown.places.empty();
+  json block = known ? shown.places.front().as : std::move(fresh);
+  write_grant(block, spelling, shown.held, {.with_refresh = contents.with_refresh, .anew = !known});
+  return block;
+}
+
+Result<json> flat_tree(const Contents& contents, const ExportRequest& request, const char* provider,
+                       const Spelling& spelling, json fresh) {
+  const Shown* shown = only_login(contents, provider);
+  if (!shown) return nothing_for(request, std::string(provider) + " login");
+  json root = block_of(contents, *shown, spelling, std::move(fresh));
+  root.update(rest_of(contents));
+  return root;
 }
 
 }  // namespace authdb::migrate

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "migrate/formats/fields.h"
-#include "migrate/formats/imprint.h"
+#include "migrate/formats/format.h"
 #include "migrate/formats/json_text.h"
 #include "store/cooldown.h"
 #include "store/env_source.h"
@@ -19,6 +19,11 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kShownError = 300;  // bytes
+
+// Hermes takes a grant of these for expiring where it finds no `expires_at`.
+bool needs_expiry(std::string_view provider) {
+  return provider == "nous" || provider == "minimax-oauth" || provider == "spotify";
+}
 
 // A wrong type in one of these makes the row unusable; in any other field, that field unknown.
 constexpr std::array kTextFields{
@@ -259,7 +264,7 @@ class Reading {
       return;
     }
     const char* source = seeded_source(provider);
-    json original = masked(object, spelling_of(document_.format, provider, true));
+    json original = masked(object, block_spelling(provider));
     block({where, provider, source ? source : "manual", std::move(object), std::move(original)});
   }
 
@@ -338,7 +343,7 @@ class Reading {
     if (!holds_secret(object) && !is_borrowed(text_at(object, "source"))) {
       return bad(where, "", "it holds no token", object);
     }
-    json original = masked(object, spelling_of(document_.format, provider, false));
+    json original = masked(object, row_spelling(provider));
     document_.rows.push_back(
         read_row({where, provider, "manual", std::move(object), std::move(original)}, false));
   }
@@ -347,7 +352,8 @@ class Reading {
   static void hoist_tokens(json& block) {
     const auto tokens = block.find("tokens");
     if (tokens == block.end() || !tokens->is_object()) return;
-    for (const char* key : {"access_token", "refresh_token", "token_type", "expires_in"}) {
+    for (const char* key : {"access_token", "refresh_token", "token_type", "expires_in",
+                            "expires_at", "expires_at_ms", "obtained_at", "last_refresh"}) {
       const auto token = tokens->find(key);
       if (token == tokens->end() || block.contains(key)) continue;
       json value = std::move(*token);
@@ -452,6 +458,42 @@ Health health_in(const json& row) {
   return read.health;
 }
 
+// Codex's and xAI's tokens are one level down.
+bool is_nested(std::string_view provider) {
+  return provider == "openai-codex" || provider == "xai-oauth";
+}
+
+Spelling row_spelling(std::string_view provider) {
+  const bool ms =
+      provider == "anthropic" || provider == "qwen-oauth" || provider == "minimax-oauth";
+  const bool nested = is_nested(provider);
+  return {.access = provider == "photon_project" ? "project_secret" : "access_token",
+          .obtained = nested ? "last_refresh"
+                      : ms   ? nullptr
+                             : "obtained_at",
+          .expires = nested ? nullptr
+                     : ms   ? "expires_at_ms"
+                            : "expires_at",
+          .expires_ms = ms,
+          .needs_expiry = needs_expiry(provider)};
+}
+
+Spelling block_spelling(std::string_view provider) {
+  if (!is_nested(provider)) return {.needs_expiry = needs_expiry(provider)};
+  return {.nest = "tokens",
+          .obtained = "last_refresh",
+          .expires = nullptr,
+          .no_refresh = Instead::word};
+}
+
+namespace {
+
+constexpr Spelling kAnthropicSpelling{.access = "accessToken",
+                                      .refresh = "refreshToken",
+                                      .obtained = nullptr,
+                                      .expires = "expiresAt",
+                                      .expires_ms = true};
+
 bool recognises_store(const json& root) {
   return root.is_object() && (has_object(root, "providers") ||
                               has_object(root, "credential_pool") || has_object(root, "systems"));
@@ -485,7 +527,7 @@ bool recognises_anthropic(const json& root) {
 }
 
 void read_anthropic(json root, Document& document) {
-  json original = masked(root, spelling_of(document.format, "anthropic", true));
+  json original = masked(root, kAnthropicSpelling);
   rename(root, "accessToken", "access_token");
   rename(root, "refreshToken", "refresh_token");
   rename(root, "expiresAt", "expires_at_ms");
@@ -503,9 +545,108 @@ void read_shared_nous(json root, Document& document) {
     if (root.contains(key)) rest[key] = std::move(root[key]);
     root.erase(key);
   }
-  json original = masked(root, spelling_of(document.format, "nous", true));
+  json original = masked(root, block_spelling("nous"));
   read_block({"file", "nous", "device_code", std::move(root), std::move(original)}, document);
   keep_rest(std::move(rest), document);
 }
 
+void add_rows(std::vector<GrantPlace>& found, json& root) {
+  const auto pools = root.find("credential_pool");
+  if (pools == root.end() || !pools->is_object()) return;
+  for (auto& [provider, rows] : pools->items()) {
+    for (std::size_t i = 0; rows.is_array() && i < rows.size(); ++i) {
+      if (!rows[i].is_object()) continue;
+      found.emplace_back(pointer({"credential_pool", provider, std::to_string(i)}), provider,
+                         rows[i], row_spelling(provider));
+    }
+  }
+}
+
+void add_blocks(std::vector<GrantPlace>& found, json& root, const char* section) {
+  const auto blocks = root.find(section);
+  if (blocks == root.end() || !blocks->is_object()) return;
+  for (auto& [name, block] : blocks->items()) {
+    if (!block.is_object()) continue;
+    const std::string provider = name == "nous_portal" ? "nous" : name;
+    found.emplace_back(pointer({section, name}), provider, block, block_spelling(provider));
+  }
+}
+
+std::vector<GrantPlace> places_of_store(json& root) {
+  std::vector<GrantPlace> found;
+  add_rows(found, root);
+  for (const char* section : {"providers", "systems"}) add_blocks(found, root, section);
+  return found;
+}
+
+std::vector<GrantPlace> places_of_anthropic(json& root) {
+  return {GrantPlace("", "anthropic", root, kAnthropicSpelling)};
+}
+
+std::vector<GrantPlace> places_of_shared_nous(json& root) {
+  return {GrantPlace("", "nous", root, block_spelling("nous"))};
+}
+
+Result<json> anthropic_tree(const Contents& contents, const ExportRequest& request) {
+  return flat_tree(contents, request, "anthropic", kAnthropicSpelling, json::object());
+}
+
+json fresh_nous(const Shown* shown) {
+  json fresh{{"_schema", 1}};
+  if (!shown) return fresh;
+  const Identity& id = shown->identity();
+  for (const auto& [key, text] : {std::pair{"client_id", &id.client_id},
+                                  {"scope", &id.scope},
+                                  {"token_type", &id.token_type},
+                                  {"portal_base_url", &id.portal_base_url},
+                                  {"inference_base_url", &id.inference_base_url}}) {
+    if (!text->empty()) fresh[key] = *text;
+  }
+  return fresh;
+}
+
+Result<json> shared_nous_tree(const Contents& contents, const ExportRequest& request) {
+  return flat_tree(contents, request, "nous", block_spelling("nous"),
+                   fresh_nous(only_login(contents, "nous")));
+}
+
+Seconds skew(std::string_view provider) {
+  if (provider == "xai-oauth") return Seconds{3600};
+  if (provider == "minimax-oauth") return Seconds{60};
+  return Seconds{120};
+}
+
+}  // namespace
+
 }  // namespace authdb::migrate::hermes
+
+namespace authdb::migrate {
+
+extern const Format kHermes;
+const Format kHermes{"hermes",
+                     "auth.json with `credential_pool`, `providers` or `systems`",
+                     hermes::recognises_store,
+                     hermes::read_store,
+                     hermes::places_of_store,
+                     hermes::tree,
+                     hermes::skew};
+
+extern const Format kHermesAnthropic;
+const Format kHermesAnthropic{"hermes-anthropic",
+                              ".anthropic_oauth.json with `accessToken`",
+                              hermes::recognises_anthropic,
+                              hermes::read_anthropic,
+                              hermes::places_of_anthropic,
+                              hermes::anthropic_tree,
+                              hermes::skew};
+
+extern const Format kHermesSharedNous;
+const Format kHermesSharedNous{"hermes-shared-nous",
+                               "shared/nous_auth.json with `refresh_token` and a portal",
+                               hermes::recognises_shared_nous,
+                               hermes::read_shared_nous,
+                               hermes::places_of_shared_nous,
+                               hermes::shared_nous_tree,
+                               hermes::skew};
+
+}  // namespace authdb::migrate

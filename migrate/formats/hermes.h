@@ -3,7 +3,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "migrate/formats/contents.h"
 #include "migrate/formats/document.h"
+#include "migrate/formats/grant_place.h"
 
 namespace authdb::migrate::hermes {
 
@@ -34,13 +36,11 @@ void keep_rest(nlohmann::json rest, Document& document);
 // The health that a pool row states, for comparison: a cooldown only if the row itself has its end.
 Health health_in(const nlohmann::json& row);
 
-bool recognises_store(const nlohmann::json& root);
-void read_store(nlohmann::json root, Document& document);
+// How Hermes spells a grant in its auth.json: in a pool's row, or in a provider's own block.
+Spelling row_spelling(std::string_view provider);
+Spelling block_spelling(std::string_view provider);
 
-bool recognises_anthropic(const nlohmann::json& root);
-void read_anthropic(nlohmann::json root, Document& document);
-
-bool recognises_shared_nous(const nlohmann::json& root);
-void read_shared_nous(nlohmann::json root, Document& document);
+// auth.json as its newest era writes it.
+Result<nlohmann::json> tree(const Contents& contents, const ExportRequest& request);
 
 }  // namespace authdb::migrate::hermes

@@ -6,7 +6,6 @@
 
 #include "migrate/formats/fields.h"
 #include "migrate/formats/hermes.h"
-#include "migrate/formats/writers.h"
 #include "store/timestamp.h"
 #include "store/words.h"
 
@@ -133,9 +132,8 @@ class PoolWriter {
   std::optional<json> block() const {
     if (!owner_) return std::nullopt;
     const Imprint* place = place_among(*owner_, true);
-    const Spelling spelling = spelling_of("hermes", provider_, true);
+    const Spelling spelling = hermes::block_spelling(provider_);
     json block = place ? place->as : new_block(*owner_);
-    if (!place && spelling.nest) block[spelling.nest] = json::object();
     write(block, spelling, *owner_, place != nullptr);
     return block;
   }
@@ -179,7 +177,7 @@ class PoolWriter {
     const Imprint* place = place_among(shown, false);
     if (!place && !shown.places.empty() && owner_ == &shown) return std::nullopt;  // block alone
     json row = place ? place->as : new_row(shown, new_source(shown));
-    write(row, spelling_of("hermes", provider_, false), shown, place != nullptr);
+    write(row, hermes::row_spelling(provider_), shown, place != nullptr);
     if (!is_photon(place)) write_health(row, shown.held.row.health);
     return std::pair(place ? index_in(place->where).value_or(kNowhere) : kNowhere, std::move(row));
   }
@@ -200,7 +198,7 @@ class PoolWriter {
 
   void write(json& object, const Spelling& spelling, const Shown& shown, bool known) const {
     write_grant(object, spelling, shown.held,
-                {.known = known, .with_refresh = contents_.with_refresh});
+                {.with_refresh = contents_.with_refresh, .anew = !known});
   }
 
   // True if the rows' own priorities put them in the order of the pool.
@@ -275,7 +273,7 @@ void put_all_back(json& root, json not_imported) {
 
 }  // namespace
 
-json hermes_tree(const Contents& contents) {
+Result<json> hermes::tree(const Contents& contents, const ExportRequest&) {
   json root = contents.unknown;
   json not_imported = json::object();
   if (const auto it = root.find(kNotImported); it != root.end()) {

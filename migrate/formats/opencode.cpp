@@ -1,15 +1,39 @@
-#include "migrate/formats/opencode.h"
-
+// opencode's auth.json: an object of provider ids, each an OAuth grant, a key, or a login at a
+// .well-known place.
 #include <algorithm>
 
 #include "migrate/formats/fields.h"
+#include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
-#include "migrate/formats/imprint.h"
 
-namespace authdb::migrate::opencode {
+namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
+
+// Ours for the OAuth grant that has this name there.
+std::string oauth_provider(const std::string& name) {
+  return name == "openai" ? "openai-codex" : name;
+}
+
+// What the provider is called there; ChatGPT's login and OpenAI's key go by one name.
+std::string foreign_provider(const std::string& provider) {
+  return provider == "openai-codex" ? "openai" : provider;
+}
+
+const Spelling& spelling_of(const std::string& kind) {
+  static constexpr Spelling kOauth{.access = "access",
+                                   .refresh = "refresh",
+                                   .obtained = nullptr,
+                                   .expires = "expires",
+                                   .expires_ms = true,
+                                   .no_refresh = Instead::word};
+  static constexpr Spelling kKey{
+      .access = "key", .refresh = nullptr, .obtained = nullptr, .expires = nullptr};
+  static constexpr Spelling kWellKnown{
+      .access = "token", .refresh = nullptr, .obtained = nullptr, .expires = nullptr};
+  return kind == "api" ? kKey : kind == "wellknown" ? kWellKnown : kOauth;
+}
 
 std::string kind_of(const json& entry) {
   if (!entry.is_object() || !has_text(entry, "type")) return {};
@@ -20,11 +44,7 @@ std::string kind_of(const json& entry) {
 void read_entry(const std::string& name, json entry, Document& document) {
   const std::string kind = kind_of(entry);
   const std::string provider = kind == "oauth" ? oauth_provider(name) : name;
-  Spelling spelling = spelling_of("opencode", provider, true);
-  if (kind == "api" || kind == "wellknown") {
-    spelling.access = kind == "api" ? "key" : "token";
-    spelling.refresh = nullptr;
-  }
+  const Spelling& spelling = spelling_of(kind);
   json original = masked(entry, spelling);
   if (entry.is_object()) {
     rename(entry, spelling.access, "access_token");
@@ -35,8 +55,6 @@ void read_entry(const std::string& name, json entry, Document& document) {
   hermes::read_block({name, provider, "opencode", std::move(entry), std::move(original)}, document);
 }
 
-}  // namespace
-
 bool recognises(const json& root) {
   return root.is_object() &&
          std::any_of(root.begin(), root.end(), [](const json& e) { return !kind_of(e).empty(); });
@@ -46,12 +64,49 @@ void read(json root, Document& document) {
   for (auto& [name, entry] : root.items()) read_entry(name, std::move(entry), document);
 }
 
-std::string oauth_provider(const std::string& name) {
-  return name == "openai" ? "openai-codex" : name;
+std::vector<GrantPlace> places(json& root) {
+  std::vector<GrantPlace> found;
+  for (auto& [name, entry] : root.items()) {
+    if (kind_of(entry) != "oauth") continue;
+    found.emplace_back(pointer({name}), oauth_provider(name), entry, spelling_of("oauth"));
+  }
+  return found;
 }
 
-std::string foreign_provider(const std::string& provider) {
-  return provider == "openai-codex" ? "openai" : provider;
+json opencode_entry(const Contents& contents, const Shown& shown) {
+  const bool known = !shown.places.empty();
+  const bool oauth = shown.identity().auth_type == AuthType::oauth;
+  json entry = known ? shown.places.front().as : json{{"type", oauth ? "oauth" : "api"}};
+  const Spelling& spelling = spelling_of(entry["type"].get<std::string>());
+  write_grant(entry, spelling, shown.held, {.with_refresh = contents.with_refresh, .anew = !known});
+  if (entry["type"] == "oauth") {  // opencode's schema wants all three
+    if (!entry.contains("expires")) entry["expires"] = 0;
+    if (!entry.contains("refresh")) entry["refresh"] = kHeldElsewhere;
+  }
+  return entry;
 }
 
-}  // namespace authdb::migrate::opencode
+Result<json> tree(const Contents& contents, const ExportRequest& request) {
+  json root = rest_of(contents);
+  for (const auto& [provider, pool] : contents.pools) {
+    const Shown* shown = only_login(contents, provider);
+    if (!shown) shown = only_key(contents, provider);
+    if (!shown || shown->held.access_token.empty()) continue;
+    const std::string name =
+        shown->places.empty() ? foreign_provider(provider) : shown->places.front().where;
+    if (!root.contains(name)) root[name] = opencode_entry(contents, *shown);
+  }
+  if (root.empty()) return nothing_for(request, "credential");
+  return root;
+}
+
+Seconds skew(std::string_view) { return Seconds{300}; }
+
+}  // namespace
+
+extern const Format kOpencode;
+const Format kOpencode{
+    "opencode", "opencode's auth.json, whose members have a `type`", recognises, read, places, tree,
+    skew};
+
+}  // namespace authdb::migrate

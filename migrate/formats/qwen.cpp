@@ -1,12 +1,16 @@
-#include "migrate/formats/qwen.h"
-
+// Qwen Code's oauth_creds.json.
 #include "migrate/formats/fields.h"
+#include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
-#include "migrate/formats/imprint.h"
 
-namespace authdb::migrate::qwen {
+namespace authdb::migrate {
+namespace {
 
 using nlohmann::json;
+
+constexpr const char* kProvider = "qwen-oauth";
+constexpr Spelling kSpelling{
+    .obtained = nullptr, .expires = "expiry_date", .expires_ms = true, .no_refresh = Instead::word};
 
 // Gemini's oauth_creds.json looks much the same, but has no resource.
 bool recognises(const json& root) {
@@ -15,10 +19,31 @@ bool recognises(const json& root) {
 }
 
 void read(json root, Document& document) {
-  json original = masked(root, spelling_of("qwen", "qwen-oauth", true));
+  json original = masked(root, kSpelling);
   rename(root, "expiry_date", "expires_at_ms");
-  hermes::read_block({"file", "qwen-oauth", "qwen-cli", std::move(root), std::move(original)},
+  hermes::read_block({"file", kProvider, "qwen-cli", std::move(root), std::move(original)},
                      document);
 }
 
-}  // namespace authdb::migrate::qwen
+std::vector<GrantPlace> places(json& root) { return {GrantPlace("", kProvider, root, kSpelling)}; }
+
+json fresh_qwen(const Shown* shown) {
+  const bool known = shown && shown->extra.contains("resource_url");
+  return {{"token_type", "Bearer"},
+          {"resource_url", known ? shown->extra["resource_url"] : json("portal.qwen.ai")}};
+}
+
+Result<json> tree(const Contents& contents, const ExportRequest& request) {
+  return flat_tree(contents, request, kProvider, kSpelling,
+                   fresh_qwen(only_login(contents, kProvider)));
+}
+
+Seconds skew(std::string_view) { return Seconds{300}; }
+
+}  // namespace
+
+extern const Format kQwen;
+const Format kQwen{
+    "qwen", "Qwen's oauth_creds.json with `resource_url`", recognises, read, places, tree, skew};
+
+}  // namespace authdb::migrate

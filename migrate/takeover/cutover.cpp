@@ -5,6 +5,7 @@
 #include <ctime>
 #include <set>
 
+#include "migrate/formats/format.h"
 #include "migrate/formats/json_edit.h"
 #include "migrate/formats/json_text.h"
 #include "migrate/source_file.h"
@@ -130,48 +131,48 @@ class Cutting {
  private:
   // Takes the refresh tokens that the store has taken over out of the tree.
   Result<void> project(json& tree) {
-    for (Slot& slot : slots_of(tree, document_.format)) {
-      if (auto done = project(slot); !done) return done;
+    for (GrantPlace& place : places_in(tree, document_.format)) {
+      if (auto done = project(place); !done) return done;
     }
     return {};
   }
 
-  Result<void> project(Slot& slot) {
-    const bool has_refresh_token = !slot.refresh_token().empty();
-    if (!providers_.can_renew(slot.provider())) {
+  Result<void> project(GrantPlace& place) {
+    const bool has_refresh_token = !place.refresh_token().empty();
+    if (!providers_.can_renew(place.provider())) {
       if (has_refresh_token) {
-        leave_alone(slot, "no provider \"" + slot.provider() + "\" is known here");
+        leave_alone(place, "no provider \"" + place.provider() + "\" is known here");
       }
       return {};
     }
-    auto owner = owners_.of_slot(slot);
+    auto owner = owners_.of_slot(place);
     if (!owner) return fail(owner.error());
     const bool unknown = *owner == nullptr;
-    if (unknown && !has_refresh_token && !slot.access_token().empty()) owner = given_here(slot);
+    if (unknown && !has_refresh_token && !place.access_token().empty()) owner = given_here(place);
     if (*owner == nullptr) {
-      if (has_refresh_token) leave_alone(slot, "the store has not taken its refresh token");
+      if (has_refresh_token) leave_alone(place, "the store has not taken its refresh token");
       return {};
     }
     const Credential& row = **owner;
     // Nothing to take, nothing to keep up to date: the store has no refresh token either.
-    if (!has_refresh_token && !row.refresh_hash && !is_projected(slot)) return {};
+    if (!has_refresh_token && !row.refresh_hash && !is_projected(place)) return {};
     if (row.hold == Hold::conflict || row.hold == Hold::handed_over) {
-      if (has_refresh_token) leave_alone(slot, "hold=" + std::string(word(row.hold)));
+      if (has_refresh_token) leave_alone(place, "hold=" + std::string(word(row.hold)));
       return {};
     }
     auto held = store_.unseal(row.uid);
     if (!held) return fail(held.error());
     doubt_times(held->row, store_.now());
     if (held->access_token.empty()) {
-      if (has_refresh_token) leave_alone(slot, "there is no access token to put there");
+      if (has_refresh_token) leave_alone(place, "there is no access token to put there");
       return {};
     }
     if (has_refresh_token) {
       if (auto kept = keep_beside_database(row); !kept) return kept;
     }
     taken_away_ += has_refresh_token || unknown ? 1 : 0;
-    slot.put(*held, false);
-    tokens_.push_back({row.uid, slot.place(), row.access_fingerprint});
+    place.put(*held, false);
+    tokens_.push_back({row.uid, place.place(), row.access_fingerprint});
     return {};
   }
 
@@ -185,22 +186,22 @@ class Cutting {
   }
 
   // Whose place it is where an access token stands that nobody knows.
-  const Credential* given_here(const Slot& slot) const {
-    if (slot.is_in_a_list()) return nullptr;
+  const Credential* given_here(const GrantPlace& place) const {
+    if (place.is_in_a_list()) return nullptr;
     for (const ProjectedToken& token : before_) {
-      const Credential* row = token.place == slot.place() ? owners_.at(token.credential) : nullptr;
-      if (row != nullptr && row->identity.provider == slot.provider()) return row;
+      const Credential* row = token.place == place.place() ? owners_.at(token.credential) : nullptr;
+      if (row != nullptr && row->identity.provider == place.provider()) return row;
     }
     return nullptr;
   }
 
-  bool is_projected(const Slot& slot) const {
+  bool is_projected(const GrantPlace& place) const {
     return std::any_of(before_.begin(), before_.end(),
-                       [&](const auto& token) { return token.place == slot.place(); });
+                       [&](const auto& token) { return token.place == place.place(); });
   }
 
-  void leave_alone(const Slot& slot, const std::string& why) {
-    done_.left_alone.push_back((slot.place().empty() ? slot.provider() : slot.place()) +
+  void leave_alone(const GrantPlace& place, const std::string& why) {
+    done_.left_alone.push_back((place.place().empty() ? place.provider() : place.place()) +
                                " keeps its refresh token: " + why);
   }
 

@@ -4,9 +4,9 @@
 #include <map>
 #include <set>
 
+#include "migrate/formats/format.h"
 #include "migrate/formats/json_edit.h"
 #include "migrate/formats/json_text.h"
-#include "migrate/formats/readers.h"
 #include "migrate/plan/store_snapshot.h"
 #include "migrate/source_file.h"
 #include "migrate/sources.h"
@@ -39,7 +39,7 @@ Result<void> may_go(const Credential& row) {
 }
 
 struct Match {
-  Slot slot;
+  GrantPlace slot;
   Uid uid;
 };
 
@@ -94,7 +94,7 @@ Result<Shown> matches(Store& store, const std::string& path, const Document& doc
   const auto places = Places::of(store, path);
   if (!places) return fail(places.error());
   Shown shown;
-  for (Slot& slot : slots_of(tree, document.format)) {
+  for (GrantPlace& slot : places_in(tree, document.format)) {
     const auto owner = owners->of_slot(slot);
     if (!owner) return fail(owner.error());
     if (*owner == nullptr || !(*owner)->refresh_hash) continue;
@@ -321,7 +321,7 @@ Result<std::optional<fs::path>> unfinished_hand_over(const Store& store, const C
   auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
   if (!tree) return std::optional<fs::path>();  // being written, or nobody can tell
   bool has_one = false;
-  for (const Slot& slot : slots_of(*tree, read_document(path, {}).format)) {
+  for (const GrantPlace& slot : places_in(*tree, read_document(path, {}).format)) {
     has_one =
         has_one || (slot.provider() == row.identity.provider && !slot.refresh_token().empty());
   }

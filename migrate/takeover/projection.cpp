@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <set>
 
+#include "migrate/formats/format.h"
 #include "migrate/formats/json_edit.h"
 #include "migrate/formats/json_text.h"
-#include "migrate/formats/readers.h"
 #include "migrate/migrate.h"
 #include "migrate/source_file.h"
 #include "migrate/takeover/tool_lock.h"
@@ -33,7 +33,7 @@ struct Rewrite {
 // Whose token the slot has: the one it was given, one that its credential had before, or the one
 // whose place its tool has emptied. nullptr: nobody knows.
 Result<const ProjectedToken*> given(const Store& store, const Projection& projection,
-                                    const Slot& slot) {
+                                    const GrantPlace& slot) {
   const auto find = [&](auto fits) {
     const auto& tokens = projection.tokens;
     const auto it = std::find_if(tokens.begin(), tokens.end(), fits);
@@ -52,7 +52,7 @@ Result<const ProjectedToken*> given(const Store& store, const Projection& projec
 
 // An access token that is not for this place. What was given there last stays registered: a
 // cut-over goes by that. The place of a login that is gone is nobody's any more.
-Result<void> note_unknown(const Store& store, const Projection& projection, const Slot& slot,
+Result<void> note_unknown(const Store& store, const Projection& projection, const GrantPlace& slot,
                           Rewrite& rewrite) {
   for (const ProjectedToken& one : projection.tokens) {
     if (one.place != slot.place()) continue;
@@ -65,7 +65,7 @@ Result<void> note_unknown(const Store& store, const Projection& projection, cons
   return {};
 }
 
-Result<void> rewrite_slot(const Store& store, const Projection& projection, Slot& slot,
+Result<void> rewrite_slot(const Store& store, const Projection& projection, GrantPlace& slot,
                           Rewrite& rewrite) {
   if (!slot.refresh_token().empty()) {
     const auto retired = store.retired(token_hash(slot.refresh_token()));
@@ -109,7 +109,7 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
   auto tree = parse_json(bytes->text.reveal(), projection.path);
   if (!tree) return fail(std::move(tree.error()));
   Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}, {}, {}, {}};
-  for (Slot& slot : slots_of(rewrite.tree, projection.format)) {
+  for (GrantPlace& slot : places_in(rewrite.tree, projection.format)) {
     if (auto done = rewrite_slot(store, projection, slot, rewrite); !done) {
       return fail(std::move(done.error()));
     }
@@ -205,7 +205,7 @@ Result<bool> looks_projected(const std::filesystem::path& path, const Owners& ow
   auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
   if (!tree) return false;
   bool looks = false;
-  for (const Slot& slot : slots_of(*tree, read_document(path, {}).format)) {
+  for (const GrantPlace& slot : places_in(*tree, read_document(path, {}).format)) {
     if (!slot.refresh_token().empty()) continue;
     const auto owner = owners.of_slot(slot);
     if (!owner) return fail(owner.error());
@@ -227,7 +227,8 @@ std::optional<Instant> due_at(const Credential& row, Milliseconds lead) {
 }  // namespace
 
 Seconds projection_lead(std::string_view format, std::string_view provider) {
-  return 2 * skew_of(format, provider) + Seconds{60};
+  const Format* known = format_named(format);
+  return 2 * (known == nullptr ? Seconds{300} : known->skew(provider)) + Seconds{60};
 }
 
 Result<std::vector<Projected>> project(Store& store, Milliseconds wait) {
@@ -339,13 +340,13 @@ const Credential* Owners::at(const Uid& uid) const {
   return row.identity.auth_type == AuthType::oauth ? &row : nullptr;
 }
 
-Result<const Credential*> Owners::of_slot(const Slot& slot) const {
+Result<const Credential*> Owners::of_slot(const GrantPlace& slot) const {
   auto owner = of_tokens(slot);
   if (owner && *owner && (*owner)->identity.provider != slot.provider()) return nullptr;
   return owner;
 }
 
-Result<const Credential*> Owners::of_tokens(const Slot& slot) const {
+Result<const Credential*> Owners::of_tokens(const GrantPlace& slot) const {
   const std::string_view token =
       slot.refresh_token().empty() ? slot.access_token() : slot.refresh_token();
   if (token.empty()) return nullptr;

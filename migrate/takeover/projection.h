@@ -13,7 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "migrate/formats/slots.h"
+#include "migrate/formats/grant_place.h"
 #include "store/store.h"
 
 namespace authdb::migrate {
@@ -68,13 +68,13 @@ class Owners {
   static Result<Owners> of(const Store& store, const std::vector<ProjectedToken>& projected);
   // nullptr: not ours, removed since, or of another provider: that one's tokens are not for the
   // tool whose place it is. Errors as of the store.
-  Result<const Credential*> of_slot(const Slot& slot) const;
+  Result<const Credential*> of_slot(const GrantPlace& slot) const;
   // nullptr: removed since, another store's, or no OAuth grant.
   const Credential* at(const Uid& uid) const;
 
  private:
   explicit Owners(const Store& store) : store_(store) {}
-  Result<const Credential*> of_tokens(const Slot& slot) const;
+  Result<const Credential*> of_tokens(const GrantPlace& slot) const;
 
   Store store_;
   std::vector<Credential> credentials_;

@@ -346,7 +346,7 @@ TEST_F(CutoverTest, P8_TheEndOfABearerThatAClockAheadHasObtainedIsNotStated) {
   const auto again = project_all(store, kWait);
   ASSERT_TRUE(again);
   EXPECT_FALSE(again->front().written) << "once is enough";
-  for (const Format format : {Format::claude, Format::opencode, Format::hermes}) {
+  for (const char* const format : {"claude", "opencode", "hermes"}) {
     const auto bytes = export_document(store, {.profile = "default", .format = format});
     ASSERT_TRUE(bytes);
     EXPECT_THAT(text(*bytes), Not(HasSubstr("17902")));

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <set>
 
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 #include "tests/migrate/support.h"
 
 namespace authdb::migrate {

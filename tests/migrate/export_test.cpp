@@ -5,7 +5,7 @@
 
 #include <map>
 
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 #include "store/rotation.h"
 #include "tests/migrate/support.h"
 #include "tests/store/store_fixture.h"
@@ -62,7 +62,7 @@ class ExportTest : public test::StoreTest {
     EXPECT_TRUE(applied) << applied.error().message;
     return applied ? std::move(*applied) : Plan();
   }
-  static json exported(const Store& store, Format format, bool with_refresh = true,
+  static json exported(const Store& store, std::string_view format, bool with_refresh = true,
                        const std::string& profile = "default") {
     const auto bytes = export_document(
         store, {.profile = profile, .format = format, .with_refresh_tokens = with_refresh});
@@ -79,7 +79,7 @@ TEST_F(ExportTest, EverySampleOfHermesComesBackAsItWas) {
     Store store = new_store(name);
     import(store, files_.copy_sample(name, fs::path(name) / "auth.json"));
 
-    json back = exported(store, Format::hermes);
+    json back = exported(store, "hermes");
 
     EXPECT_EQ(back["updated_at"], format_iso(store.now()));
     back.erase("updated_at");
@@ -116,19 +116,19 @@ TEST_F(ExportTest, TheSideFilesAndOtherToolsFilesComeBackAsTheyWere) {
         {"accountId", "acct"}}},
       {"openrouter", {{"type", "api"}, {"key", "sk-or-1"}, {"metadata", {{"a", "b"}}}}},
       {"https://x.example", {{"type", "wellknown"}, {"key", "X_TOKEN"}, {"token", "wk-1"}}}};
-  const std::vector<std::tuple<Format, json, fs::path>> cases{
-      {Format::codex, codex, "auth.json"},
-      {Format::codex, {{"OPENAI_API_KEY", "sk-proj-1"}}, "auth.json"},
-      {Format::claude, claude, ".credentials.json"},
-      {Format::opencode, opencode, "auth.json"},
-      {Format::qwen, json::parse(contents(sample("14_qwen_oauth_creds.json"))), "oauth_creds.json"},
-      {Format::hermes_anthropic, json::parse(contents(sample("13_anthropic_oauth_singleton.json"))),
+  const std::vector<std::tuple<std::string_view, json, fs::path>> cases{
+      {"codex", codex, "auth.json"},
+      {"codex", {{"OPENAI_API_KEY", "sk-proj-1"}}, "auth.json"},
+      {"claude", claude, ".credentials.json"},
+      {"opencode", opencode, "auth.json"},
+      {"qwen", json::parse(contents(sample("14_qwen_oauth_creds.json"))), "oauth_creds.json"},
+      {"hermes-anthropic", json::parse(contents(sample("13_anthropic_oauth_singleton.json"))),
        ".anthropic_oauth.json"},
-      {Format::hermes_shared_nous, json::parse(contents(sample("12_shared_nous_auth.json"))),
+      {"hermes-shared-nous", json::parse(contents(sample("12_shared_nous_auth.json"))),
        "shared/nous_auth.json"}};
   int n = 0;
   for (const auto& [format, source, file] : cases) {
-    SCOPED_TRACE(name_of(format));
+    SCOPED_TRACE(format);
     const std::string name = std::to_string(n++);
     Store store = new_store(name);
     import(store, files_.write_json(fs::path(name) / file, source));
@@ -146,7 +146,7 @@ TEST_F(ExportTest, AProjectionHasNoRefreshTokenAnywhereAndItsToolStillAcceptsIt)
     const std::string whole = contents(files_.copy_sample(name, fs::path(name) / "auth.json"));
     import(store, files_.path() / name / "auth.json");
 
-    const json projection = exported(store, Format::hermes, false);
+    const json projection = exported(store, "hermes", false);
 
     const auto rows = store.list({});
     for (const auto& row : *rows) {
@@ -167,7 +167,7 @@ TEST_F(ExportTest, AProjectionThatIsImportedAgainMovesNoToken) {
     Store store = new_store(name);
     const auto file = files_.copy_sample(name, fs::path(name) / "auth.json");
     import(store, file);
-    files_.write(file, exported(store, Format::hermes, false).dump());
+    files_.write(file, exported(store, "hermes", false).dump());
 
     const Plan again = import(store, file);
 
@@ -186,7 +186,7 @@ TEST_F(ExportTest, WhatIsExportedWithEverythingChangesNothingWhenItIsImportedAga
     Store store = new_store(name);
     const auto file = files_.copy_sample(name, fs::path(name) / "auth.json");
     import(store, file);
-    files_.write(file, exported(store, Format::hermes).dump());
+    files_.write(file, exported(store, "hermes").dump());
 
     const Plan again = import(store, file);
 
@@ -202,7 +202,7 @@ TEST_F(ExportTest, ARotatedGrantIsSpelledAnewAndEverythingElseOfItsPlacesStays) 
   Store store = new_store("rotated");
   import(store, files_.copy_sample("04_root_new_jwt.json", "auth.json"));
   advance(at("2026-10-01T00:00:00Z") - now());
-  const json before = exported(store, Format::hermes);
+  const json before = exported(store, "hermes");
   const auto nous = store.list({.provider = "nous"});
   Change change;
   CredentialChange one;
@@ -217,7 +217,7 @@ TEST_F(ExportTest, ARotatedGrantIsSpelledAnewAndEverythingElseOfItsPlacesStays) 
   change.credentials.push_back(std::move(one));
   ASSERT_TRUE(store.apply(change));
 
-  const json after = exported(store, Format::hermes);
+  const json after = exported(store, "hermes");
 
   json expected = before["providers"]["nous"];
   expected.update({{"access_token", "at_next"},
@@ -248,7 +248,7 @@ TEST_F(ExportTest, APlaceThatLostGetsTheLivePairWithItsAddresses) {
   files_.write_json("profiles/atlas/auth.json", live);
   import(store, files_.path());
 
-  const json back = exported(store, Format::hermes)["credential_pool"]["nous"][0];
+  const json back = exported(store, "hermes")["credential_pool"]["nous"][0];
 
   EXPECT_EQ(back["refresh_token"], "r2");
   EXPECT_THAT(back.dump(), Not(HasSubstr("lost")));
@@ -260,7 +260,7 @@ TEST_F(ExportTest, ACooldownThatEndedIsNotWrittenAgain) {
   const auto codex = store.pool("default", "openai-codex");
   ASSERT_TRUE(store.reset(codex->front().credential.uid));
 
-  const json row = exported(store, Format::hermes)["credential_pool"]["openai-codex"][0];
+  const json row = exported(store, "hermes")["credential_pool"]["openai-codex"][0];
 
   EXPECT_NE(row["last_status"], "exhausted");
   EXPECT_TRUE(row["last_error_code"].is_null());
@@ -274,7 +274,7 @@ TEST_F(ExportTest, AnotherOrderOfThePoolRenumbersItsPriorities) {
   const auto pool = store.pool("default", "openrouter");
   ASSERT_TRUE(store.set_place("default", pool->back().credential.uid, 1));
 
-  const json rows = exported(store, Format::hermes)["credential_pool"]["openrouter"];
+  const json rows = exported(store, "hermes")["credential_pool"]["openrouter"];
 
   EXPECT_EQ(rows[0]["id"], "9b8c7d");
   EXPECT_EQ(rows[0]["priority"], 0);
@@ -297,7 +297,7 @@ TEST_F(ExportTest, ACredentialThatHermesNeverHadGetsTheBlockWithoutWhichItsRowWo
   }
   ASSERT_TRUE(store.apply(change));
 
-  const json root = exported(store, Format::hermes);
+  const json root = exported(store, "hermes");
   const json& rows = root["credential_pool"]["nous"];
 
   EXPECT_EQ(root["providers"]["nous"]["refresh_token"], "rt_one");
@@ -318,7 +318,7 @@ TEST_F(ExportTest, AProfileGetsOnlyWhatItIsBoundTo) {
   Store store = new_store("profiles");
   import(store, files_.path());
 
-  const json atlas = exported(store, Format::hermes, true, "atlas");
+  const json atlas = exported(store, "hermes", true, "atlas");
 
   EXPECT_FALSE(atlas["credential_pool"].contains("openrouter"));
   EXPECT_EQ(atlas["providers"]["nous"]["label"], "atlas-portal") << "each place keeps its own name";
@@ -333,7 +333,7 @@ TEST_F(ExportTest, WhatTheProfileDoesNotHaveIsNotFound) {
   import(store, files_.copy_sample("14_qwen_oauth_creds.json", "oauth_creds.json"));
 
   EXPECT_EQ(export_document(store, {.profile = "nobody"}).error().code, Errc::not_found);
-  EXPECT_EQ(export_document(store, {.profile = "default", .format = Format::claude}).error().code,
+  EXPECT_EQ(export_document(store, {.profile = "default", .format = "claude"}).error().code,
             Errc::not_found);
 }
 
@@ -345,12 +345,12 @@ TEST_F(ExportTest, AGrantThatSomebodyIsRefreshingIsWaitedForAndThenBusy) {
   ASSERT_TRUE(held);
 
   const auto refused = export_document(store, {.profile = "default",
-                                               .format = Format::qwen,
+                                               .format = "qwen",
                                                .with_refresh_tokens = true,
                                                .lock_wait = Milliseconds{1}});
 
   EXPECT_EQ(refused.error().code, Errc::busy);
-  EXPECT_TRUE(export_document(store, {.profile = "default", .format = Format::qwen}))
+  EXPECT_TRUE(export_document(store, {.profile = "default", .format = "qwen"}))
       << "a projection waits for nobody";
 }
 

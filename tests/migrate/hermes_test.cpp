@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 #include "tests/migrate/support.h"
 
 namespace authdb::migrate {

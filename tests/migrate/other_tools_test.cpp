@@ -1,5 +1,5 @@
 // Files of Codex CLI, Claude Code and Qwen Code.
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 #include "tests/migrate/support.h"
 
 namespace authdb::migrate {

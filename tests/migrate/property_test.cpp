@@ -4,7 +4,7 @@
 #include <set>
 
 #include "migrate/export.h"
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 #include "tests/migrate/support.h"
 #include "tests/store/store_fixture.h"
 

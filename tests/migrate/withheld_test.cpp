@@ -53,7 +53,7 @@ json with(json tree, const json& more) {
 json loaded(json tree) { return with(with(std::move(tree), harmless()), {{"x", hidden()}}); }
 
 struct Case {
-  Format format;
+  std::string_view format;
   fs::path file;
   json tree;
   json::json_pointer block;  // one place that has the harmless fields
@@ -70,21 +70,21 @@ std::vector<Case> cases() {
   const json hermes = loaded({{"providers", {{"nous", loaded(tokens)}, {"spotify", given_up}}},
                               {"credential_pool", {{"nous", std::vector<json>{row, bad}}}}});
   return {
-      {Format::hermes, "auth.json", hermes, "/credential_pool/nous/0"_json_pointer},
-      {Format::hermes, "auth.json", hermes, "/providers/nous"_json_pointer},
-      {Format::hermes, "auth.json", hermes, "/providers/spotify"_json_pointer},
-      {Format::hermes, "auth.json", hermes, ""_json_pointer},
-      {Format::hermes_anthropic, ".anthropic_oauth.json", loaded(camel), ""_json_pointer},
-      {Format::hermes_shared_nous, "shared/nous_auth.json",
+      {"hermes", "auth.json", hermes, "/credential_pool/nous/0"_json_pointer},
+      {"hermes", "auth.json", hermes, "/providers/nous"_json_pointer},
+      {"hermes", "auth.json", hermes, "/providers/spotify"_json_pointer},
+      {"hermes", "auth.json", hermes, ""_json_pointer},
+      {"hermes-anthropic", ".anthropic_oauth.json", loaded(camel), ""_json_pointer},
+      {"hermes-shared-nous", "shared/nous_auth.json",
        loaded(with(tokens, {{"portal_base_url", "https://portal.nousresearch.com"}})),
        ""_json_pointer},
-      {Format::claude, ".credentials.json", loaded({{"claudeAiOauth", loaded(camel)}}),
+      {"claude", ".credentials.json", loaded({{"claudeAiOauth", loaded(camel)}}),
        "/claudeAiOauth"_json_pointer},
-      {Format::codex, "auth.json", loaded({{"tokens", loaded(tokens)}}), "/tokens"_json_pointer},
-      {Format::qwen, "oauth_creds.json",
+      {"codex", "auth.json", loaded({{"tokens", loaded(tokens)}}), "/tokens"_json_pointer},
+      {"qwen", "oauth_creds.json",
        loaded(with(tokens, {{"resource_url", "portal.qwen.ai"}, {"expiry_date", 1790028800000}})),
        ""_json_pointer},
-      {Format::opencode,
+      {"opencode",
        "auth.json",
        {{"anthropic", loaded({{"type", "oauth"}, {"access", kAccess}, {"refresh", kLive}})}},
        "/anthropic"_json_pointer}};
@@ -105,7 +105,7 @@ class WithheldTest : public test::StoreTest {
     const auto done = apply(store, *read_sources(from({path})), {});
     EXPECT_TRUE(done) << done.error().message;
   }
-  static json exported(const Store& store, Format format, bool with_refresh) {
+  static json exported(const Store& store, std::string_view format, bool with_refresh) {
     const auto bytes = export_document(
         store, {.profile = "default", .format = format, .with_refresh_tokens = with_refresh});
     EXPECT_TRUE(bytes) << bytes.error().message;
@@ -118,7 +118,7 @@ class WithheldTest : public test::StoreTest {
 
 TEST_F(WithheldTest, NoFormatHasARefreshTokenInAnyField) {
   for (const Case& one : cases()) {
-    SCOPED_TRACE(std::string(name_of(one.format)) + one.block.to_string());
+    SCOPED_TRACE(std::string(one.format) + one.block.to_string());
     const Store store = imported(one.file, one.tree);
 
     const json projection = exported(store, one.format, false);
@@ -136,7 +136,7 @@ TEST_F(WithheldTest, NoFormatHasARefreshTokenInAnyField) {
 
 TEST_F(WithheldTest, WhatIsAskedForWithThemIsAsItWas) {
   for (const Case& one : cases()) {
-    SCOPED_TRACE(std::string(name_of(one.format)) + one.block.to_string());
+    SCOPED_TRACE(std::string(one.format) + one.block.to_string());
     const Store store = imported(one.file, one.tree);
 
     const json back = exported(store, one.format, true);
@@ -166,7 +166,7 @@ TEST_F(WithheldTest, TokensOfOtherCredentialsAndSpentOnesGoToo) {
   first["memo2"] = "rt-SECOND-0123456789-abcdef";
   import(store, "again/auth.json", pool("nous", {first}));
 
-  EXPECT_THAT(exported(store, Format::hermes, false).dump(), Not(HasSubstr("rt-")));
+  EXPECT_THAT(exported(store, "hermes", false).dump(), Not(HasSubstr("rt-")));
 }
 
 // What an export takes for a refresh token by its name alone, in a file of somebody else.
@@ -287,7 +287,7 @@ class EncodedTest : public WithheldTest {
       row["as name"][name] = {{text, 1}};
     }
     const Store store = imported("auth.json", pool("nous", {row}));
-    return exported(store, Format::hermes, false)["credential_pool"]["nous"][0];
+    return exported(store, "hermes", false)["credential_pool"]["nous"][0];
   }
 };
 
@@ -320,7 +320,7 @@ TEST_F(EncodedTest, AnotherCredentialsTokenAndASpentOneAreFoundToo) {
     ASSERT_TRUE(rotate(store, credential.uid, request));
   }
 
-  const std::string left = exported(store, Format::hermes, false).dump();
+  const std::string left = exported(store, "hermes", false).dump();
 
   EXPECT_THAT(left, Not(HasSubstr(base64(second, "-_"))));
   EXPECT_THAT(left, Not(HasSubstr(basic)));
@@ -341,10 +341,9 @@ TEST_F(WithheldTest, ARowThatHadARefreshTokenAloneShowsNoFingerprintForOne) {
   row["secret_fingerprint"] = fingerprint(token_hash("something else"));
   const Store store = imported("auth.json", pool("nous", {row}));
 
-  EXPECT_EQ(exported(store, Format::hermes, true)["credential_pool"]["nous"][0]["refresh_token"],
-            kLive);
-  EXPECT_FALSE(exported(store, Format::hermes, false)["credential_pool"]["nous"][0].contains(
-      "refresh_token"));
+  EXPECT_EQ(exported(store, "hermes", true)["credential_pool"]["nous"][0]["refresh_token"], kLive);
+  EXPECT_EQ(exported(store, "hermes", false)["credential_pool"]["nous"][0]["refresh_token"],
+            nullptr);
 }
 
 }  // namespace

@@ -68,18 +68,12 @@ constexpr std::string_view kSecondSpender =
     "let nothing run on it: the first of the two to refresh ends the other's session.";
 
 Result<migrate::ExportRequest> request_of(const Context& context, const Options& options) {
-  const auto format = migrate::format_named(options.format.value_or("hermes"));
-  if (!format) {
-    return fail(Errc::usage, "there is no such format",
-                "--format is hermes, hermes-anthropic, hermes-shared-nous, codex, claude, qwen or "
-                "opencode.");
-  }
   if (options.output && options.output->empty()) {
     return fail(Errc::usage, "-o takes the name of a file");
   }
   migrate::ExportRequest request;
   request.profile = context.profile();
-  request.format = *format;
+  request.format = options.format ? std::string_view(*options.format) : "hermes";
   request.with_refresh_tokens = options.reveal_refresh;
   return request;
 }

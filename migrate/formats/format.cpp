@@ -1,19 +1,24 @@
-#include "migrate/formats/readers.h"
+#include "migrate/formats/format.h"
 
 #include <algorithm>
 #include <array>
 #include <optional>
 
-#include "migrate/formats/claude.h"
-#include "migrate/formats/codex.h"
-#include "migrate/formats/hermes.h"
 #include "migrate/formats/json_text.h"
-#include "migrate/formats/opencode.h"
-#include "migrate/formats/qwen.h"
 #include "migrate/source_file.h"
 #include "store/fingerprint.h"
 
 namespace authdb::migrate {
+
+// One for each tool's own .cpp.
+extern const Format kHermes;
+extern const Format kHermesAnthropic;
+extern const Format kHermesSharedNous;
+extern const Format kClaude;
+extern const Format kCodex;
+extern const Format kQwen;
+extern const Format kOpencode;
+
 namespace {
 
 using nlohmann::json;
@@ -30,9 +35,9 @@ Document failed(Document document, Error error) {
 
 Error unrecognised(const std::string& path) {
   Error error{Errc::refused, path + ": no credential file that we know", "Recognised are:"};
-  for (const Reader& reader : readers()) {
-    error.hint += (error.hint.back() == ':' ? " " : "; ") + std::string(reader.format) + " (" +
-                  std::string(reader.shape) + ")";
+  for (const Format* format : formats()) {
+    error.hint += (error.hint.back() == ':' ? " " : "; ") + std::string(format->name) + " (" +
+                  std::string(format->shape) + ")";
   }
   error.hint += ".";
   return error;
@@ -66,23 +71,21 @@ Result<std::vector<std::string>> read_spent(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::span<const Reader> readers() {
-  static constexpr std::array kReaders{
-      Reader{"hermes", "auth.json with `credential_pool`, `providers` or `systems`",
-             hermes::recognises_store, hermes::read_store},
-      Reader{"hermes-anthropic", ".anthropic_oauth.json with `accessToken`",
-             hermes::recognises_anthropic, hermes::read_anthropic},
-      Reader{"hermes-shared-nous", "shared/nous_auth.json with `refresh_token` and a portal",
-             hermes::recognises_shared_nous, hermes::read_shared_nous},
-      Reader{"claude", "Claude Code's .credentials.json with `claudeAiOauth`", claude::recognises,
-             claude::read},
-      Reader{"codex", "Codex's auth.json with `tokens` or `OPENAI_API_KEY`", codex::recognises,
-             codex::read},
-      Reader{"qwen", "Qwen's oauth_creds.json with `resource_url`", qwen::recognises, qwen::read},
-      Reader{"opencode", "opencode's auth.json, whose members have a `type`", opencode::recognises,
-             opencode::read},
-  };
-  return kReaders;
+std::span<const Format* const> formats() {
+  static constexpr std::array kFormats{
+      &kHermes, &kHermesAnthropic, &kHermesSharedNous, &kClaude, &kCodex, &kQwen, &kOpencode};
+  return kFormats;
+}
+
+const Format* format_named(std::string_view name) {
+  const auto it = std::find_if(formats().begin(), formats().end(),
+                               [&](const Format* format) { return format->name == name; });
+  return it == formats().end() ? nullptr : *it;
+}
+
+std::vector<GrantPlace> places_in(json& root, std::string_view format) {
+  const Format* known = format_named(format);
+  return known == nullptr || !root.is_object() ? std::vector<GrantPlace>() : known->places(root);
 }
 
 // A profile is called as its directory, and that may be called anything.
@@ -136,10 +139,10 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
     document.failure = std::move(tree.error());
     return document;
   }
-  for (const Reader& reader : readers()) {
-    if (!reader.recognises(*tree)) continue;
-    document.format = reader.format;
-    reader.read(std::move(*tree), document);
+  for (const Format* format : formats()) {
+    if (!format->recognises(*tree)) continue;
+    document.format = format->name;
+    format->read(std::move(*tree), document);
     leave_odd_tokens(document);
     auto spent = read_spent(path.string() + ".hermes-spent-rotations.json");
     if (!spent) return failed(std::move(document), std::move(spent.error()));

@@ -1,0 +1,43 @@
+// The tools whose files are read and written: all that is known of one tool is in its own .cpp
+// here, and format.cpp lists them.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "migrate/formats/contents.h"
+#include "migrate/formats/document.h"
+#include "migrate/formats/grant_place.h"
+
+namespace authdb::migrate {
+
+struct Format {
+  std::string_view name;   // stored with what was read from such a file: never rename
+  std::string_view shape;  // for people: what makes a file one of these
+  bool (*recognises)(const nlohmann::json& root);
+  // Takes the tree apart. Fills rows, states, unknown and bad_rows.
+  void (*read)(nlohmann::json root, Document& document);
+  // The OAuth grants in such a file. Refers to the tree; never fails.
+  std::vector<GrantPlace> (*places)(nlohmann::json& root);
+  // Such a file from what the store holds for a profile. not_found if it has nothing for one.
+  Result<nlohmann::json> (*tree)(const Contents& contents, const ExportRequest& request);
+  // How long before its end the tool refreshes a token itself.
+  Seconds (*skew)(std::string_view provider);
+};
+
+// In the order in which they are asked whose file one is.
+std::span<const Format* const> formats();
+// nullptr: there is none of that name.
+const Format* format_named(std::string_view name);
+
+// Empty for a file of a format that is not known any more.
+std::vector<GrantPlace> places_in(nlohmann::json& root, std::string_view format);
+
+// Reads one file, and the list of spent tokens that Hermes keeps beside it. Whatever keeps them
+// from being read is in the document's `failure`.
+Document read_document(const std::filesystem::path& path, std::string profile);
+
+}  // namespace authdb::migrate
