@@ -48,6 +48,7 @@ Result<void> refresh_mirror(Locked& locked) {
     const auto txn = locked.begin_write();
     txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
     txn->commit();
+    locked.mirrored = mirror_of(locked.state).revision;
   });
   if (!done) locked.engine.log(LogLevel::debug, done.error().message);
   locked.held.row.renewal = mirror_of(locked.state);
@@ -58,6 +59,7 @@ void Locked::reload() {
   const auto view = engine.backend->view();
   auto stored = view->load(held.row.uid);
   if (!stored) throw BackendError{{Errc::not_found, "the credential is gone", ""}};
+  mirrored = stored->row.renewal.revision;
   held = engine.unseal(std::move(*stored));
 }
 
@@ -189,6 +191,7 @@ std::unique_ptr<Locked> acquire_lock(const Store& store, const Uid& uid, const L
     stored = load_stored(*view, uid);
   }
   locked->held.row = stored.row;
+  locked->mirrored = stored.row.renewal.revision;
   unless_damaged(*locked, policy, [&] { open_cells(*locked, stored); });
   learn_owner(*locked);
   unless_damaged(*locked, policy, [&] { reconcile(*locked); });
@@ -218,6 +221,7 @@ void write_rows(Locked& locked, CredentialState& next, const Rows& rows) {
   rows(*txn, next);
   txn->put_renewal(locked.held.row.id, mirror_of(next));
   txn->commit();
+  locked.mirrored = mirror_of(next).revision;
 }
 
 }  // namespace
@@ -277,15 +281,13 @@ void tell_journal(Locked& locked, CredentialState next, bool durable) {
 }
 
 Result<void> begin_journal(Locked& locked) {
-  if (locked.held.row.renewal.revision >= kFirstRevision) return {};
+  if (locked.mirrored >= kFirstRevision) return {};
   CredentialState first = locked.state;
   first.legacy = false;
   first.revision = std::max(kFirstRevision, locked.journal.newest_revision() + 1);
   tell_journal(locked, std::move(first), /*durable=*/true);
   if (locked.journal.state().revision != locked.state.revision) return {};  // nor will the intent
-  auto told = refresh_mirror(locked);
-  if (!told) locked.held.row.renewal.revision = 0;
-  return told;
+  return refresh_mirror(locked);
 }
 
 void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool durable) {

@@ -511,5 +511,29 @@ TEST_F(OneStateTest, P4_AnAnswerThatWaitsOutlivesARemovalThatTheJournalWasNotTol
   EXPECT_THAT(sent(), IsEmpty());
 }
 
+// The database has to know that there is a journal, or nobody would notice when it is lost.
+TEST_F(OneStateTest, P1_AFirstRefreshThatTheDatabaseDoesNotHearOfSendsNothingHoweverOften) {
+  const Uid fresh = [&] {
+    Store store = open(OpenMode::use);
+    return add_login(store, "fresh");
+  }();
+  {
+    Store impatient = open_impatient();
+    const FileLock outsider = lock_database();
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_FALSE(rotate(impatient, fresh, {.force = true}));
+      EXPECT_THAT(sent(), IsEmpty()) << "attempt " << i;
+    }
+  }
+  will(grants("refresh-fresh-2", "access-fresh-2"));
+  ASSERT_TRUE(rotate(open(OpenMode::use), fresh, {.force = true}));
+  fs::remove(open(OpenMode::look).engine().place(fresh).path());
+  script_->sent.clear();
+
+  EXPECT_FALSE(rotate(open(OpenMode::use), fresh, {.force = true}));
+
+  EXPECT_THAT(sent(), IsEmpty()) << "its journal was lost, and its bearer lives";
+}
+
 }  // namespace
 }  // namespace authdb::test
