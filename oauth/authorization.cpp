@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "oauth/classify.h"
 #include "oauth/client_request.h"
 #include "oauth/discovery.h"
 #include "oauth/endpoints.h"
@@ -161,8 +162,7 @@ Result<LoginAnswer> exchange_code(const LoginParts& parts, const Secret& code,
     if (got.answer.http_status != 0 || sent || tried == kTries) break;
     parts.wait(tried * 1s);
   }
-  const int status = got.answer.http_status;
-  if (status >= 200 && status < 300) return got;
+  if (got.answer.is_success() || brings_a_new_pair(got.answer)) return got;
   return fail(
       refused_login(got.answer, "the exchange of the code", {&code, &authorization.pkce.verifier}));
 }

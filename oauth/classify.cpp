@@ -161,4 +161,11 @@ Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>
   return classify_refusal(status, body, rules);
 }
 
+bool brings_a_new_pair(const Answer& answer) {
+  const TokenAnswer fields(answer);
+  const std::string_view refresh = fields.text("refresh_token");
+  return fields.is_whole() && !fields.text("access_token").empty() && !refresh.empty() &&
+         refresh != answer.sent.reveal() && read_error(fields).code.empty();
+}
+
 }  // namespace authdb::oauth

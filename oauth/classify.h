@@ -36,4 +36,8 @@ Verdict classify(int status, const ErrorBody& body, const std::vector<ErrorRule>
 // The server says that the token had been spent before, by its code or in its words.
 bool says_reuse(const ErrorBody& body);
 
+// A whole pair that is not the one that was sent is a grant whatever its status: something on the
+// way has changed the status, and the token or the code that was sent is spent.
+bool brings_a_new_pair(const Answer& answer);
+
 }  // namespace authdb::oauth

@@ -100,7 +100,7 @@ std::optional<Polled> read_poll_error(const Answer& answer,
 Polled read_device_poll(const Answer& answer, const std::vector<const Secret*>& secrets) {
   using Kind = Polled::Kind;
   if (auto error = read_poll_error(answer, secrets)) return *std::move(error);
-  if (answer.is_success()) return {Kind::granted};
+  if (answer.is_success() || brings_a_new_pair(answer)) return {Kind::granted};
   // Without a code it is not the token endpoint that speaks: an edge, a gateway.
   return {Kind::trouble};
 }

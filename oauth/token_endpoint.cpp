@@ -52,14 +52,6 @@ std::string describe_success(const Answer& answer, const TokenAnswer& fields, bo
          (type.empty() ? "" : ", sent as " + type);
 }
 
-// A whole pair that is not the one that was sent is a grant whatever its status: something on the
-// way has changed the status, and the token that was sent is spent.
-bool brings_a_new_pair(const Answer& answer, const TokenAnswer& fields) {
-  const std::string_view refresh = fields.text("refresh_token");
-  return fields.is_whole() && !fields.text("access_token").empty() && !refresh.empty() &&
-         refresh != answer.sent.reveal() && read_error(fields).code.empty();
-}
-
 }  // namespace
 
 TokenPolicy OAuthTokenEndpoint::policy() const {
@@ -189,7 +181,7 @@ Judgement OAuthTokenEndpoint::judge(const Answer& answer) const {
     return out;
   }
   const TokenAnswer fields(answer);
-  const bool may_grant = answer.is_success() || brings_a_new_pair(answer, fields);
+  const bool may_grant = answer.is_success() || brings_a_new_pair(answer);
   if (!may_grant || !read_grant(answer, fields, out)) {
     read_refusal(answer, fields, out);
   } else if (out.ruling == Ruling::uncertain) {

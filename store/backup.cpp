@@ -128,8 +128,8 @@ std::string text_of(const Sealed& bytes) { return {bytes.begin(), bytes.end()}; 
 
 Result<BackedUp> back_up(const Store& store, const fs::path& file) {
   return Engine::guarded([&] {
+    value_or_throw(check_output(file));
     const fs::path path = fs::absolute(file);
-    value_or_throw(check_output(path));
     require_whole_cells(store.engine());
     store.engine().backend->back_up(path);
     BackedUp done{path, 0, static_cast<std::int64_t>(fs::file_size(path))};

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,8 +12,10 @@
 
 #include "store/draft.h"
 #include "store/examination.h"
+#include "store/files.h"
 #include "store/locked.h"
 #include "store/rescue.h"
+#include "store/shell_word.h"
 #include "store/sqlite/integrity.h"
 #include "store/timestamp.h"
 #include "store/uid.h"
@@ -27,7 +30,7 @@ constexpr const char* kRepairs = "`authdb doctor --repair` does it now; the next
 
 class Examination {
  public:
-  explicit Examination(const Store& store) : engine_(store.engine()) {}
+  explicit Examination(const Store& store) : store_(store), engine_(store.engine()) {}
 
   std::vector<Finding> look_at_one(const Uid& uid) {
     attempt("journal", [&] {
@@ -39,6 +42,7 @@ class Examination {
   }
 
   std::vector<Finding> run() {
+    attempt("access", [&] { access(); });
     attempt("schema", [&] { schema(); });
     attempt("database", [&] { integrity(); });
     attempt("journal", [&] { journals(); });
@@ -52,6 +56,10 @@ class Examination {
  private:
   void find(std::string code, Severity severity, std::string message, std::string hint = {}) {
     findings_.push_back({std::move(code), severity, std::move(message), std::move(hint), false});
+  }
+
+  void access() {
+    if (auto found = examine_access(store_)) findings_.push_back(std::move(*found));
   }
 
   template <typename F>
@@ -86,8 +94,29 @@ class Examination {
   // ---- journals --------------------------------------------------------------------------------
 
   void journals() {
-    for (const Uid& uid : Journal::all(engine_.files.directory))
-      look_at(uid, engine_.backend->view()->load(uid));
+    const auto view = engine_.backend->view();
+    std::set<Uid> there;
+    for (Uid& uid : Journal::all(engine_.files.directory)) {
+      look_at(uid, view->load(uid));
+      there.insert(std::move(uid));
+    }
+    for (const Credential& row : view->list({})) {
+      if (!there.contains(row.uid)) look_at_lost(row);
+    }
+  }
+
+  // No journal at all, of a credential whose row knows of one.
+  void look_at_lost(const Credential& row) {
+    const bool is_sendable = row.refresh_hash && !row.removed_at && row.hold == Hold::none;
+    if (is_sendable && newer_side(CredentialState{}, row) == Side::row_and_lost) {
+      find_older(row, "was lost");
+    }
+  }
+
+  void find_older(const Credential& row, const std::string& what) {
+    find("journal_older", Severity::attention, "the journal of " + name_of(row) + " " + what,
+         "The database counts; whether the token was sent meanwhile cannot be known, so it is "
+         "held as uncertain by the next use.");
   }
 
   void look_at(const Uid& uid, const std::optional<StoredCredential>& stored) {
@@ -101,6 +130,8 @@ class Examination {
                     "credential as uncertain, and login, remove and refresh --replay work again."
                   : "The database does not know its login. Bring that back first (`authdb restore "
                     "FILE`), or delete the journal if nothing else has it.");
+    } else if (stored) {
+      look_at_lost(stored->row);
     }
   }
 
@@ -128,12 +159,8 @@ class Examination {
     if (side == Side::journal) {
       look_at_older_row(row, state);
     } else if (side == Side::row_and_lost) {
-      find("journal_older", Severity::attention,
-           "the journal of " + name_of(row) + " is " +
-               (state.revision == 0 ? "a blank one: it was lost"
-                                    : "older than the database: it was put back"),
-           "The database counts; whether the token was sent meanwhile cannot be known, so it is "
-           "held as uncertain by the next use.");
+      find_older(row, state.revision == 0 ? "is a blank one: it was lost"
+                                          : "is older than the database: it was put back");
     }
     if (!row.removed_at) look_at_attempt(row, state);
   }
@@ -280,6 +307,7 @@ class Examination {
   }
 
  private:
+  const Store& store_;
   Engine& engine_;
   std::vector<Finding> findings_;
 };
@@ -330,9 +358,37 @@ std::vector<Finding> examine(const Store& store) { return Examination(store).run
 
 std::optional<Finding> examine_journal(const Store& store, const Uid& uid) {
   for (Finding& finding : Examination(store).look_at_one(uid)) {
-    if (finding.severity == Severity::damage || finding.code == "sent_unanswered") return finding;
+    const bool is_in_doubt = finding.code == "sent_unanswered" || finding.code == "journal_older";
+    if (finding.severity == Severity::damage || is_in_doubt) return finding;
   }
   return std::nullopt;
+}
+
+std::optional<Finding> examine_access(const Store& store) {
+  const auto& files = store.engine().files;
+  const auto find = [](const fs::path& path, const std::string& what, std::string hint) {
+    return Finding{"unwritable", Severity::damage,
+                   path.string() + " " + what + ": nothing can be written to the store",
+                   std::move(hint), false};
+  };
+  std::vector<fs::path> all{files.directory / "gate"};
+  for (const char* suffix : {"", "-wal", "-shm"}) all.push_back(beside(files.database, suffix));
+  for (const fs::path& path : all) {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) != 0) continue;  // made anew when it is needed
+    if (!S_ISREG(st.st_mode)) {
+      return find(path, "is no regular file", "Move it away: authdb makes it anew.");
+    }
+    if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno == EACCES) {
+      return find(path, "cannot be written", "`chmod 600 " + shell_quoted(path.string()) + "`.");
+    }
+  }
+  if (::faccessat(AT_FDCWD, files.directory.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0 ||
+      errno != EACCES) {
+    return std::nullopt;
+  }
+  return find(files.directory, "cannot be written",
+              "`chmod 700 " + shell_quoted(files.directory.string()) + "`.");
 }
 
 }  // namespace authdb

@@ -34,9 +34,13 @@ struct Finding {
 std::vector<Finding> examine(const StoreOptions& options);
 
 // Why the credential `uid` may not renew itself although its row does not say so: its journal is
-// damaged or may not be written, a sealed cell of its row does not open, or the last attempt was
-// sent by a process that is gone. One journal and one row are read, no lock taken.
+// damaged, lost, put back or may not be written, a sealed cell of its row does not open, or the
+// last attempt was sent by a process that is gone. One journal and one row are read, no lock taken.
 std::optional<Finding> examine_journal(const Store& store, const Uid& uid);
+
+// Why nothing can be written to the store, by the modes and kinds of its files: so it cannot be
+// recorded either that a renewal failed. Of what the effective user may do; nothing is tried.
+std::optional<Finding> examine_access(const Store& store);
 
 // Examines, does what is safe (settles journalled answers, adopts what a put-back database lacks,
 // mends cells of which the journal has the very tokens, finishes a key rotation, sets damaged

@@ -195,7 +195,15 @@ Result<void> check_private_or_handed(const fs::path& path) {
 Result<void> check_irreplaceable(const fs::path& path) { return Walk(path, {}, kElsewhere).run(); }
 
 Result<void> check_output(const fs::path& path) {
-  return Walk(fs::absolute(path).parent_path(), {}, kElsewhereForOutput, Kept::whole_files).run();
+  std::error_code error;
+  const fs::path full = fs::absolute(path, error);
+  if (error) {
+    return fail(
+        Errc::usage,
+        "there is no place for " + path.string() + ": the directory where this was started is gone",
+        "Name it from the root.");
+  }
+  return Walk(full.parent_path(), {}, kElsewhereForOutput, Kept::whole_files).run();
 }
 
 Result<void> check_loadable(const fs::path& path) {

@@ -168,10 +168,14 @@ std::string Outages::of(const NamedRow& row) const {
          "` tries it now.";
 }
 
-// Of all logins alike: the module that sends.
+// Of all logins alike: a store that can be written, and the module that sends.
 const std::optional<Error>& Outages::no_way_out() const {
   if (no_way_out_) return *no_way_out_;
   no_way_out_.emplace();
+  if (const auto found = examine_access(store_)) {
+    *no_way_out_ = Error{Errc::refused, found->message, found->hint};
+    return *no_way_out_;
+  }
   if (!providers_.needs_module) return *no_way_out_;
   if (const auto missing = oauth::missing_http_module(); !missing.empty()) {
     *no_way_out_ = Error{Errc::unexpected, "the HTTP module cannot be loaded: " + missing,

@@ -47,7 +47,10 @@ fs::path real_path(const fs::path& path) {
 }
 
 std::vector<fs::path> lock_files_of(const ToolFile& file) {
-  auto locks = beside(file.path, file.format);
+  std::error_code error;
+  // A name alone has no directory that could be resolved.
+  const fs::path named = fs::absolute(file.path, error);
+  auto locks = beside(error ? file.path : named, file.format);
   for (auto& lock : beside(real_path(file.path), file.format)) {
     if (std::find(locks.begin(), locks.end(), lock) == locks.end()) locks.push_back(lock);
   }

@@ -329,6 +329,29 @@ TEST_F(PastedCode, BuysTheGrantWithItsStateInJson) {
   EXPECT_EQ(session->identity.source, "manual:hermes_pkce");
 }
 
+// Something on the way that spoils the status of what passes.
+class SpoiltStatus final : public HttpTransport {
+ public:
+  explicit SpoiltStatus(std::shared_ptr<HttpTransport> real) : real_(std::move(real)) {}
+  Answer perform(const HttpRequest& request, const std::function<bool()>& sent) override {
+    Answer answer = real_->perform(request, sent);
+    answer.http_status = 400;
+    return answer;
+  }
+
+ private:
+  std::shared_ptr<HttpTransport> real_;
+};
+
+TEST_F(PastedCode, P5_AGrantUnderAWrongStatusIsKept) {
+  parts_.http = std::make_shared<SpoiltStatus>(parts_.http);
+
+  const auto session = anthropic();
+
+  ASSERT_TRUE(session) << session.error().message;
+  EXPECT_FALSE(session->grant.refresh_token.empty());
+}
+
 TEST_F(PastedCode, TheAddressOfThePageDoesAsWell) {
   pasted = [](const std::string& text) { return address_with(text); };
 

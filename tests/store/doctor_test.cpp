@@ -322,6 +322,39 @@ TEST_F(DoctorTest, P8_ACellThatIsGoneThoughItsRowShowsItIsDamageAndTakenFromTheJ
   }
 }
 
+TEST_F(DoctorTest, P8_AJournalThatIsLostIsNamedBeforeAnybodyNeedsIt) {
+  const fs::path journal = open(OpenMode::look).engine().place(uid_).path();
+  const auto whole = file_bytes(journal);
+  for (const std::size_t left : {std::size_t{12288}, std::size_t{4096}, std::size_t{100}}) {
+    fs::resize_file(journal, left);
+    EXPECT_TRUE(examine_journal(open(OpenMode::look), uid_)) << left;
+    std::ofstream(journal, std::ios::binary) << whole;
+  }
+  EXPECT_FALSE(examine_journal(open(OpenMode::look), uid_));
+
+  fs::remove(journal);
+
+  EXPECT_THAT(found(), ElementsAre("journal_older"));
+  EXPECT_TRUE(examine_journal(open(OpenMode::look), uid_));
+  fs::remove(journal.parent_path());
+  fs::create_symlink("nowhere", journal.parent_path());
+  EXPECT_TRUE(examine_journal(open(OpenMode::look), uid_));
+}
+
+TEST_F(DoctorTest, P8_WhatCannotBeWrittenIsNamedBeforeAnybodyNeedsIt) {
+  const fs::path gate = database().string() + ".d/gate";
+  fs::remove(gate);
+  EXPECT_FALSE(examine_access(open(OpenMode::look))) << "it is made when it is needed";
+  fs::create_directory(gate);
+
+  EXPECT_THAT(found(), ElementsAre("unwritable"));
+
+  fs::remove(gate);
+  fs::remove(database().string() + "-wal");
+  fs::create_symlink("/nowhere", database().string() + "-wal");
+  EXPECT_TRUE(examine_access(open(OpenMode::look)));
+}
+
 TEST_F(DoctorTest, AKeyIsRotatedBesideACellThatIsGone) {
   SQLite::Database(database().string(), SQLite::OPEN_READWRITE)
       .exec("UPDATE token_set SET access_token = NULL");

@@ -61,6 +61,17 @@ TEST_F(CutoverCommand, SaysWhatWasReplacedAndWhereItIsKept) {
   EXPECT_EQ(row()["refresh_token"], nullptr);
 }
 
+TEST_F(CutoverCommand, AFileIsHandedOverByItsNameAlone) {
+  must({"migrate", file().string()});
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(home());
+
+  const auto ran = run({"export", "--hand-over", "-o", "auth.json"});
+
+  std::filesystem::current_path(before);
+  EXPECT_EQ(ran.status, 0) << ran.err;
+}
+
 TEST_F(CutoverCommand, ARefreshReachesTheToolAndAFreshTokenWritesNothing) {
   cut_over();
   const auto before = std::filesystem::last_write_time(file());

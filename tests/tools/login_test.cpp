@@ -73,6 +73,18 @@ TEST_F(LoginCommand, ThePersonIsShownWhereToGoAndWhatCameOfIt) {
   EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-1\n");
 }
 
+TEST_F(LoginCommand, P5_AGrantUnderAWrongStatusIsKept) {
+  for (const int status : {302, 400, 403, 408, 429, 500, 502, 503}) {
+    const std::string number = std::to_string(status);
+    http_->answer(200, kDevice);
+    http_->answer(status, grant_json({"access-token-" + number, "refresh-token-" + number}));
+
+    must({"login", "acme", "--label", number});
+
+    EXPECT_EQ(must({"token", "acme", "--credential", number}).out, "access-token-" + number + "\n");
+  }
+}
+
 TEST_F(LoginCommand, EventsAreOneJsonObjectALine) {
   http_->answer(200, kDevice);
   http_->answer(400, R"({"error":"slow_down"})");

@@ -48,6 +48,14 @@ TEST_F(RefreshTest, AnApiKeyCannotBeRefreshed) {
   EXPECT_THAT(http_->urls(), IsEmpty());
 }
 
+TEST_F(RefreshTest, ALoginWithoutARefreshTokenNeedsALogin) {
+  must({"add", "acme", "--grant", "--label", "work"},
+       R"({"access_token":"access-token-ALPHA-1","expires_in":3600})");
+  const auto ran = run({"refresh", "acme", "work"});
+  EXPECT_EQ(ran.status, 4);
+  EXPECT_THAT(ran.err, HasSubstr("log in again"));
+}
+
 TEST_F(RefreshTest, AFailureSaysWhatAndWhatToDo) {
   must({"add", "acme", "--grant", "--label", "work"}, grant_json());
   http_->answer(400,

@@ -329,6 +329,28 @@ TEST_F(StatusTest, WhatCannotRenewItselfIsNeverGreen) {
   EXPECT_THAT(out, HasSubstr(toned("fresh", Tone::caution, true)));
 }
 
+TEST_F(StatusTest, P8_CheckIsFiveForAJournalThatIsLostAndForAStoreThatCannotBeWritten) {
+  add_grant();
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  must({"refresh", "acme"});
+  must({"status", "--check"});
+  const auto uid = stored().at(0).uid;
+  const auto journal = dir_ / "store/auth.db.d" / uid.substr(0, 2) / uid;
+  const auto whole = read_file(journal);
+  std::filesystem::remove(journal);
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+  write_file(journal, whole);
+  must({"status", "--check"});
+  std::filesystem::remove(dir_ / "store/auth.db.d/gate");
+  std::filesystem::create_directory(dir_ / "store/auth.db.d/gate");
+
+  const auto ran = run({"status", "--check"});
+
+  EXPECT_EQ(ran.status, 5) << "its bearer lives";
+  EXPECT_THAT(ran.out + ran.err, HasSubstr("nothing can be written to the store"));
+  EXPECT_EQ(run({"doctor"}).status, 7);
+}
+
 TEST_F(StatusTest, P8_CheckIsFiveForADamagedJournalAndThePoolGivesWayToAnother) {
   add_grant();
   must({"add", "acme", "--grant", "--label", "spare"},

@@ -72,8 +72,10 @@ Result<int> run(Context& context, const Options& options) {
       find_or_pick(context, *store, profile, options.provider, options.target, can_refresh);
   if (!entry) return fail(entry.error());
   if (!can_refresh(entry->credential)) {
-    return fail(Errc::usage, "the " + described(*entry) + " is not a refreshable OAuth credential",
-                "It has no refresh token.");
+    const bool is_key = entry->credential.identity.auth_type == AuthType::api_key;
+    return fail(is_key ? Errc::usage : Errc::login_needed,
+                "the " + described(*entry) + " is not a refreshable OAuth credential",
+                is_key ? "It is an API key." : "It has no refresh token: log in again.");
   }
 
   const auto bearer = oauth::BearerSource(*store, context.bearer_parts())
