@@ -34,6 +34,12 @@ int Books::who_is(const Uid& uid) const {
 
 void Books::seat(int who, int refresh, int access) {
   Login& it = login(who);
+  TokenNote& note = tokens_[refresh];
+  // Nobody on this machine knows any more that it was spent.
+  if (note.login >= 0 && login(note.login).amnesia) {
+    note.spent = note.retired = false;
+    note.forgotten = true;
+  }
   if (it.or_else >= 0) tokens_[it.or_else].retired = true;
   if (it.token >= 0 && it.token != refresh) tokens_[it.token].retired = true;
   it.token = refresh;
@@ -45,7 +51,7 @@ void Books::seat(int who, int refresh, int access) {
   it.removed = it.handed = it.conflict = false;
   it.rest = {};
   it.may_rest = false;
-  tokens_[refresh].login = who;
+  note.login = who;
   owners_[server_.refresh_token(refresh).family] = who;
   if (access >= 0) bearers_[access].delivered = true;
   changed(it);

@@ -28,7 +28,8 @@ struct TokenNote {
   bool refused = false;  // a definite no
   bool refused_after_loss = false;  // ... to a token that an answer had been lost for
   bool ever_lost = false;
-  int losses = 0;  // requests that left and brought no usable answer
+  bool forgotten = false;  // nobody on this machine knows any more that it may be spent
+  int losses = 0;          // requests that left and brought no usable answer
   std::int64_t first_loss = 0;
   std::int64_t last_loss = 0;
 };

@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdarg>
+#include <map>
 #include <mutex>
 #include <new>
 #include <string_view>
@@ -92,10 +93,30 @@ auto on_path(const char* path, Touch touch, Real real) -> decltype(real()) {
   return through(path, touch, real);
 }
 
-bool grows(int fd, off_t end) {
+// What has been allocated behind the end of a file has its room (fallocate(2)).
+struct Room {
+  off_t from = 0;
+  off_t to = 0;
+};
+std::mutex g_rooms_mutex;
+std::map<ino_t, Room> g_rooms;  // the last that was asked for
+
+bool grows(int fd, off_t from, off_t end) {
   if (g_mode == Mode::off) return false;
   struct stat now {};
-  return ::fstat(fd, &now) == 0 && end > now.st_size;
+  if (::fstat(fd, &now) != 0 || end <= now.st_size) return false;
+  const std::lock_guard guard(g_rooms_mutex);
+  const auto rooms = g_rooms.find(now.st_ino);
+  return rooms == g_rooms.end() || from < rooms->second.from || end > rooms->second.to;
+}
+
+void has_room(int fd, off_t from, off_t to) {
+  struct stat now {};
+  if (::fstat(fd, &now) != 0) return;
+  constexpr std::size_t kMost = 10'000;  // files of histories that are over
+  const std::lock_guard guard(g_rooms_mutex);
+  if (g_rooms.size() > kMost) g_rooms.clear();
+  g_rooms[now.st_ino] = {from, to};
 }
 
 }  // namespace
@@ -148,6 +169,7 @@ void on_blocking_lock(std::function<void()> hook) {
 // ---- what the linker puts in the place of libc's functions -------------------------------------
 
 using authdb::model::grows;
+using authdb::model::has_room;
 using authdb::model::on_file;
 using authdb::model::on_path;
 using authdb::model::Touch;
@@ -174,6 +196,7 @@ int __real_unlinkat(int, const char*, int);
 int __real_mkdir(const char*, mode_t);
 int __real_flock(int, int);
 int __real_sqlite3_busy_timeout(sqlite3*, int);
+int __real_fallocate(int, int, off_t, off_t);
 int __real_posix_fallocate(int, off_t, off_t);
 int __real_posix_fallocate64(int, off_t, off_t);
 
@@ -201,23 +224,24 @@ int __wrap_open64(const char* path, int flags, ...) {
   return creates(path, flags) ? on_path(path, {.grows = true}, real) : real();
 }
 ssize_t __wrap_write(int fd, const void* bytes, size_t size) {
-  const off_t end = ::lseek(fd, 0, SEEK_CUR) + static_cast<off_t>(size);
-  return on_file(fd, {.grows = grows(fd, end), .writes = true},
+  const off_t at = ::lseek(fd, 0, SEEK_CUR);
+  return on_file(fd, {.grows = grows(fd, at, at + static_cast<off_t>(size)), .writes = true},
                  [&] { return __real_write(fd, bytes, size); });
 }
 ssize_t __wrap_pwrite(int fd, const void* bytes, size_t size, off_t at) {
-  return on_file(fd, {.grows = grows(fd, at + static_cast<off_t>(size)), .writes = true},
+  return on_file(fd, {.grows = grows(fd, at, at + static_cast<off_t>(size)), .writes = true},
                  [&] { return __real_pwrite(fd, bytes, size, at); });
 }
 ssize_t __wrap_pwrite64(int fd, const void* bytes, size_t size, off_t at) {
-  return on_file(fd, {.grows = grows(fd, at + static_cast<off_t>(size)), .writes = true},
+  return on_file(fd, {.grows = grows(fd, at, at + static_cast<off_t>(size)), .writes = true},
                  [&] { return __real_pwrite64(fd, bytes, size, at); });
 }
 int __wrap_ftruncate(int fd, off_t size) {
-  return on_file(fd, {.grows = grows(fd, size)}, [&] { return __real_ftruncate(fd, size); });
+  return on_file(fd, {.grows = grows(fd, size, size)}, [&] { return __real_ftruncate(fd, size); });
 }
 int __wrap_ftruncate64(int fd, off_t size) {
-  return on_file(fd, {.grows = grows(fd, size)}, [&] { return __real_ftruncate64(fd, size); });
+  return on_file(fd, {.grows = grows(fd, size, size)},
+                 [&] { return __real_ftruncate64(fd, size); });
 }
 int __wrap_fsync(int fd) {
   return on_file(fd, {.syncs = true}, [&] { return __real_fsync(fd); });
@@ -263,20 +287,28 @@ int __wrap_unlink(const char* path) {
 int __wrap_mkdir(const char* path, mode_t mode) {
   return on_path(path, {.grows = true}, [&] { return __real_mkdir(path, mode); });
 }
+int __wrap_fallocate(int fd, int mode, off_t at, off_t size) {
+  const auto real = [&] {
+    const int result = __real_fallocate(fd, mode, at, size);
+    if (result == 0) has_room(fd, at, at + size);
+    return result;
+  };
+  return on_file(fd, {.grows = grows(fd, at, at + size)}, real);
+}
 // These two return the error instead of setting errno.
 int __wrap_posix_fallocate(int fd, off_t at, off_t size) {
   const auto real = [&] {
     errno = __real_posix_fallocate(fd, at, size);
     return errno == 0 ? 0 : -1;
   };
-  return on_file(fd, {.grows = grows(fd, at + size)}, real) == 0 ? 0 : errno;
+  return on_file(fd, {.grows = grows(fd, at, at + size)}, real) == 0 ? 0 : errno;
 }
 int __wrap_posix_fallocate64(int fd, off_t at, off_t size) {
   const auto real = [&] {
     errno = __real_posix_fallocate64(fd, at, size);
     return errno == 0 ? 0 : -1;
   };
-  return on_file(fd, {.grows = grows(fd, at + size)}, real) == 0 ? 0 : errno;
+  return on_file(fd, {.grows = grows(fd, at, at + size)}, real) == 0 ? 0 : errno;
 }
 // Whoever sits on the database's lock here does so until the step is over: waiting longer for it
 // shows nothing more.

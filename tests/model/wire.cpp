@@ -90,7 +90,7 @@ class Exchange {
 
   void check_end() {
     const TokenNote& note = books_.note(token_);
-    const bool excused = note.ever_lost || note.spent || note.login < 0 ||
+    const bool excused = note.ever_lost || note.spent || note.forgotten || note.login < 0 ||
                          books_.login(note.login).amnesia ||
                          books_.login(note.login).losses_unknown;
     if (excused) return;
