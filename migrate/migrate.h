@@ -62,6 +62,7 @@ struct MigrateOptions {
 struct Skipped {
   std::string row;  // where in the document: `credential_pool.nous[1]`, or `providers.nous`
   std::string reason;
+  bool left_behind = false;  // a credential that could not be read stays behind with it
 };
 
 struct SourceReport {

@@ -102,10 +102,12 @@ class ProviderRegistry {
   // ${XDG_CONFIG_HOME:-~/.config}/authdb/providers.d
   static std::filesystem::path default_directory();
 
+  // An alias counts where no provider has that id.
   const Provider* find(std::string_view id_or_alias) const;
   // As find(), but nullptr also for a provider that has API keys alone, and nothing to refresh.
   const Provider* find_oauth(std::string_view id_or_alias) const;
-  // `codex` -> `openai-codex`; anything unknown is returned as it is. Needs no files.
+  // `codex` -> `openai-codex`; anything unknown is returned as it is. Needs no files. Credentials
+  // of a store may have an id that is such an alias: ask for those first.
   static std::string canonical_id(std::string_view id_or_alias);
   const std::vector<Provider>& all() const { return providers_; }
   const std::vector<ProviderProblem>& problems() const { return problems_; }

@@ -89,6 +89,7 @@ std::optional<Claims> read_claims(std::string_view token) {
   Claims claims;
   claims.expires_at = seconds_of(payload, "exp");
   claims.issued_at = seconds_of(payload, "iat");
+  claims.issuer = text_of(payload, "iss");
   claims.subject = text_of(payload, "sub");
   claims.email = email_of(payload);
   claims.scope = scopes_of(payload);

@@ -14,6 +14,7 @@ namespace authdb {
 struct Claims {
   std::optional<Instant> expires_at;  // exp
   std::optional<Instant> issued_at;   // iat
+  std::string issuer;                 // iss
   std::string subject;                // sub
   std::string email;                  // email, else preferred_username, else upn
   std::string scope;                  // scope and scp, space-separated

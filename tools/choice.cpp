@@ -129,11 +129,18 @@ Result<void> check_profile(const Store& store, const std::string& profile) {
                            "`authdb profile list` lists them, `authdb profile add` adds."));
 }
 
+std::string provider_id(const Store& store, std::string_view name) {
+  std::string id = oauth::ProviderRegistry::canonical_id(name);
+  if (id == name) return id;
+  const auto rows = store.list({.provider = std::string(name), .profile = {}});
+  return rows && !rows->empty() ? std::string(name) : id;
+}
+
 Result<std::string> known_provider(Context& context, const Store& store,
                                    std::string_view provider) {
-  const auto id = oauth::ProviderRegistry::canonical_id(provider);
   const auto stored = store.providers();
   if (!stored) return fail(stored.error());
+  const auto id = provider_id(store, provider);
   if (contains(*stored, id) || context.registry().find(id) != nullptr) return id;
   return fail(unknown_provider(context, *stored, id));
 }
@@ -169,14 +176,14 @@ Error why_nothing(Context& context, const Store& store, const std::string& profi
 Result<std::vector<PoolEntry>> usable_pool(Context& context, const Store& store,
                                            const std::string& profile,
                                            const std::string& provider) {
-  auto pool = store.pool(profile, oauth::ProviderRegistry::canonical_id(provider));
+  auto pool = store.pool(profile, provider_id(store, provider));
   if (pool && pool->empty()) return fail(why_nothing(context, store, profile, provider));
   return pool;
 }
 
 Result<PoolEntry> find_target(Context& context, const Store& store, const std::string& profile,
                               const std::string& provider, std::string_view target) {
-  const auto id = oauth::ProviderRegistry::canonical_id(provider);
+  const auto id = provider_id(store, provider);
   const auto pool = store.pool(profile, id);
   if (!pool) return fail(pool.error());
   auto found = find_now(store, *pool, profile, id, target);
@@ -191,8 +198,7 @@ Result<PoolEntry> find_target(Context& context, const Store& store, const std::s
 
 Result<PoolEntry> find_anywhere(Context& context, const Store& store, const std::string& profile,
                                 const std::string& provider, std::string_view target) {
-  const auto named =
-      find_named(store, std::string(oauth::ProviderRegistry::canonical_id(provider)), target);
+  const auto named = find_named(store, provider_id(store, provider), target);
   if (!named) return fail(named.error());
   if (*named) return PoolEntry{**named, 0};
   return find_target(context, store, profile, provider, target);

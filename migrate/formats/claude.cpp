@@ -10,6 +10,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kBlock = "claudeAiOauth";
+constexpr const char* kMcp = "mcpOAuth";  // logins at MCP servers
 constexpr Spelling kSpelling{.access = "accessToken",
                              .refresh = "refreshToken",
                              .obtained = nullptr,
@@ -24,9 +25,15 @@ std::string joined(const json& words) {
   return text;
 }
 
-bool recognises(const json& root) { return root.is_object() && root.contains(kBlock); }
+bool recognises(const json& root, const std::filesystem::path&) {
+  return root.is_object() && (root.contains(kBlock) || root.contains(kMcp));
+}
 
 void read(json root, Document& document) {
+  if (root.contains(kMcp)) {
+    document.bad_rows.push_back({kMcp, "", "logins at MCP servers, which stay with Claude Code"});
+  }
+  if (!root.contains(kBlock)) return hermes::keep_rest(std::move(root), document);
   json block = std::move(root[kBlock]);
   root.erase(kBlock);
   json original = masked(block, kSpelling);
@@ -34,6 +41,7 @@ void read(json root, Document& document) {
     rename(block, "accessToken", "access_token");
     rename(block, "refreshToken", "refresh_token");
     rename(block, "expiresAt", "expires_at_ms");
+    rename(block, "refreshTokenExpiresAt", "refresh_token_expires_at");
     if (block.contains("scopes") && block["scopes"].is_array()) {
       block["scope"] = joined(block["scopes"]);
       block.erase("scopes");

@@ -2,6 +2,8 @@
 #include "migrate/formats/fields.h"
 #include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
+#include "store/claims.h"
+#include "store/timestamp.h"
 
 namespace authdb::migrate {
 namespace {
@@ -19,13 +21,26 @@ void read_key(json key, Document& document) {
                      document);
 }
 
-bool recognises(const json& root) {
+bool recognises(const json& root, const std::filesystem::path& path) {
   if (!root.is_object()) return false;
+  if (root.contains(kKey) || root.contains("auth_mode")) return true;
   const auto tokens = root.find("tokens");
-  return root.contains(kKey) || (tokens != root.end() && tokens->is_object());
+  if (tokens == root.end() || !tokens->is_object()) return false;
+  return root.contains("last_refresh") || tokens->contains("id_token") ||
+         is_issued_by(*tokens, "https://auth.openai.com") || is_at(path, ".codex/auth.json");
+}
+
+// Codex itself reads one key; others stand there because a person put them there.
+void leave_other_keys(const json& root, Document& document) {
+  for (const auto& [name, value] : root.items()) {
+    if (name == kKey || !name.ends_with("_API_KEY") || !has_text(root, name.c_str())) continue;
+    document.bad_rows.push_back(
+        {name, "", "a key that Codex does not read: `authdb add PROVIDER` takes it", true});
+  }
 }
 
 void read(json root, Document& document) {
+  leave_other_keys(root, document);
   json original = masked(root, kSpelling);
   json key;
   if (has_text(root, kKey)) key = std::move(root[kKey]);
@@ -63,6 +78,10 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   json root = json::object();
   if (login) {
     root = block_of(contents, *login, kSpelling, json::object());
+    const auto claims = read_claims(login->held.access_token.reveal());
+    if (!has_text(root, "last_refresh") && claims && claims->issued_at) {
+      root["last_refresh"] = format_iso(*claims->issued_at);
+    }
     complete_codex(root, *login);
   }
   root.update(rest_of(contents));

@@ -38,6 +38,7 @@ struct BadRow {
   std::string where;
   std::string field;  // empty: the row as a whole
   std::string reason;
+  bool left_behind = false;  // a credential stays behind with it
 };
 
 // What the file says about a provider as a whole.

@@ -4,8 +4,11 @@
 #include <array>
 #include <optional>
 
+#include "migrate/formats/fields.h"
 #include "migrate/formats/json_text.h"
+#include "migrate/formats/strangers.h"
 #include "migrate/source_file.h"
+#include "store/claims.h"
 #include "store/fingerprint.h"
 
 namespace authdb::migrate {
@@ -83,6 +86,22 @@ const Format* format_named(std::string_view name) {
   return it == formats().end() ? nullptr : *it;
 }
 
+bool is_at(const std::filesystem::path& path, std::string_view place) {
+  const std::string full = "/" + path.generic_string();
+  return full.ends_with("/" + std::string(place));
+}
+
+bool is_issued_by(const json& tokens, std::string_view issuer) {
+  for (const char* key : {"access_token", "id_token", "accessToken", "refreshToken"}) {
+    if (!has_text(tokens, key)) continue;
+    auto claims = read_claims(tokens.at(key).get_ref<const std::string&>());
+    if (!claims) continue;
+    if (claims->issuer.ends_with('/')) claims->issuer.pop_back();
+    if (claims->issuer == issuer) return true;
+  }
+  return false;
+}
+
 std::vector<GrantPlace> places_in(json& root, std::string_view format) {
   const Format* known = format_named(format);
   return known == nullptr || !root.is_object() ? std::vector<GrantPlace>() : known->places(root);
@@ -117,7 +136,8 @@ void leave_odd_tokens(Document& document) {
     if (field == nullptr) return false;
     document.bad_rows.push_back(
         {row.where, std::string("the ") + field,
-         "has a character that no token has (a space, a line end, a control character, no ASCII)"});
+         "has a character that no token has (a space, a line end, a control character, no ASCII)",
+         true});
     return true;
   });
 }
@@ -140,7 +160,7 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
     return document;
   }
   for (const Format* format : formats()) {
-    if (!format->recognises(*tree)) continue;
+    if (!format->recognises(*tree, path)) continue;
     document.format = format->name;
     format->read(std::move(*tree), document);
     leave_odd_tokens(document);
@@ -149,8 +169,9 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
     document.spent = std::move(*spent);
     return document;
   }
+  auto stranger = stranger_in(*tree, path);
   wipe_strings(*tree);
-  document.failure = unrecognised(path.string());
+  document.failure = stranger.value_or(unrecognised(path.string()));
   return document;
 }
 

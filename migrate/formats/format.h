@@ -17,7 +17,9 @@ namespace authdb::migrate {
 struct Format {
   std::string_view name;   // stored with what was read from such a file: never rename
   std::string_view shape;  // for people: what makes a file one of these
-  bool (*recognises)(const nlohmann::json& root);
+  // By proof: a key that only this tool has, a token that names its issuer, or the place where the
+  // tool keeps the file. `path` is as the user named it.
+  bool (*recognises)(const nlohmann::json& root, const std::filesystem::path& path);
   // Takes the tree apart. Fills rows, states, unknown and bad_rows.
   void (*read)(nlohmann::json root, Document& document);
   // The OAuth grants in such a file. Refers to the tree; never fails.
@@ -32,6 +34,11 @@ struct Format {
 std::span<const Format* const> formats();
 // nullptr: there is none of that name.
 const Format* format_named(std::string_view name);
+
+// True if `path` ends so: `.codex/auth.json`.
+bool is_at(const std::filesystem::path& path, std::string_view place);
+// True if one of the tokens is a JWT of that issuer (its `iss`, without a slash at its end).
+bool is_issued_by(const nlohmann::json& tokens, std::string_view issuer);
 
 // Empty for a file of a format that is not known any more.
 std::vector<GrantPlace> places_in(nlohmann::json& root, std::string_view format);

@@ -19,6 +19,8 @@ constexpr const char* kNest = "tokens";
 constexpr std::array kExpiryFields{"expires_at", "expires_at_ms", "expiresAt", "expiry_date",
                                    "expires"};
 constexpr std::array kObtainedFields{"obtained_at", "last_refresh"};
+constexpr std::array kSessionFields{"refreshTokenExpiresAt", "refresh_token_expires_at",
+                                    "refresh_expires_at"};
 // Larger numbers are epoch milliseconds.
 constexpr double kMilliseconds = 1e12;
 
@@ -102,6 +104,9 @@ void write_times(json& object, json& tokens, const Spelling& spelling, const Cre
   for (json* one : {&object, &tokens}) {
     for (const char* key : kExpiryFields) put_if_there(*one, key, row.expires_at);
     for (const char* key : kObtainedFields) put_if_there(*one, key, row.obtained_at);
+    if (row.session_ends_at) {
+      for (const char* key : kSessionFields) put_if_there(*one, key, row.session_ends_at);
+    }
     const bool spans = row.obtained_at && row.expires_at && *row.obtained_at < *row.expires_at;
     if (one->contains("expires_in") && spans) {
       (*one)["expires_in"] = seconds_between(*row.obtained_at, *row.expires_at);

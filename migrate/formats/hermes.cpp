@@ -111,6 +111,17 @@ std::string text_at(const json& object, const char* key) {
   return has_text(object, key) ? object[key].get<std::string>() : std::string();
 }
 
+// The mail address in an id token, which tells accounts apart that nobody has named.
+std::string mail_in(const json& object) {
+  const auto tokens = object.find("tokens");
+  for (const json* one : {&object, tokens == object.end() ? nullptr : &*tokens}) {
+    if (one == nullptr || !one->is_object()) continue;
+    const auto claims = read_claims(text_at(*one, "id_token"));
+    if (claims && !claims->email.empty()) return claims->email;
+  }
+  return {};
+}
+
 // Whose it is, for people: the token's own word first.
 std::string account_of(const json& object, const Row& row) {
   if (row.claims) {
@@ -134,6 +145,9 @@ void read_times(const json& object, Fields& fields, Row& row) {
   if (!expires) expires = fields.time("expires_at_ms");
 
   Grant& grant = row.grant;
+  for (const char* key : {"refresh_token_expires_at", "refresh_expires_at"}) {
+    if (const auto ends = fields.time(key)) grant.session_ends_at = ends->at;
+  }
   if (expires) {
     grant.expires_at = expires->at;
     row.expires_derived = expires->naive;
@@ -219,6 +233,7 @@ Row read_row(Block block, bool is_singleton) {
   row.identity.auth_type = auth_type_of(auth_type, row);
   if (!auth_type.empty() && !from_word<AuthType>(auth_type)) object["auth_type"] = auth_type;
   row.identity.account = account_of(object, row);
+  if (row.identity.label.empty()) row.identity.label = mail_in(object);
   read_times(object, fields, row);
   row.grant.bearer_kind = bearer_kind_of(row);
   read_agent_key(fields, row);
@@ -277,7 +292,7 @@ class Reading {
     if (const char* field = first_not_text(fields, kTextFields)) {
       return bad(where, field, wrong_type(fields[field], "text"), fields);
     }
-    if (!holds_secret(fields)) return bad(where, "", "it holds no token", fields);
+    if (!holds_secret(fields)) return bad_without_token(where, fields);
     document_.rows.push_back(read_row(std::move(block), true));
     end_cooldown(document_.rows.back(), true);
   }
@@ -321,8 +336,14 @@ class Reading {
 
   // `raw` is taken, and kept sealed with the file's receipt.
   void bad(std::string where, std::string field, std::string reason, json& raw) {
+    const bool left_behind = holds_token(raw);
     not_imported_[where] = std::move(raw);
-    bad(std::move(where), std::move(field), std::move(reason));
+    document_.bad_rows.push_back(
+        {std::move(where), std::move(field), std::move(reason), left_behind});
+  }
+  void bad_without_token(const std::string& where, json& raw) {
+    not_imported_[where] = std::move(raw);
+    bad(where, "", "it holds no token");
   }
   void bad(std::string where, std::string field, std::string reason) {
     document_.bad_rows.push_back({std::move(where), std::move(field), std::move(reason)});
@@ -341,11 +362,17 @@ class Reading {
       return bad(where, field, wrong_type(object[field], "text"), object);
     }
     if (!holds_secret(object) && !is_borrowed(text_at(object, "source"))) {
-      return bad(where, "", "it holds no token", object);
+      return bad_without_token(where, object);
     }
     json original = masked(object, row_spelling(provider));
     document_.rows.push_back(
         read_row({where, provider, "manual", std::move(object), std::move(original)}, false));
+  }
+
+  // Of what could not be read: whether something that may be a token is left behind with it.
+  static bool holds_token(const json& raw) {
+    if (raw.is_array()) return std::any_of(raw.begin(), raw.end(), holds_token);
+    return raw.is_object() && (holds_secret(raw) || holds_token(raw.value("tokens", json())));
   }
 
   // Codex and xAI keep their tokens one level down.
@@ -494,9 +521,20 @@ constexpr Spelling kAnthropicSpelling{.access = "accessToken",
                                       .expires = "expiresAt",
                                       .expires_ms = true};
 
-bool recognises_store(const json& root) {
-  return root.is_object() && (has_object(root, "providers") ||
-                              has_object(root, "credential_pool") || has_object(root, "systems"));
+// What has a provider's block without Hermes's own words may be another tool's.
+bool is_foreign(const json& block) {
+  return block.is_object() &&
+         (block.contains("api_key") || block.contains("oauth") || block.contains("settings"));
+}
+
+bool recognises_store(const json& root, const std::filesystem::path& path) {
+  if (!root.is_object()) return false;
+  if (has_object(root, "credential_pool") || has_object(root, "systems")) return true;
+  const bool nothing_else = root.empty() || (root.size() == 1 && root.contains("version"));
+  if (nothing_else) return is_at(path, "auth.json");
+  if (!has_object(root, "providers")) return false;
+  const json& blocks = root.at("providers");
+  return root.contains("active_provider") || std::none_of(blocks.begin(), blocks.end(), is_foreign);
 }
 
 void read_store(json root, Document& document) {
@@ -522,8 +560,15 @@ void read_store(json root, Document& document) {
   reading.finish(std::move(root));
 }
 
-bool recognises_anthropic(const json& root) {
-  return root.is_object() && root.contains("accessToken") && root.contains("refreshToken");
+bool recognises_anthropic(const json& root, const std::filesystem::path& path) {
+  if (!root.is_object() || !root.contains("accessToken") || !root.contains("refreshToken")) {
+    return false;
+  }
+  const auto is_claudes = [&](const char* key) {
+    return has_text(root, key) && root.at(key).get_ref<const std::string&>().starts_with("sk-ant-");
+  };
+  return is_at(path, ".anthropic_oauth.json") || is_claudes("accessToken") ||
+         is_claudes("refreshToken");
 }
 
 void read_anthropic(json root, Document& document) {
@@ -534,7 +579,7 @@ void read_anthropic(json root, Document& document) {
   read_block({"file", "anthropic", "hermes_pkce", std::move(root), std::move(original)}, document);
 }
 
-bool recognises_shared_nous(const json& root) {
+bool recognises_shared_nous(const json& root, const std::filesystem::path&) {
   return root.is_object() && root.contains("refresh_token") &&
          (root.contains("portal_base_url") || root.contains("inference_base_url"));
 }

@@ -1,5 +1,6 @@
 // Puts what has changed in a tree into the text that the tree was read from: everything else keeps
-// its bytes, its order and its spelling, as the tool that owns the file wrote it. Pure, thread-safe.
+// its bytes, its order and its spelling, as the tool that owns the file wrote it. Pure,
+// thread-safe.
 #pragma once
 
 #include <nlohmann/json.hpp>

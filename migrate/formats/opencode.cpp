@@ -1,5 +1,5 @@
 // opencode's auth.json: an object of provider ids, each an OAuth grant, a key, or a login at a
-// .well-known place.
+// .well-known place. pi's has the same shape, and another word for a key.
 #include <algorithm>
 
 #include "migrate/formats/fields.h"
@@ -13,13 +13,18 @@ using nlohmann::json;
 
 // Ours for the OAuth grant that has this name there.
 std::string oauth_provider(const std::string& name) {
-  return name == "openai" ? "openai-codex" : name;
+  if (name == "openai") return "openai-codex";
+  return name == "xai" ? "xai-oauth" : name;
 }
 
 // What the provider is called there; ChatGPT's login and OpenAI's key go by one name.
 std::string foreign_provider(const std::string& provider) {
-  return provider == "openai-codex" ? "openai" : provider;
+  if (provider == "openai-codex") return "openai";
+  return provider == "xai-oauth" ? "xai" : provider;
 }
+
+// opencode's word, and pi's.
+bool is_key(const std::string& kind) { return kind == "api" || kind == "api_key"; }
 
 const Spelling& spelling_of(const std::string& kind) {
   static constexpr Spelling kOauth{.access = "access",
@@ -32,13 +37,14 @@ const Spelling& spelling_of(const std::string& kind) {
       .access = "key", .refresh = nullptr, .obtained = nullptr, .expires = nullptr};
   static constexpr Spelling kWellKnown{
       .access = "token", .refresh = nullptr, .obtained = nullptr, .expires = nullptr};
-  return kind == "api" ? kKey : kind == "wellknown" ? kWellKnown : kOauth;
+  return is_key(kind) ? kKey : kind == "wellknown" ? kWellKnown : kOauth;
 }
 
 std::string kind_of(const json& entry) {
   if (!entry.is_object() || !has_text(entry, "type")) return {};
   const auto& kind = entry.at("type").get_ref<const std::string&>();
-  return kind == "oauth" || kind == "api" || kind == "wellknown" ? kind : std::string();
+  const bool known = kind == "oauth" || is_key(kind) || kind == "wellknown";
+  return known ? kind : std::string();
 }
 
 void read_entry(const std::string& name, json entry, Document& document) {
@@ -55,7 +61,7 @@ void read_entry(const std::string& name, json entry, Document& document) {
   hermes::read_block({name, provider, "opencode", std::move(entry), std::move(original)}, document);
 }
 
-bool recognises(const json& root) {
+bool recognises(const json& root, const std::filesystem::path&) {
   return root.is_object() &&
          std::any_of(root.begin(), root.end(), [](const json& e) { return !kind_of(e).empty(); });
 }
@@ -105,8 +111,9 @@ Seconds skew(std::string_view) { return Seconds{300}; }
 }  // namespace
 
 extern const Format kOpencode;
-const Format kOpencode{
-    "opencode", "opencode's auth.json, whose members have a `type`", recognises, read, places, tree,
-    skew};
+const Format kOpencode{"opencode", "opencode's or pi's auth.json, whose members have a `type`",
+                       recognises, read,
+                       places,     tree,
+                       skew};
 
 }  // namespace authdb::migrate

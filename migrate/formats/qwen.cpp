@@ -13,9 +13,9 @@ constexpr Spelling kSpelling{
     .obtained = nullptr, .expires = "expiry_date", .expires_ms = true, .no_refresh = Instead::word};
 
 // Gemini's oauth_creds.json looks much the same, but has no resource.
-bool recognises(const json& root) {
-  return root.is_object() && root.contains("access_token") && root.contains("resource_url") &&
-         root.contains("expiry_date");
+bool recognises(const json& root, const std::filesystem::path& path) {
+  return root.is_object() && root.contains("access_token") && root.contains("expiry_date") &&
+         (root.contains("resource_url") || is_at(path, ".qwen/oauth_creds.json"));
 }
 
 void read(json root, Document& document) {

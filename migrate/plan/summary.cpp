@@ -17,8 +17,9 @@ SourceReport source_report(const Document& document) {
   source.failure = document.failure;
   source.rows = static_cast<std::int64_t>(document.rows.size() + document.bad_rows.size());
   for (const BadRow& bad : document.bad_rows) {
-    source.skipped.push_back(
-        {bad.where, bad.field.empty() ? bad.reason : bad.field + " " + bad.reason});
+    source.skipped.push_back({bad.where,
+                              bad.field.empty() ? bad.reason : bad.field + " " + bad.reason,
+                              bad.left_behind});
   }
   return source;
 }

@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace authdb::migrate;
   const std::string text(fuzz::text_of(data, size));
   auto tree = parse_json(text, "fuzzed");
-  if (!tree || !format().recognises(*tree)) return 0;
+  if (!tree || !format().recognises(*tree, "fuzzed")) return 0;
   const auto before = *tree;
   std::vector<Document> documents(1);
   documents[0].path = "fuzzed";

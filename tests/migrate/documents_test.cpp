@@ -43,8 +43,8 @@ std::string plan_text(const std::vector<Document>& documents) {
                     std::to_string(source.imported) + " imported, " +
                     std::to_string(source.merged) + " merged, " + std::to_string(source.stale) +
                     " stale\n";
-  for (const auto& [row, reason] : source.skipped) {
-    out += "skipped " + shown(row) + ": " + shown(reason) + "\n";
+  for (const auto& one : source.skipped) {
+    out += "skipped " + shown(one.row) + ": " + shown(one.reason) + "\n";
   }
   for (const auto& decision : made->decisions) {
     out += decision.action + " " + shown(decision.provider) + " " + shown(decision.label) + ": " +

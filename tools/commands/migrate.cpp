@@ -97,8 +97,8 @@ Result<migrate::Plan> import(Context& context, const std::vector<migrate::Docume
 
 Json source_json(const migrate::SourceReport& source) {
   auto skipped = Json::array();
-  for (const auto& [row, reason] : source.skipped) {
-    skipped.push_back({{"row", row}, {"reason", reason}});
+  for (const auto& one : source.skipped) {
+    skipped.push_back({{"row", one.row}, {"reason", one.reason}});
   }
   Json json{{"path", source.path.string()}, {"sha256", or_null(source.sha256)},
             {"profile", source.profile},    {"rows", source.rows},
@@ -148,8 +148,8 @@ void print_sources(Context& context, const migrate::Plan& plan) {
     if (!source.profile.empty()) context.out << " (profile " << printable(source.profile) << ")";
     context.out << ": " << counted(source.rows, "row") << ", " << source.imported << " imported, "
                 << source.merged << " merged, " << source.stale << " stale\n";
-    for (const auto& [row, reason] : source.skipped) {
-      context.out << "  skipped " << printable(row) << ": " << printable(reason) << '\n';
+    for (const auto& one : source.skipped) {
+      context.out << "  skipped " << printable(one.row) << ": " << printable(one.reason) << '\n';
     }
   }
 }
@@ -208,6 +208,14 @@ void print_plan(Context& context, const migrate::Plan& plan, bool dry_run) {
   }
 }
 
+// A credential stays in its file because it could not be read there.
+bool leaves_behind(const migrate::Plan& plan) {
+  return std::any_of(plan.sources.begin(), plan.sources.end(), [](const auto& source) {
+    return std::any_of(source.skipped.begin(), source.skipped.end(),
+                       [](const auto& one) { return one.left_behind; });
+  });
+}
+
 // What `run` and `cut_over` have in common: results, complaints, and the verdict.
 int conclude(Context& context, const migrate::Plan& plan, Json json, bool dry_run) {
   const auto failed = failures(plan);
@@ -226,7 +234,7 @@ int conclude(Context& context, const migrate::Plan& plan, Json json, bool dry_ru
   for (const auto& warning : plan.warnings)
     context.warn(warning.code + ": " + printable(warning.message));
   if (nothing) return exit_code(Errc::refused);
-  return failed > 0 ? exit_code(Errc::partly) : kOk;
+  return failed > 0 || leaves_behind(plan) ? exit_code(Errc::partly) : kOk;
 }
 
 Json cutover_json(const migrate::CutOver& done) {

@@ -118,7 +118,6 @@ void print(Context& context, const oauth::Bearer& bearer, std::string_view forma
 
 Result<int> run(Context& context, const Options& options) {
   oauth::BearerRequest request;
-  request.provider = oauth::ProviderRegistry::canonical_id(options.provider);
   request.profile = context.profile();
   request.want_base_url =
       context.globals.json;  // only --json shows it, and it costs reading providers
@@ -135,6 +134,7 @@ Result<int> run(Context& context, const Options& options) {
 
   auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
+  request.provider = provider_id(*store, options.provider);
   if (options.credential) {
     const auto entry =
         find_target(context, *store, request.profile, request.provider, *options.credential);
