@@ -21,6 +21,7 @@ int Books::add_login(const Uid& uid, int provider, int account, const std::strin
   login.uid = uid;
   login.provider = provider;
   login.account = login.account_before = account;
+  login.accounts.insert(account);
   login.label = label;
   logins_.push_back(std::move(login));
   return count() - 1;
@@ -281,7 +282,9 @@ void Books::served(int who, const std::string& text, std::int64_t now, int rejec
   const BearerToken& bearer = server_.bearer(id);
   const Login& it = login(who);
   const Family& family = server_.family(bearer.family);
-  const bool theirs = family.account == it.account || family.account == it.account_before;
+  const bool older = it.in_table != it.version && it.accounts.contains(family.account);
+  const bool theirs =
+      family.account == it.account || family.account == it.account_before || older;
   if (!theirs || family.provider != it.provider) {
     return verdict_.fail("P4.stranger-served", text + " is another account's");
   }

@@ -53,6 +53,7 @@ struct Login {
   int provider = 0;
   int account = 0;
   int account_before = 0;  // when the step began: what was read then may still be handed out
+  std::set<int> accounts;  // whose it has been: an older database may show an earlier one
   // false: the file it was imported from does not say whose it is, or the journal that would
   // remember it may not have been written
   bool account_known = true;
@@ -108,7 +109,10 @@ class Books {
   int who_is(const Uid& uid) const;  // -1: nobody
   // A grant that was put in place by a login or an import.
   void seat(int who, int refresh, int access);
-  void changed(Login& login) { ++login.version; }
+  void changed(Login& login) {
+    ++login.version;
+    login.accounts.insert(login.account);
+  }
   void forget(int who);  // amnesia
 
   // Requests -------------------------------------------------------------------------------------
