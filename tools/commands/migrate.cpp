@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::string_view kManual =
     R"man(Imports the credential files of Hermes (root and profiles), Codex, Claude Code,
-opencode and Qwen Code. Without PATH the well-known places are read. Without
+opencode, pi and Qwen Code. Without PATH the well-known places are read. Without
 --cutover the files are not written; the network is never used; running it again
 changes nothing.
 
@@ -28,7 +28,8 @@ live, and the others are retired, so that they are never sent. Where that cannot
 be decided the grant is kept with hold=conflict until you say --prefer PATH.
 
 As long as a file keeps a refresh token that the store holds too, two programs
-may spend it: that is warned of as second_spender.
+may spend it: that is warned of as second_spender. A grant of a provider that
+authdb does not know stays with its tool, which goes on refreshing it: not_renewed.
 
 --cutover ends it. Under the tools' own locks everything is imported, then each
 file is kept as <name>.migrated-<time> and replaced by one that has access tokens
@@ -47,7 +48,7 @@ so when you have changed the key yourself.
 
 Exit codes
   0 done   2 usage   3 nothing to import   6 busy   7 refused, or every source failed
-  8 some sources failed, the others are imported
+  8 some sources failed, or a credential could not be read; the others are imported
 
 Examples
   authdb migrate --dry-run
