@@ -133,6 +133,8 @@ std::vector<fs::path> well_known_places() {
   std::vector<fs::path> places{hermes_root(), either("CODEX_HOME", ".codex"),
                                either("CLAUDE_CONFIG_DIR", ".claude"), in_home(".qwen"),
                                data.empty() ? data : data / "opencode"};
+  const std::string shared = environment("HERMES_SHARED_AUTH_DIR");
+  if (!shared.empty()) places.push_back(fs::path(shared) / "nous_auth.json");
   std::erase_if(places, [](const fs::path& place) { return place.empty(); });
   return places;
 }

@@ -197,6 +197,11 @@ TEST(Sources, HermesHomeIsResolvedAsHermesDoes) {
   EXPECT_EQ(root("/home/pat/.hermes-two"), "/home/pat/.hermes-two");
 }
 
+TEST(Sources, HermesSharedDirectoryIsLookedIntoWhereItIsSet) {
+  const Variable shared("HERMES_SHARED_AUTH_DIR", "/srv/hermes");
+  EXPECT_THAT(well_known_places(), ::testing::Contains(fs::path("/srv/hermes/nous_auth.json")));
+}
+
 TEST(Sources, WithoutAHomeNothingIsLookedForWhereTheProcessStands) {
   // A user number without an entry in the password database is taken on, which is for root.
   if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody without an entry";
