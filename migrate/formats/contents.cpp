@@ -114,7 +114,8 @@ json rest_of(const Contents& contents) {
 
 json block_of(const Contents& contents, const Shown& shown, const Spelling& spelling, json fresh) {
   const bool known = !shown.places.empty();
-  json block = known ? shown.places.front().as : std::move(fresh);
+  json block = std::move(fresh);
+  if (known) block = shown.places.front().as;
   write_grant(block, spelling, shown.held, {.with_refresh = contents.with_refresh, .anew = !known});
   return block;
 }

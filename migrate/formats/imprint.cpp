@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "migrate/formats/fields.h"
 #include "migrate/formats/json_text.h"
-#include "store/fingerprint.h"
-#include "store/timestamp.h"
 
 namespace authdb::migrate {
 namespace {

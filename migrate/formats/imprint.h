@@ -1,8 +1,8 @@
-// One credential as one place of a foreign file spells it, and how to spell it there again.
+// The places where a credential stood in the files of tools, as it remembers them.
 //
 // A place keeps the object as the file had it, with fingerprints where its tokens were. Written
 // back it is the same object, in every field and every spelling, as long as the store still holds
-// the tokens it had; when they have moved on, what describes them is spelled anew and everything
+// the tokens it had; when they have moved on, write_grant() puts the new ones there and everything
 // else stays. Pure.
 #pragma once
 
@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "migrate/formats/document.h"
-#include "store/credential.h"
 
 namespace authdb::migrate {
 
