@@ -57,8 +57,9 @@ std::string sentence(const PoolEntry& entry, const Credential& after, const oaut
       break;
   }
   text += described(entry) + "; status: " + std::string(word(after.health.status));
-  if (after.expires_at) {
-    const auto left = std::chrono::duration_cast<Seconds>(*after.expires_at - now);
+  // What came just now may be in the journal alone, and the row still of before.
+  if (const auto& ends = bearer.expires_at ? bearer.expires_at : after.expires_at) {
+    const auto left = std::chrono::duration_cast<Seconds>(*ends - now);
     text += left > Seconds{0} ? "; expires in " + duration(left) : "; expired";
   }
   return text;
