@@ -283,8 +283,7 @@ void Books::served(int who, const std::string& text, std::int64_t now, int rejec
   const Login& it = login(who);
   const Family& family = server_.family(bearer.family);
   const bool older = it.in_table != it.version && it.accounts.contains(family.account);
-  const bool theirs =
-      family.account == it.account || family.account == it.account_before || older;
+  const bool theirs = family.account == it.account || family.account == it.account_before || older;
   if (!theirs || family.provider != it.provider) {
     return verdict_.fail("P4.stranger-served", text + " is another account's");
   }
