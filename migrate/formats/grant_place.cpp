@@ -18,10 +18,13 @@ using nlohmann::json;
 constexpr const char* kNest = "tokens";
 constexpr std::array kExpiryFields{"expires_at", "expires_at_ms", "expiresAt", "expiry_date",
                                    "expires"};
+// Whatever number stands in these, 0 included, is epoch milliseconds.
+constexpr std::array<std::string_view, 5> kMillisFields{"expires_at_ms", "expiresAt", "expiry_date",
+                                                        "expires", "refreshTokenExpiresAt"};
 constexpr std::array kObtainedFields{"obtained_at", "last_refresh"};
 constexpr std::array kSessionFields{"refreshTokenExpiresAt", "refresh_token_expires_at",
                                     "refresh_expires_at"};
-// Larger numbers are epoch milliseconds.
+// In other fields larger numbers are.
 constexpr double kMilliseconds = 1e12;
 
 std::string plain(const Secret& secret) { return std::string(secret.reveal()); }
@@ -53,17 +56,18 @@ std::string iso_with_offset(Instant at) {
   return text;
 }
 
-// In the spelling that stands there. A small number where milliseconds are meant is none.
-json spelt_like(const json& there, const char* key, std::optional<Instant> at) {
+// In the spelling that stands there.
+json spelt_like(const json& there, std::string_view key, std::optional<Instant> at) {
   if (!at) return nullptr;
-  const bool always_ms = std::string_view(key) != "expires_at" && !there.is_string();
   if (there.is_string()) {
     return there.get_ref<const std::string&>().ends_with("+00:00") ? iso_with_offset(*at)
                                                                    : format_iso(*at);
   }
-  if (there.is_null() && !always_ms) return iso_with_offset(*at);
-  if (always_ms || there.get<double>() > kMilliseconds) return to_millis(*at);
-  return to_millis(*at) / 1000;
+  if (std::find(kMillisFields.begin(), kMillisFields.end(), key) != kMillisFields.end()) {
+    return to_millis(*at);
+  }
+  if (there.is_null()) return iso_with_offset(*at);
+  return there.get<double>() > kMilliseconds ? to_millis(*at) : to_millis(*at) / 1000;
 }
 
 bool says(const json& there, std::optional<Instant> at) {
@@ -242,8 +246,8 @@ void write_grant(json& object, const Spelling& spelling, const Held& held, Writi
   }
   const std::string refresh = print_at(tokens, spelling.refresh);
   // A borrowed row, whose owner's file is written beside it.
-  const bool bare = access.empty() && refresh.empty();
-  if (!writing.anew && bare && has_text(object, "secret_fingerprint")) return;
+  const bool bare = access.empty() && refresh.empty() && has_text(object, "secret_fingerprint");
+  if (bare && !writing.anew && !writing.restate) return;
 
   const auto& hash = held.row.refresh_hash;
   const bool moved = writing.anew || access != held.row.access_fingerprint ||
