@@ -164,31 +164,34 @@ void lift_verdict(json& object) {
   }
 }
 
-void write_key_time(json& object, const char* key, std::optional<Instant> at) {
-  if (object.contains(key)) return put_if_there(object, key, at);
-  object[key] = at ? json(iso_with_offset(*at)) : json();
-}
-
-void write_key_times(json& object, std::optional<Instant> obtained,
-                     std::optional<Instant> expires) {
-  write_key_time(object, "agent_key_obtained_at", obtained);
-  write_key_time(object, "agent_key_expires_at", expires);
+// Of another key every field is written; of the same one those that are there.
+void write_key_times(json& object, std::optional<Instant> obtained, std::optional<Instant> expires,
+                     bool another) {
+  for (const auto& [key, at] :
+       {std::pair{"agent_key_obtained_at", obtained}, {"agent_key_expires_at", expires}}) {
+    if (another && !object.contains(key)) object[key] = nullptr;
+    put_if_there(object, key, at);
+  }
+  if (!another) return;
   object.erase("agent_key_expires_in");
   if (obtained && expires) object["agent_key_expires_in"] = seconds_between(*obtained, *expires);
 }
 
 // The JWT era writes the access token there as well; before it, it is a key of its own.
-void write_agent_key(json& object, const Held& held, bool moved) {
+void write_agent_key(json& object, const Held& held, bool moved, bool restate) {
   const Credential& row = held.row;
   const std::string before = print_at(object, "agent_key");
   const bool there = object.contains("agent_key");
   if (there && row.bearer_kind == BearerKind::access_token) {
     object["agent_key"] = plain(held.access_token);
-    if (moved) write_key_times(object, row.obtained_at, row.expires_at);
+    if (restate) write_key_times(object, row.obtained_at, row.expires_at, moved);
   } else if (!held.agent_key.empty() && (there || moved)) {
+    const bool another = before != row.agent_key_fingerprint;
     object["agent_key"] = plain(held.agent_key);
-    if (before == row.agent_key_fingerprint) return;
-    write_key_times(object, row.agent_key_obtained_at, row.agent_key_expires_at);
+    if (another || restate) {
+      write_key_times(object, row.agent_key_obtained_at, row.agent_key_expires_at, another);
+    }
+    if (!another) return;
     object.erase("agent_key_id");
     object.erase("agent_key_reused");
   } else if (!before.empty()) {
@@ -259,9 +262,10 @@ void write_grant(json& object, const Spelling& spelling, const Held& held, Writi
   }
   write_refresh(tokens, spelling, held, writing.with_refresh);
   const bool keyed = held.row.identity.provider == "nous";
-  if (keyed || object.contains("agent_key")) write_agent_key(object, held, moved);
+  const bool restate = moved || writing.restate;
+  if (keyed || object.contains("agent_key")) write_agent_key(object, held, moved, restate);
   if (access != held.row.access_fingerprint) lift_verdict(object);
-  if (!moved && !writing.restate) return;
+  if (!restate) return;
   write_times(object, tokens, spelling, held.row, writing.anew);
   write_terms(object, held.row.identity);
   write_ways(object, held.row.identity);

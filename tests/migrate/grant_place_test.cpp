@@ -80,6 +80,27 @@ TEST(GrantPlace, TheTimesOfAnAgentKeyAreTextWhereNothingSaysOtherwise) {
   EXPECT_EQ(row["agent_key_expires_at"], "2026-11-18T12:06:40+00:00");
 }
 
+// A clock that was ahead has obtained it: the tokens are the same, their end is not.
+TEST(GrantPlace, P8_TheEndOfTheSameAgentKeyIsStatedAnew) {
+  for (const BearerKind kind : {BearerKind::agent_key, BearerKind::access_token}) {
+    Held grant = held();
+    grant.row.bearer_kind = kind;
+    const bool mirrored = kind == BearerKind::access_token;
+    if (!mirrored) grant.agent_key = Secret::copy_of("ak");
+    grant.row.agent_key_fingerprint = mirrored ? "" : fingerprint(grant.agent_key);
+    grant.row.agent_key_expires_at = kExpires;
+    json object{{"access_token", "at-new"},
+                {"agent_key", mirrored ? "at-new" : "ak"},
+                {"agent_key_id", "k1"},
+                {"agent_key_expires_at", "2037-01-01T00:00:00Z"}};
+
+    GrantPlace("", "nous", object, {}).put(grant, false);
+
+    EXPECT_EQ(object["agent_key_expires_at"], "2026-11-18T12:06:40Z") << mirrored;
+    EXPECT_EQ(object["agent_key_id"], "k1") << "it is the same key";
+  }
+}
+
 TEST(GrantPlace, ATokenThatItsToolHasPutAwayStandsThereAgain) {
   json object{{"secret_fingerprint", "sha256:0123456789abcdef"}};
   GrantPlace("", "nous", object, {}).put(held(), false);
