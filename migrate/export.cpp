@@ -15,15 +15,6 @@ namespace {
 
 using nlohmann::json;
 
-Error no_such_format() {
-  Error error{Errc::usage, "there is no such format", "--format is one of"};
-  for (const Format* format : formats()) {
-    error.hint += (error.hint.ends_with("of") ? " " : ", ") + std::string(format->name);
-  }
-  error.hint += ".";
-  return error;
-}
-
 Result<void> check_nothing_is_lost(const Store& store, const std::filesystem::path& path,
                                    const Secret& text) {
   if (text.empty()) return {};  // made beforehand, by mktemp
@@ -62,12 +53,21 @@ Result<bool> put_export(const Store& store, const std::filesystem::path& path,
 
 }  // namespace
 
+Result<void> check_format(std::string_view name) {
+  if (format_named(name) != nullptr) return {};
+  Error error{Errc::usage, "there is no such format", "--format is one of"};
+  for (const Format* format : formats()) {
+    error.hint += (error.hint.ends_with("of") ? " " : ", ") + std::string(format->name);
+  }
+  error.hint += ".";
+  return fail(std::move(error));
+}
+
 Result<Secret> export_document(const Store& store, const ExportRequest& request) {
-  const Format* format = format_named(request.format);
-  if (format == nullptr) return fail(no_such_format());
+  if (auto known = check_format(request.format); !known) return fail(std::move(known.error()));
   const auto contents = contents_for(store, request);
   if (!contents) return fail(contents.error());
-  auto tree = format->tree(*contents, request);
+  auto tree = format_named(request.format)->tree(*contents, request);
   if (!tree) return fail(std::move(tree.error()));
   if (!request.with_refresh_tokens) {
     if (auto done = withhold_refresh_tokens(*tree, store); !done) return fail(done.error());

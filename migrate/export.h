@@ -25,6 +25,9 @@ struct ExportRequest {
   Milliseconds lock_wait{30'000};
 };
 
+// usage, naming those there are: no such format.
+Result<void> check_format(std::string_view name);
+
 // The file's bytes. usage: no such format. not_found: no such profile, or the profile has no login
 // that such a file could hold. busy: a credential was in use until the deadline.
 Result<Secret> export_document(const Store& store, const ExportRequest& request);

@@ -28,9 +28,35 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRepairs = "`authdb doctor --repair` does it now; the next use would too.";
 
+std::optional<Finding> access_to(const sqlite::StoreFiles& files) {
+  const auto find = [](const fs::path& path, const std::string& what, std::string hint) {
+    return Finding{"unwritable", Severity::damage,
+                   path.string() + " " + what + ": nothing can be written to the store",
+                   std::move(hint), false};
+  };
+  std::vector<fs::path> all{files.directory / "gate"};
+  for (const char* suffix : {"", "-wal", "-shm"}) all.push_back(beside(files.database, suffix));
+  for (const fs::path& path : all) {
+    struct stat st {};
+    if (::lstat(path.c_str(), &st) != 0) continue;  // made anew when it is needed
+    if (!S_ISREG(st.st_mode)) {
+      return find(path, "is no regular file", "Move it away: authdb makes it anew.");
+    }
+    if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno == EACCES) {
+      return find(path, "cannot be written", "`chmod 600 " + shell_quoted(path.string()) + "`.");
+    }
+  }
+  if (::faccessat(AT_FDCWD, files.directory.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0 ||
+      errno != EACCES) {
+    return std::nullopt;
+  }
+  return find(files.directory, "cannot be written",
+              "`chmod 700 " + shell_quoted(files.directory.string()) + "`.");
+}
+
 class Examination {
  public:
-  explicit Examination(const Store& store) : store_(store), engine_(store.engine()) {}
+  explicit Examination(const Store& store) : engine_(store.engine()) {}
 
   std::vector<Finding> look_at_one(const Uid& uid) {
     attempt("journal", [&] {
@@ -42,7 +68,7 @@ class Examination {
   }
 
   std::vector<Finding> run() {
-    attempt("access", [&] { access(); });
+    if (auto found = access_to(engine_.files)) findings_.push_back(std::move(*found));
     attempt("schema", [&] { schema(); });
     attempt("database", [&] { integrity(); });
     attempt("journal", [&] { journals(); });
@@ -56,10 +82,6 @@ class Examination {
  private:
   void find(std::string code, Severity severity, std::string message, std::string hint = {}) {
     findings_.push_back({std::move(code), severity, std::move(message), std::move(hint), false});
-  }
-
-  void access() {
-    if (auto found = examine_access(store_)) findings_.push_back(std::move(*found));
   }
 
   template <typename F>
@@ -307,7 +329,6 @@ class Examination {
   }
 
  private:
-  const Store& store_;
   Engine& engine_;
   std::vector<Finding> findings_;
 };
@@ -365,30 +386,7 @@ std::optional<Finding> examine_journal(const Store& store, const Uid& uid) {
 }
 
 std::optional<Finding> examine_access(const Store& store) {
-  const auto& files = store.engine().files;
-  const auto find = [](const fs::path& path, const std::string& what, std::string hint) {
-    return Finding{"unwritable", Severity::damage,
-                   path.string() + " " + what + ": nothing can be written to the store",
-                   std::move(hint), false};
-  };
-  std::vector<fs::path> all{files.directory / "gate"};
-  for (const char* suffix : {"", "-wal", "-shm"}) all.push_back(beside(files.database, suffix));
-  for (const fs::path& path : all) {
-    struct stat st {};
-    if (::lstat(path.c_str(), &st) != 0) continue;  // made anew when it is needed
-    if (!S_ISREG(st.st_mode)) {
-      return find(path, "is no regular file", "Move it away: authdb makes it anew.");
-    }
-    if (::faccessat(AT_FDCWD, path.c_str(), R_OK | W_OK, AT_EACCESS) != 0 && errno == EACCES) {
-      return find(path, "cannot be written", "`chmod 600 " + shell_quoted(path.string()) + "`.");
-    }
-  }
-  if (::faccessat(AT_FDCWD, files.directory.c_str(), R_OK | W_OK | X_OK, AT_EACCESS) == 0 ||
-      errno != EACCES) {
-    return std::nullopt;
-  }
-  return find(files.directory, "cannot be written",
-              "`chmod 700 " + shell_quoted(files.directory.string()) + "`.");
+  return access_to(store.engine().files);
 }
 
 }  // namespace authdb

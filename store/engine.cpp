@@ -68,6 +68,17 @@ Result<Sealer> load_sealer(View& view, const StoreOptions& options,
   }
 }
 
+// A row has the fingerprint of what it has; what is removed keeps it when its cells are wiped.
+void require_there(const Credential& row, const Secret& opened, std::string_view column,
+                   bool expected) {
+  if (!expected || !opened.empty() || row.removed_at) return;
+  throw BackendError{{Errc::refused,
+                      "the sealed cell " + std::string(column) + " of " + row.uid +
+                          " is gone, and its fingerprint is there",
+                      "Somebody or something has changed the file. `authdb doctor` says what to "
+                      "do."}};
+}
+
 }  // namespace
 
 std::string kernel_boot_id() {
@@ -145,21 +156,6 @@ Secret Engine::open(const Sealed& cell, std::string_view owner, std::string_view
   if (id && !sealer->holds(*id)) sealer = &load_keys(*backend->view());
   return value_or_throw(sealer->open(cell, {files.store_id, owner, column, generation}));
 }
-
-namespace {
-
-// A row has the fingerprint of what it has; what is removed keeps it when its cells are wiped.
-void require_there(const Credential& row, const Secret& opened, std::string_view column,
-                   bool expected) {
-  if (!expected || !opened.empty() || row.removed_at) return;
-  throw BackendError{{Errc::refused,
-                      "the sealed cell " + std::string(column) + " of " + row.uid +
-                          " is gone, and its fingerprint is there",
-                      "Somebody or something has changed the file. `authdb doctor` says what to "
-                      "do."}};
-}
-
-}  // namespace
 
 Held Engine::unseal(StoredCredential stored) {
   Held held;

@@ -26,8 +26,8 @@ struct Locked {
   // Whose pair it is, as far as earlier answers said so.
   std::string account;
   Subjects subject;
-  // Of the journal's revisions, the one that the database's row knows of, which `held` need not
-  // say: it may have been told and have failed.
+  // The revision that the database's row has, as it was read or committed last.
+  // `held.row.renewal` may be ahead of it: writing it may have failed.
   std::int64_t mirrored = 0;
   bool recovered = false;  // taking the lock settled what another process had left
   // Why an answer that is in the journal could not be settled. Nothing is sent while this stands.

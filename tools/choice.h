@@ -20,10 +20,11 @@ Error why_nothing(Context& context, const Store& store, const std::string& profi
 // not_found, with the nearest names, unless the store has the profile.
 Result<void> check_profile(const Store& store, const std::string& profile);
 
-// The canonical id. not_found, with the nearest names, if neither the registry nor the store has
-// the provider.
-// The provider that `name` calls: an id that credentials of the store have, before an alias counts.
+// The id that `name` stands for: itself where credentials of the store have it, before an alias
+// counts.
 std::string provider_id(const Store& store, std::string_view name);
+// That id. not_found, with the nearest names, if neither the registry nor the store has the
+// provider.
 Result<std::string> known_provider(Context& context, const Store& store, std::string_view provider);
 
 // The pool, which is not empty.

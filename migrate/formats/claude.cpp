@@ -80,14 +80,12 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
-Seconds skew(std::string_view) { return Seconds{300}; }
-
 }  // namespace
 
 extern const Format kClaude;
 const Format kClaude{"claude",   "Claude Code's .credentials.json with `claudeAiOauth`",
                      recognises, read,
                      places,     tree,
-                     skew};
+                     usual_skew};
 
 }  // namespace authdb::migrate

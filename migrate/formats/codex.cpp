@@ -92,13 +92,12 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
-Seconds skew(std::string_view) { return Seconds{300}; }
-
 }  // namespace
 
 extern const Format kCodex;
-const Format kCodex{
-    "codex", "Codex's auth.json with `tokens` or `OPENAI_API_KEY`", recognises, read, places, tree,
-    skew};
+const Format kCodex{"codex",    "Codex's auth.json with `tokens` or `OPENAI_API_KEY`",
+                    recognises, read,
+                    places,     tree,
+                    usual_skew};
 
 }  // namespace authdb::migrate

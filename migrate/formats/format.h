@@ -40,6 +40,9 @@ bool is_at(const std::filesystem::path& path, std::string_view place);
 // True if one of the tokens is a JWT of that issuer (its `iss`, without a slash at its end).
 bool is_issued_by(const nlohmann::json& tokens, std::string_view issuer);
 
+// Five minutes before: Claude Code's, the longest of those that are known.
+Seconds usual_skew(std::string_view provider);
+
 // Empty for a file of a format that is not known any more.
 std::vector<GrantPlace> places_in(nlohmann::json& root, std::string_view format);
 

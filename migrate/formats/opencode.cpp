@@ -106,14 +106,12 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
-Seconds skew(std::string_view) { return Seconds{300}; }
-
 }  // namespace
 
 extern const Format kOpencode;
 const Format kOpencode{"opencode", "opencode's or pi's auth.json, whose members have a `type`",
                        recognises, read,
                        places,     tree,
-                       skew};
+                       usual_skew};
 
 }  // namespace authdb::migrate

@@ -38,12 +38,11 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
                    fresh_qwen(only_login(contents, kProvider)));
 }
 
-Seconds skew(std::string_view) { return Seconds{300}; }
-
 }  // namespace
 
 extern const Format kQwen;
 const Format kQwen{
-    "qwen", "Qwen's oauth_creds.json with `resource_url`", recognises, read, places, tree, skew};
+    "qwen",    "Qwen's oauth_creds.json with `resource_url`", recognises, read, places, tree,
+    usual_skew};
 
 }  // namespace authdb::migrate

@@ -57,9 +57,9 @@ bool is_grant(const PlanInput& input, const Settled& settled) {
 }
 
 // What a login is called where its token is not shown.
-std::string login(const Settled& settled) {
+std::string name_of_login(const Settled& settled, const TokenHash& refresh) {
   return settled.decision.provider + " " + shortened(settled.decision.label, kShownLabel) + " (" +
-         fingerprint(*settled.current) + ")";
+         fingerprint(refresh) + ")";
 }
 
 // What is in the store and in a file as well: of providers that the store can renew, or of others.
@@ -75,7 +75,7 @@ std::map<std::string, std::string> shared_logins(const PlanInput& input, const P
       const std::string path = input.path_of(i).string();
       if (input.copies[i].refresh != settled.current || !paths.insert(path).second) continue;
       std::string& list = logins[path];
-      list += (list.empty() ? "" : ", ") + login(settled);
+      list += (list.empty() ? "" : ", ") + name_of_login(settled, *settled.current);
     }
   }
   return logins;
@@ -93,61 +93,54 @@ bool ends_the_session(const PlanInput& input, const Settled& settled, const Toke
          retired->family == settled.existing->family;
 }
 
-std::map<std::string, std::set<std::string>> spent_logins(const PlanInput& input,
-                                                          const PlanBuilder& builder) {
+std::map<std::string, std::string> spent_logins(const PlanInput& input,
+                                                const PlanBuilder& builder) {
   std::map<std::string, std::set<std::string>> logins;  // by path
   for (const Settled& settled : builder.families) {
     for (const auto i : *settled.family) {
       const auto& refresh = input.copies[i].refresh;
       if (!refresh || !input.providers.can_renew(settled.decision.provider)) continue;
       if (!ends_the_session(input, settled, *refresh)) continue;
-      logins[input.path_of(i).string()].insert(settled.decision.provider + " " +
-                                               shortened(settled.decision.label, kShownLabel) +
-                                               " (" + fingerprint(*refresh) + ")");
+      logins[input.path_of(i).string()].insert(name_of_login(settled, *refresh));
     }
   }
-  return logins;
+  std::map<std::string, std::string> lists;
+  for (const auto& [path, names] : logins) {
+    for (const auto& name : names) lists[path] += (lists[path].empty() ? "" : ", ") + name;
+  }
+  return lists;
+}
+
+// One for each file that has some, in the order of the documents: `PATH <before> LOGINS<after>`.
+void warn_of_files(const PlanInput& input, PlanBuilder& builder, const char* code,
+                   std::map<std::string, std::string> logins, const std::string& before,
+                   const std::string& after) {
+  for (const Document& document : input.documents) {
+    const auto some = logins.extract(document.path.string());
+    if (some.empty()) continue;
+    builder.plan.warnings.push_back({code, some.key() + before + some.mapped() + after});
+  }
+}
+
+void warn_of_second_spenders(const PlanInput& input, PlanBuilder& builder) {
+  warn_of_files(input, builder, "second_spender", shared_logins(input, builder, true),
+                " still holds refresh tokens that this store holds as well: ",
+                ". Let only authdb refresh them: `authdb migrate --cutover` takes them out of it.");
 }
 
 void warn_of_spent_tokens(const PlanInput& input, PlanBuilder& builder) {
-  auto logins = spent_logins(input, builder);
-  for (const Document& document : input.documents) {
-    const auto spent = logins.extract(document.path.string());
-    if (spent.empty()) continue;
-    std::string list;
-    for (const auto& login : spent.mapped()) list += (list.empty() ? "" : ", ") + login;
-    builder.plan.warnings.push_back(
-        {"second_spender", spent.key() + " holds an old refresh token of " + list +
-                               ", which is spent, or most likely is: the tool's next refresh ends "
-                               "the session. `authdb migrate --cutover` replaces it."});
-  }
-}
-
-// One for each file, in the order of the documents.
-void warn_of_second_spenders(const PlanInput& input, PlanBuilder& builder) {
-  auto logins = shared_logins(input, builder, true);
-  for (const Document& document : input.documents) {
-    const auto shared = logins.extract(document.path.string());
-    if (shared.empty()) continue;
-    builder.plan.warnings.push_back(
-        {"second_spender",
-         shared.key() +
-             " still holds refresh tokens that this store holds as well: " + shared.mapped() +
-             ". Let only authdb refresh them: `authdb migrate --cutover` takes them out of it."});
-  }
+  warn_of_files(input, builder, "second_spender", spent_logins(input, builder),
+                " holds an old refresh token of ",
+                ", which is spent, or most likely is: the tool's next refresh ends the session. "
+                "`authdb migrate --cutover` replaces it.");
 }
 
 void tell_what_stays(const PlanInput& input, PlanBuilder& builder) {
-  auto logins = shared_logins(input, builder, false);
-  for (const Document& document : input.documents) {
-    const auto kept = logins.extract(document.path.string());
-    if (kept.empty()) continue;
-    builder.plan.warnings.push_back(
-        {"not_renewed",
-         kept.key() + " keeps its refresh token of " + kept.mapped() +
-             ": no provider of that name is known here, so its tool goes on refreshing it, and "
-             "the access token here is good until it ends. `authdb providers` shows those known."});
-  }
+  warn_of_files(input, builder, "not_renewed", shared_logins(input, builder, false),
+                " keeps its refresh token of ",
+                ": no provider of that name is known here, so its tool goes on refreshing it, and "
+                "the access token here is good until it ends. `authdb providers` shows those "
+                "known.");
 }
 
 void warn_of_logins(PlanBuilder& builder) {

@@ -145,7 +145,7 @@ class Cutting {
       }
       return {};
     }
-    auto owner = owners_.of_slot(place);
+    auto owner = owners_.of_place(place);
     if (!owner) return fail(owner.error());
     const bool unknown = *owner == nullptr;
     if (unknown && !has_refresh_token && !place.access_token().empty()) owner = given_here(place);

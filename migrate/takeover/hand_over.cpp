@@ -39,7 +39,7 @@ Result<void> may_go(const Credential& row) {
 }
 
 struct Match {
-  GrantPlace slot;
+  GrantPlace place;
   Uid uid;
 };
 
@@ -94,8 +94,8 @@ Result<Shown> matches(Store& store, const std::string& path, const Document& doc
   const auto places = Places::of(store, path);
   if (!places) return fail(places.error());
   Shown shown;
-  for (GrantPlace& slot : places_in(tree, document.format)) {
-    const auto owner = owners->of_slot(slot);
+  for (GrantPlace& place : places_in(tree, document.format)) {
+    const auto owner = owners->of_place(place);
     if (!owner) return fail(owner.error());
     if (*owner == nullptr || !(*owner)->refresh_hash) continue;
     if (auto may = places->may_go_here(**owner); !may) {
@@ -103,7 +103,7 @@ Result<Shown> matches(Store& store, const std::string& path, const Document& doc
       continue;
     }
     if (auto may = may_go(**owner); !may) return fail(std::move(may.error()));
-    shown.found.push_back({slot, (*owner)->uid});
+    shown.found.push_back({place, (*owner)->uid});
   }
   return shown;
 }
@@ -157,7 +157,7 @@ Secret with_live_pairs(const Secret& was, json&& tree, std::vector<Match>& found
     doubt_times(held.row, now);
     pairs.emplace(held.row.uid, std::move(held));
   }
-  for (Match& match : found) match.slot.put(pairs.at(match.uid), true);
+  for (Match& match : found) match.place.put(pairs.at(match.uid), true);
   return edited_text(was.reveal(), std::move(tree));
 }
 
@@ -321,9 +321,9 @@ Result<std::optional<fs::path>> unfinished_hand_over(const Store& store, const C
   auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
   if (!tree) return std::optional<fs::path>();  // being written, or nobody can tell
   bool has_one = false;
-  for (const GrantPlace& slot : places_in(*tree, read_document(path, {}).format)) {
+  for (const GrantPlace& grant : places_in(*tree, read_document(path, {}).format)) {
     has_one =
-        has_one || (slot.provider() == row.identity.provider && !slot.refresh_token().empty());
+        has_one || (grant.provider() == row.identity.provider && !grant.refresh_token().empty());
   }
   wipe_strings(*tree);
   return has_one ? std::nullopt : std::optional(path);

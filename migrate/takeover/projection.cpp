@@ -30,19 +30,19 @@ struct Rewrite {
   std::optional<Instant> behind_since;  // since when the store has had what the file lacks
 };
 
-// Whose token the slot has: the one it was given, one that its credential had before, or the one
+// Whose token the place has: the one it was given, one that its credential had before, or the one
 // whose place its tool has emptied. nullptr: nobody knows.
 Result<const ProjectedToken*> given(const Store& store, const Projection& projection,
-                                    const GrantPlace& slot) {
+                                    const GrantPlace& place) {
   const auto find = [&](auto fits) {
     const auto& tokens = projection.tokens;
     const auto it = std::find_if(tokens.begin(), tokens.end(), fits);
     return it == tokens.end() ? nullptr : &*it;
   };
-  if (slot.access_token().empty()) {
-    return find([&](const auto& token) { return token.place == slot.place(); });
+  if (place.access_token().empty()) {
+    return find([&](const auto& token) { return token.place == place.place(); });
   }
-  const std::string shown = fingerprint(token_hash(slot.access_token()));
+  const std::string shown = fingerprint(token_hash(place.access_token()));
   const auto* token = find([&](const auto& one) { return one.fingerprint == shown; });
   if (token != nullptr) return token;
   const auto owner = store.owner_of_bearer(shown);  // an earlier file, or an earlier database
@@ -52,10 +52,10 @@ Result<const ProjectedToken*> given(const Store& store, const Projection& projec
 
 // An access token that is not for this place. What was given there last stays registered: a
 // cut-over goes by that. The place of a login that is gone is nobody's any more.
-Result<void> note_unknown(const Store& store, const Projection& projection, const GrantPlace& slot,
+Result<void> note_unknown(const Store& store, const Projection& projection, const GrantPlace& place,
                           Rewrite& rewrite) {
   for (const ProjectedToken& one : projection.tokens) {
-    if (one.place != slot.place()) continue;
+    if (one.place != place.place()) continue;
     const auto row = store.find(one.credential);
     if (!row && row.error().code == Errc::not_found) continue;
     if (!row) return fail(row.error());
@@ -65,28 +65,28 @@ Result<void> note_unknown(const Store& store, const Projection& projection, cons
   return {};
 }
 
-Result<void> rewrite_slot(const Store& store, const Projection& projection, GrantPlace& slot,
-                          Rewrite& rewrite) {
-  if (!slot.refresh_token().empty()) {
-    const auto retired = store.retired(token_hash(slot.refresh_token()));
+Result<void> rewrite_place(const Store& store, const Projection& projection, GrantPlace& place,
+                           Rewrite& rewrite) {
+  if (!place.refresh_token().empty()) {
+    const auto retired = store.retired(token_hash(place.refresh_token()));
     if (!retired) return fail(retired.error());
     const bool spent = *retired && (*retired)->reason == Retirement::spent;
-    (spent ? rewrite.spent : rewrite.own_logins).push_back(slot.place());
+    (spent ? rewrite.spent : rewrite.own_logins).push_back(place.place());
     return {};
   }
-  const auto found = given(store, projection, slot);
+  const auto found = given(store, projection, place);
   if (!found) return fail(found.error());
   const ProjectedToken* token = *found;
-  if (token == nullptr) return note_unknown(store, projection, slot, rewrite);
+  if (token == nullptr) return note_unknown(store, projection, place, rewrite);
   auto held = store.unseal(token->credential);
   if (!held && held.error().code == Errc::not_found) return {};
   if (!held) return fail(std::move(held.error()));
-  if (held->row.identity.provider != slot.provider()) {
-    return note_unknown(store, projection, slot, rewrite);
+  if (held->row.identity.provider != place.provider()) {
+    return note_unknown(store, projection, place, rewrite);
   }
   drop_rejected(*held);
   if (held->access_token.empty()) {  // until there is a better one, what stands there stays
-    rewrite.tokens.push_back({token->credential, slot.place(), token->fingerprint});
+    rewrite.tokens.push_back({token->credential, place.place(), token->fingerprint});
     return {};
   }
   const Instant now = store.now();
@@ -94,12 +94,12 @@ Result<void> rewrite_slot(const Store& store, const Projection& projection, Gran
   doubt_times(held->row, now);
   const bool doubted = held->row.obtained_at.value_or(now) != obtained;
   // Whoever wrote the file may have gone by the clock that was ahead.
-  if (slot.access_token() != held->access_token.reveal() || (doubted && slot.ends_after(now))) {
-    slot.put(*held, false);
+  if (place.access_token() != held->access_token.reveal() || (doubted && place.ends_after(now))) {
+    place.put(*held, false);
     rewrite.changed = true;
     rewrite.behind_since = std::min(rewrite.behind_since.value_or(now), obtained);
   }
-  rewrite.tokens.push_back({token->credential, slot.place(), held->row.access_fingerprint});
+  rewrite.tokens.push_back({token->credential, place.place(), held->row.access_fingerprint});
   return {};
 }
 
@@ -109,8 +109,8 @@ Result<Rewrite> rewrite(const Store& store, const Projection& projection) {
   auto tree = parse_json(bytes->text.reveal(), projection.path);
   if (!tree) return fail(std::move(tree.error()));
   Rewrite rewrite{std::move(bytes->text), std::move(*tree), {}, false, {}, {}, {}, {}};
-  for (GrantPlace& slot : places_in(rewrite.tree, projection.format)) {
-    if (auto done = rewrite_slot(store, projection, slot, rewrite); !done) {
+  for (GrantPlace& place : places_in(rewrite.tree, projection.format)) {
+    if (auto done = rewrite_place(store, projection, place, rewrite); !done) {
       return fail(std::move(done.error()));
     }
   }
@@ -205,9 +205,9 @@ Result<bool> looks_projected(const std::filesystem::path& path, const Owners& ow
   auto tree = bytes ? parse_json(bytes->text.reveal(), path.string()) : Result<json>(json());
   if (!tree) return false;
   bool looks = false;
-  for (const GrantPlace& slot : places_in(*tree, read_document(path, {}).format)) {
-    if (!slot.refresh_token().empty()) continue;
-    const auto owner = owners.of_slot(slot);
+  for (const GrantPlace& place : places_in(*tree, read_document(path, {}).format)) {
+    if (!place.refresh_token().empty()) continue;
+    const auto owner = owners.of_place(place);
     if (!owner) return fail(owner.error());
     looks = looks || (*owner && (*owner)->refresh_hash);
   }
@@ -228,7 +228,7 @@ std::optional<Instant> due_at(const Credential& row, Milliseconds lead) {
 
 Seconds projection_lead(std::string_view format, std::string_view provider) {
   const Format* known = format_named(format);
-  return 2 * (known == nullptr ? Seconds{300} : known->skew(provider)) + Seconds{60};
+  return 2 * (known == nullptr ? usual_skew(provider) : known->skew(provider)) + Seconds{60};
 }
 
 Result<std::vector<Projected>> project(Store& store, Milliseconds wait) {
@@ -340,20 +340,20 @@ const Credential* Owners::at(const Uid& uid) const {
   return row.identity.auth_type == AuthType::oauth ? &row : nullptr;
 }
 
-Result<const Credential*> Owners::of_slot(const GrantPlace& slot) const {
-  auto owner = of_tokens(slot);
-  if (owner && *owner && (*owner)->identity.provider != slot.provider()) return nullptr;
+Result<const Credential*> Owners::of_place(const GrantPlace& place) const {
+  auto owner = of_tokens(place);
+  if (owner && *owner && (*owner)->identity.provider != place.provider()) return nullptr;
   return owner;
 }
 
-Result<const Credential*> Owners::of_tokens(const GrantPlace& slot) const {
+Result<const Credential*> Owners::of_tokens(const GrantPlace& place) const {
   const std::string_view token =
-      slot.refresh_token().empty() ? slot.access_token() : slot.refresh_token();
+      place.refresh_token().empty() ? place.access_token() : place.refresh_token();
   if (token.empty()) return nullptr;
   if (const auto it = by_token_.find(fingerprint(token_hash(token))); it != by_token_.end()) {
     return &credentials_[it->second];
   }
-  if (slot.refresh_token().empty()) {
+  if (place.refresh_token().empty()) {
     const auto owner = store_.owner_of_bearer(fingerprint(token_hash(token)));
     if (!owner) return fail(owner.error());
     return *owner ? at(**owner) : nullptr;

@@ -61,20 +61,20 @@ Result<std::vector<std::string>> forgotten_projections(const Store& store);
 // from then on. Empty: it is already.
 std::string note_of_privacy(const std::filesystem::path& path);
 
-// The credential whose grant a slot shows, by what the store knows of tokens: current, retired, or
+// The credential whose grant a place shows, by what the store knows of tokens: current, retired, or
 // projected at `path`. Refers to the store.
 class Owners {
  public:
   static Result<Owners> of(const Store& store, const std::vector<ProjectedToken>& projected);
   // nullptr: not ours, removed since, or of another provider: that one's tokens are not for the
   // tool whose place it is. Errors as of the store.
-  Result<const Credential*> of_slot(const GrantPlace& slot) const;
+  Result<const Credential*> of_place(const GrantPlace& place) const;
   // nullptr: removed since, another store's, or no OAuth grant.
   const Credential* at(const Uid& uid) const;
 
  private:
   explicit Owners(const Store& store) : store_(store) {}
-  Result<const Credential*> of_tokens(const GrantPlace& slot) const;
+  Result<const Credential*> of_tokens(const GrantPlace& place) const;
 
   Store store_;
   std::vector<Credential> credentials_;

@@ -11,7 +11,7 @@
 #include "store/key_file.h"
 #include "store/key_rotation.h"
 #include "store/rotation.h"
-#include "tests/store/store_fixture.h"
+#include "tests/store/rotated_fixture.h"
 
 namespace authdb::test {
 namespace {
@@ -21,21 +21,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class BackupTest : public StoreTest {
+class BackupTest : public RotatedTest {
  protected:
-  void SetUp() override {
-    Store store = open();
-    uid_ = add_login(store);
-    rotate_to(2);
-  }
-
-  void rotate_to(int generation) {
-    Store store = open(OpenMode::use);
-    const std::string number = std::to_string(generation);
-    will(grants("refresh-a-" + number, "access-a-" + number));
-    const auto rotated = rotate(store, uid_, {.force = true});
-    ASSERT_TRUE(rotated) << rotated.error().message;
-  }
   void set_hold(Hold hold) {
     Store store = open(OpenMode::use);
     auto locked = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
@@ -77,8 +64,6 @@ class BackupTest : public StoreTest {
   void drop_database() {
     for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
   }
-
-  Uid uid_;
 };
 
 TEST_F(BackupTest, ABackupIsPrivateWholeAndReplacesNothing) {

@@ -11,26 +11,14 @@
 #include "store/doctor.h"
 #include "store/locked.h"
 #include "tests/store/attempt_fixture.h"
+#include "tests/store/rotated_fixture.h"
 
 namespace authdb::test {
 
 namespace fs = std::filesystem;
 
-class DoctorTest : public StoreTest {
+class DoctorTest : public RotatedTest {
  protected:
-  void SetUp() override {
-    Store store = open();
-    uid_ = add_login(store);
-    rotate_to(2);
-  }
-  void rotate_to(int generation) {
-    Store store = open(OpenMode::use);
-    const std::string number = std::to_string(generation);
-    will(grants("refresh-a-" + number, "access-a-" + number));
-    const auto rotated = rotate(store, uid_, {.force = true});
-    ASSERT_TRUE(rotated) << rotated.error().message;
-  }
-
   static std::vector<std::string> codes(const std::vector<Finding>& findings, bool repaired) {
     std::vector<std::string> codes;
     for (const Finding& finding : findings) {
@@ -88,8 +76,6 @@ class DoctorTest : public StoreTest {
     for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(database().string() + suffix);
   }
   std::string current() { return text(open(OpenMode::look).unseal(uid_)->refresh_token); }
-
-  Uid uid_;
 };
 
 }  // namespace authdb::test

@@ -3,23 +3,18 @@
 #pragma once
 
 #include "tests/store/attempt_fixture.h"
+#include "tests/store/rotated_fixture.h"
 
 namespace authdb::test {
 
-class OneStateTest : public StoreTest {
+class OneStateTest : public RotatedTest {
  protected:
   void SetUp() override {
-    Store store = open();
-    uid_ = add_login(store);
-    rotate_to(2);
+    RotatedTest::SetUp();
+    script_->sent.clear();
   }
-
   void rotate_to(int generation) {
-    Store store = open(OpenMode::use);
-    const std::string n = std::to_string(generation);
-    will(grants("refresh-a-" + n, "access-a-" + n));
-    const auto rotated = rotate(store, uid_, {.force = true});
-    ASSERT_TRUE(rotated) << rotated.error().message;
+    RotatedTest::rotate_to(generation);
     script_->sent.clear();
   }
 
@@ -112,7 +107,6 @@ class OneStateTest : public StoreTest {
     return all;
   }
 
-  Uid uid_;
   int copies_ = 0;
 };
 

@@ -157,6 +157,7 @@ TEST_F(CutoverCommand, HandingOverIsTheWayBackAndMigrateTakesItBack) {
 
 TEST_F(CutoverCommand, HandingOverNeedsAFileAndNoFormat) {
   EXPECT_EQ(run({"export", "--hand-over"}).status, 3) << "there is no store yet";
+  EXPECT_EQ(run({"export", "--format", "vault"}).status, 2) << "no store has such a format";
   cut_over();
   EXPECT_EQ(run({"export", "--hand-over", "--format", "hermes"}).status, 2);
   EXPECT_EQ(run({"export", "--hand-over", "-o", (home() / "absent.json").string()}).status, 3);

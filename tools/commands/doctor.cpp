@@ -9,9 +9,9 @@
 #include "migrate/takeover/projection.h"
 #include "store/draft.h"
 #include "store/shell_word.h"
-#include "tools/addresses.h"
 #include "tools/attention.h"
 #include "tools/commands/commands.h"
+#include "tools/provider_rules.h"
 #include "tools/render/json.h"
 #include "tools/render/text.h"
 

@@ -75,6 +75,9 @@ Result<migrate::ExportRequest> request_of(const Context& context, const Options&
   request.profile = context.profile();
   request.format = options.format ? std::string_view(*options.format) : "hermes";
   request.with_refresh_tokens = options.reveal_refresh;
+  if (auto known = migrate::check_format(request.format); !known) {
+    return fail(std::move(known.error()));
+  }
   return request;
 }
 

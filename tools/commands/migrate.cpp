@@ -6,9 +6,9 @@
 #include <set>
 
 #include "migrate/takeover/cutover.h"
-#include "tools/addresses.h"
 #include "tools/commands/commands.h"
 #include "tools/progress.h"
+#include "tools/provider_rules.h"
 #include "tools/render/json.h"
 #include "tools/render/table.h"
 #include "tools/render/text.h"

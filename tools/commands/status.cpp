@@ -1,8 +1,8 @@
 // authdb status: how fresh every credential is, and what needs a person.
-#include "tools/addresses.h"
 #include "tools/attention.h"
 #include "tools/choice.h"
 #include "tools/commands/commands.h"
+#include "tools/provider_rules.h"
 #include "tools/render/duration.h"
 #include "tools/render/freshness.h"
 #include "tools/render/text.h"

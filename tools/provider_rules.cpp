@@ -1,4 +1,4 @@
-#include "tools/addresses.h"
+#include "tools/provider_rules.h"
 
 #include "oauth/endpoints.h"
 
