@@ -21,7 +21,7 @@ struct ProjectedToken {
 
 struct Projection {
   std::string path;     // links resolved
-  std::string format;   // which tool's file it is, in the words of migrate/formats/readers.h
+  std::string format;   // which tool's file it is, in the words of migrate/formats/format.h
   std::string profile;  // whose file
   Instant written_at{};
   // What it holds. While it is being rewritten: what it held and what it will hold.
