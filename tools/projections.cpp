@@ -4,20 +4,19 @@
 #include "tools/render/text.h"
 
 namespace authdb::cli {
-namespace {
 
-// Whoever asked for a bearer does not wait until a tool has done its own refresh, which takes 20 s
-// at most: a file that is left behind is brought up to date at the next occasion.
-constexpr Milliseconds kLockWait{1'000};
-
-}  // namespace
-
-void update_projections(Context& context, Store& store) {
-  const auto done = migrate::project(store, kLockWait);
-  if (!done) return context.warn(done.error().message);
+bool update_projections(Context& context, Store& store, Milliseconds wait) {
+  const auto done = migrate::project(store, wait);
+  if (!done) {
+    context.warn(done.error().message);
+    return true;
+  }
+  bool all_free = true;
   for (const auto& file : *done) {
     if (!file.warning.empty()) context.warn(printable(file.warning));
+    all_free = all_free && !file.locked;
   }
+  return all_free;
 }
 
 }  // namespace authdb::cli

@@ -80,12 +80,30 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
+// For a refresh, the old place of that lock, and for a write; Hermes locks the file in its own way.
+// As of 2.1: it touches them each 5 s, 5 s, and 7.5 s, and asks nobody but the clock whether one
+// was left behind.
+std::vector<LockRule> locks(const std::filesystem::path& path) {
+  std::vector<LockRule> rules{hermes_lock(path)};
+  if (path.filename() != ".credentials.json") return rules;
+  const auto directory = path.parent_path();
+  std::error_code error;
+  auto legacy = std::filesystem::canonical(directory, error);
+  if (error) legacy = directory;
+  legacy += ".lock";
+  constexpr auto kDirectory = LockRule::Kind::directory;
+  rules.push_back({kDirectory, directory / ".oauth_refresh.lock", Seconds{60}});
+  rules.push_back({kDirectory, legacy, Seconds{60}, true});
+  rules.push_back({kDirectory, directory / ".storage-write.lock", Seconds{15}});
+  return rules;
+}
+
 }  // namespace
 
 extern const Format kClaude;
 const Format kClaude{"claude",   "Claude Code's .credentials.json with `claudeAiOauth`",
                      recognises, read,
                      places,     tree,
-                     usual_skew};
+                     usual_skew, locks};
 
 }  // namespace authdb::migrate

@@ -92,12 +92,18 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
+std::vector<LockRule> locks(const std::filesystem::path& path) {
+  if (path.filename() != "auth.json") return {};
+  return {{LockRule::Kind::flock, path.parent_path() / "auth.lock"},
+          {LockRule::Kind::flock, path.string() + ".lock"}};
+}
+
 }  // namespace
 
 extern const Format kCodex;
 const Format kCodex{"codex",    "Codex's auth.json with `tokens` or `OPENAI_API_KEY`",
                     recognises, read,
                     places,     tree,
-                    usual_skew};
+                    usual_skew, locks};
 
 }  // namespace authdb::migrate

@@ -104,6 +104,10 @@ bool is_issued_by(const json& tokens, std::string_view issuer) {
 
 Seconds usual_skew(std::string_view) { return Seconds{300}; }
 
+LockRule hermes_lock(std::filesystem::path path) {
+  return {LockRule::Kind::flock, path.replace_extension(".lock")};
+}
+
 std::vector<GrantPlace> places_in(json& root, std::string_view format) {
   const Format* known = format_named(format);
   return known == nullptr || !root.is_object() ? std::vector<GrantPlace>() : known->places(root);

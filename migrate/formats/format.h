@@ -14,6 +14,21 @@
 
 namespace authdb::migrate {
 
+// Something that a tool takes while it refreshes, or writes, a file of its own.
+struct LockRule {
+  enum class Kind {
+    flock,      // flock(2) on a file, which stays
+    directory,  // a directory that is made, and removed: npm's proper-lockfile
+    file,       // a file that is made with O_EXCL, and removed
+  };
+  Kind kind;
+  std::filesystem::path path;
+  // Made, and not touched for so long: whoever made it has died. Meaningless for flock.
+  Seconds stale{0};
+  // Its tool goes on without it where it cannot be made.
+  bool may_lack = false;
+};
+
 struct Format {
   std::string_view name;   // stored with what was read from such a file: never rename
   std::string_view shape;  // for people: what makes a file one of these
@@ -28,6 +43,9 @@ struct Format {
   Result<nlohmann::json> (*tree)(const Contents& contents, const ExportRequest& request);
   // How long before its end the tool refreshes a token itself.
   Seconds (*skew)(std::string_view provider);
+  // The tool's own locks for such a file, in the order in which it takes them. `path` has its
+  // directory.
+  std::vector<LockRule> (*locks)(const std::filesystem::path& path);
 };
 
 // In the order in which they are asked whose file one is.
@@ -42,6 +60,9 @@ bool is_issued_by(const nlohmann::json& tokens, std::string_view issuer);
 
 // Five minutes before: Claude Code's, the longest of those that are known.
 Seconds usual_skew(std::string_view provider);
+
+// The flock that Hermes takes for a file: its name, with the suffix `.lock` for its own.
+LockRule hermes_lock(std::filesystem::path path);
 
 // Empty for a file of a format that is not known any more.
 std::vector<GrantPlace> places_in(nlohmann::json& root, std::string_view format);

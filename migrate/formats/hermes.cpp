@@ -396,6 +396,13 @@ Seconds skew(std::string_view provider) {
   return Seconds{120};
 }
 
+std::vector<LockRule> locks(const std::filesystem::path& path) { return {hermes_lock(path)}; }
+
+// That of the home first.
+std::vector<LockRule> anthropic_locks(const std::filesystem::path& path) {
+  return {hermes_lock(path.parent_path() / "auth.json"), hermes_lock(path)};
+}
+
 }  // namespace
 
 }  // namespace authdb::migrate::hermes
@@ -409,7 +416,8 @@ const Format kHermes{"hermes",
                      hermes::read_store,
                      hermes::places_of_store,
                      hermes::tree,
-                     hermes::skew};
+                     hermes::skew,
+                     hermes::locks};
 
 extern const Format kHermesAnthropic;
 const Format kHermesAnthropic{"hermes-anthropic",
@@ -418,7 +426,8 @@ const Format kHermesAnthropic{"hermes-anthropic",
                               hermes::read_anthropic,
                               hermes::places_of_anthropic,
                               hermes::anthropic_tree,
-                              hermes::skew};
+                              hermes::skew,
+                              hermes::anthropic_locks};
 
 extern const Format kHermesSharedNous;
 const Format kHermesSharedNous{"hermes-shared-nous",
@@ -427,6 +436,7 @@ const Format kHermesSharedNous{"hermes-shared-nous",
                                hermes::read_shared_nous,
                                hermes::places_of_shared_nous,
                                hermes::shared_nous_tree,
-                               hermes::skew};
+                               hermes::skew,
+                               hermes::locks};
 
 }  // namespace authdb::migrate

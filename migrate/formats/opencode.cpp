@@ -106,12 +106,18 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
+// pi's, for a refresh and for a write. opencode takes none.
+std::vector<LockRule> locks(const std::filesystem::path& path) {
+  if (path.filename() != "auth.json") return {};
+  return {{LockRule::Kind::directory, path.string() + ".lock", Seconds{30}}};
+}
+
 }  // namespace
 
 extern const Format kOpencode;
 const Format kOpencode{"opencode", "opencode's or pi's auth.json, whose members have a `type`",
                        recognises, read,
                        places,     tree,
-                       usual_skew};
+                       usual_skew, locks};
 
 }  // namespace authdb::migrate

@@ -38,11 +38,18 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
                    fresh_qwen(only_login(contents, kProvider)));
 }
 
+// It never touches it again: 35 s since 0.24, 10 s before.
+std::vector<LockRule> locks(const std::filesystem::path& path) {
+  if (path.filename() != "oauth_creds.json") return {};
+  return {{LockRule::Kind::file, path.parent_path() / "oauth_creds.lock", Seconds{35}}};
+}
+
 }  // namespace
 
 extern const Format kQwen;
-const Format kQwen{
-    "qwen",    "Qwen's oauth_creds.json with `resource_url`", recognises, read, places, tree,
-    usual_skew};
+const Format kQwen{"qwen",     "Qwen's oauth_creds.json with `resource_url`",
+                   recognises, read,
+                   places,     tree,
+                   usual_skew, locks};
 
 }  // namespace authdb::migrate

@@ -192,7 +192,8 @@ Result<std::vector<Projected>> project_those(Store& store, Milliseconds wait,
           projection.path, false,
           "the access tokens in " + projection.path +
               " are not up to date: " + one.error().message +
-              (passes ? ". The next refresh brings them, or `authdb keep-fresh --project`" : "")};
+              (passes ? ". The next refresh brings them, or `authdb keep-fresh --project`" : ""),
+          one.error().code == Errc::busy};
     }
     done.push_back(std::move(*one));
   }

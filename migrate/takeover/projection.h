@@ -27,6 +27,7 @@ struct Projected {
   std::string path;
   bool written = false;
   std::string warning;  // for a person; empty: none
+  bool locked = false;  // its tool had its lock all the time
 };
 
 // Rewrites the files that show another access token than the store has now. A failure with one

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
+#include <utility>
 
 #include "store/descriptors.h"
 #include "store/files.h"
@@ -13,12 +15,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> beside(const fs::path& path, std::string_view format) {
-  fs::path with_suffix = path;
-  with_suffix.replace_extension(".lock");
-  if (format == "hermes-anthropic") return {path.parent_path() / "auth.lock", with_suffix};
-  if (format.starts_with("hermes") || format == "claude") return {with_suffix};
-  return {path.parent_path() / ("." + path.filename().string() + ".authdb-lock")};
+// Of a file under that name.
+std::vector<LockRule> locks_beside(const fs::path& path, std::string_view format) {
+  std::vector<LockRule> locks;
+  if (const Format* known = format_named(format)) locks = known->locks(path);
+  const bool has_flock = std::any_of(locks.begin(), locks.end(), [](const LockRule& rule) {
+    return rule.kind == LockRule::Kind::flock;
+  });
+  if (!has_flock) {
+    const fs::path ours = path.parent_path() / ("." + path.filename().string() + ".authdb-lock");
+    locks.insert(locks.begin(), {LockRule::Kind::flock, ours});
+  }
+  return locks;
 }
 
 Result<FileLock> take(const fs::path& path, Milliseconds wait) {
@@ -46,36 +54,65 @@ fs::path real_path(const fs::path& path) {
   return error ? path : real;
 }
 
-std::vector<fs::path> lock_files_of(const ToolFile& file) {
+std::vector<LockRule> locks_of(const ToolFile& file) {
   std::error_code error;
   // A name alone has no directory that could be resolved.
   const fs::path named = fs::absolute(file.path, error);
-  auto locks = beside(error ? file.path : named, file.format);
-  for (auto& lock : beside(real_path(file.path), file.format)) {
-    if (std::find(locks.begin(), locks.end(), lock) == locks.end()) locks.push_back(lock);
+  auto locks = locks_beside(error ? file.path : named, file.format);
+  for (auto& lock : locks_beside(real_path(file.path), file.format)) {
+    const bool known = std::any_of(locks.begin(), locks.end(),
+                                   [&](const LockRule& one) { return one.path == lock.path; });
+    if (!known) locks.push_back(std::move(lock));
   }
   return locks;
 }
 
-Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Milliseconds wait) {
-  std::vector<std::pair<bool, fs::path>> wanted;
+namespace {
+
+// The locks of all files, each once, in their order.
+std::vector<LockRule> in_order(const std::vector<ToolFile>& files) {
+  std::vector<std::pair<bool, std::vector<LockRule>>> wanted;
   for (const ToolFile& file : files) {
-    for (const auto& lock : lock_files_of(file)) {
-      wanted.emplace_back(file.format == "hermes-shared-nous",
-                          real_path(lock.parent_path()) / lock.filename());
+    auto& locks = wanted.emplace_back(file.format == "hermes-shared-nous", locks_of(file)).second;
+    for (LockRule& lock : locks) {
+      lock.path = real_path(lock.path.parent_path()) / lock.path.filename();
     }
   }
-  std::sort(wanted.begin(), wanted.end());
-  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+  std::sort(wanted.begin(), wanted.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.first, a.second.front().path) < std::pair(b.first, b.second.front().path);
+  });
+  std::vector<LockRule> all;
+  std::set<fs::path> seen;
+  for (auto& [shared, locks] : wanted) {
+    for (LockRule& lock : locks) {
+      if (seen.insert(lock.path).second) all.push_back(std::move(lock));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<ToolLocks> lock_tools(const std::vector<ToolFile>& files, Milliseconds wait) {
+  const std::vector<LockRule> wanted = in_order(files);
   if (auto room = room_for_descriptors(wanted.size()); !room) return fail(std::move(room.error()));
-  std::vector<FileLock> held;
+  ToolLocks held;
   const auto deadline = std::chrono::steady_clock::now() + wait;
-  for (const auto& [shared, path] : wanted) {
+  for (const LockRule& rule : wanted) {
+    if (rule.kind != LockRule::Kind::flock) {
+      auto lock = MadeLock::make(rule, deadline);
+      if (lock) {
+        held.made.push_back(std::move(*lock));
+      } else if (!rule.may_lack || lock.error().code == Errc::busy) {
+        return fail(std::move(lock.error()));
+      }
+      continue;
+    }
     const auto left =
         std::chrono::duration_cast<Milliseconds>(deadline - std::chrono::steady_clock::now());
-    auto lock = take(path, std::max(left, Milliseconds(0)));
+    auto lock = take(rule.path, std::max(left, Milliseconds(0)));
     if (!lock) return fail(std::move(lock.error()));
-    held.push_back(std::move(*lock));
+    held.flocks.push_back(std::move(*lock));
   }
   return held;
 }

@@ -1,17 +1,18 @@
 // The lock by which a tool keeps its own processes from writing one of its files at once, taken as
 // the tool itself takes it.
 //
-// Hermes: flock(2) on the file's name with the suffix `.lock`, `auth.lock` for auth.json, and for
-// its Anthropic file that of the home as well. It does not resolve links, so that profiles which
-// share a file by a link hold different locks: the lock beside the name and the one beside the file
-// itself are both taken. A tool that has no such lock gets one of ours beside its file, against our
-// own processes.
+// Which these are, each format says (LockRule). No tool resolves links alike, so that profiles
+// which share a file by a link hold different locks: those beside the name and those beside the
+// file itself are all taken. Where none is a flock, one of ours beside the file comes first,
+// against our own processes.
 #pragma once
 
 #include <filesystem>
 #include <string_view>
 #include <vector>
 
+#include "migrate/formats/format.h"
+#include "migrate/takeover/made_lock.h"
 #include "store/file_lock.h"
 #include "store/result.h"
 
@@ -25,12 +26,19 @@ struct ToolFile {
 // Links resolved; the path itself where that cannot be done.
 std::filesystem::path real_path(const std::filesystem::path& path);
 
-// The lock files of a tool's file, in the order in which they are taken.
-std::vector<std::filesystem::path> lock_files_of(const ToolFile& file);
+// The locks of a tool's file, in the order in which they are taken.
+std::vector<LockRule> locks_of(const ToolFile& file);
 
-// Takes the locks of all files, each once, in Hermes's order: those of the homes by path, that of
-// the shared Nous file last. Lock files are made where there are none. busy, naming the file, if
-// they are not all free within `wait`. Before any credential's lock, never after (docs/design.md).
-Result<std::vector<FileLock>> lock_tools(const std::vector<ToolFile>& files, Milliseconds wait);
+// Held until it ends.
+struct ToolLocks {
+  std::vector<FileLock> flocks;
+  std::vector<MadeLock> made;
+};
+
+// Takes the locks of all files, each once: file by file, in the order of their first locks, that of
+// Hermes's shared Nous file last (which is Hermes's own order), and of each file as its tool does.
+// busy, naming the lock, if they are not all free within `wait`. Before any credential's lock,
+// never after (docs/design.md).
+Result<ToolLocks> lock_tools(const std::vector<ToolFile>& files, Milliseconds wait);
 
 }  // namespace authdb::migrate

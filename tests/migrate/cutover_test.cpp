@@ -53,9 +53,10 @@ TEST_F(CutoverTest, ALinkStaysALinkAndBothLocksAreTaken) {
 
   EXPECT_TRUE(fs::is_symlink(file()));
   EXPECT_THAT(contents(real), Not(HasSubstr("rt-1")));
-  EXPECT_THAT(
-      lock_files_of({file(), "hermes"}),
-      ElementsAre(home_.path() / "auth.lock", fs::canonical(real).replace_extension(".lock")));
+  EXPECT_THAT(locks_of({file(), "hermes"}),
+              ElementsAre(::testing::Field(&LockRule::path, home_.path() / "auth.lock"),
+                          ::testing::Field(&LockRule::path,
+                                           fs::canonical(real).replace_extension(".lock"))));
 }
 
 TEST_F(CutoverTest, WaitsForTheToolsOwnLockAndChangesNothingWithoutIt) {

@@ -175,6 +175,74 @@ TEST_F(Cases, OneGrantInTwoToolsIsOneCredential) {
             "xai-access-2");
 }
 
+// ---- Its tool's own lock ------------------------------------------------------------------------
+
+struct Locked {
+  const char* name;
+  const char* sample;
+  const char* place;
+  const char* lock;
+  bool is_directory;
+  const char* provider;
+};
+
+class CasesOfLocks : public Cases, public testing::WithParamInterface<Locked> {
+ protected:
+  void SetUp() override {
+    Cases::SetUp();
+    lock_wait_ = Milliseconds(20);
+    file_ = lay(GetParam().sample, GetParam().place);
+    lock_ = dir_ / "files" / GetParam().lock;
+  }
+  void tool_takes_it() const {
+    if (GetParam().is_directory) {
+      std::filesystem::create_directory(lock_);
+    } else {
+      write_file(lock_, "an id of the tool's");
+    }
+  }
+  std::filesystem::path file_;
+  std::filesystem::path lock_;
+};
+
+TEST_P(CasesOfLocks, ACutOverAndAProjectionWaitForItAndLeaveNoneBehind) {
+  const std::string before = read_file(file_);
+  tool_takes_it();
+  const auto kept_out = run({"migrate", "--cutover", file_.string()});
+  EXPECT_EQ(kept_out.status, exit_code(Errc::busy)) << kept_out.err;
+  EXPECT_THAT(kept_out.err, HasSubstr(lock_.string()));
+  EXPECT_EQ(read_file(file_), before);
+
+  std::filesystem::remove(lock_);
+  must({"migrate", "--cutover", file_.string()});
+  EXPECT_FALSE(std::filesystem::exists(lock_));
+  const std::string cut = read_file(file_);
+  EXPECT_NE(cut, before);
+
+  tool_takes_it();
+  http_->answer(200, grant_json({"invented-access-2", "invented-refresh-2"}));
+  const auto refreshed = run({"refresh", GetParam().provider});
+  EXPECT_EQ(refreshed.status, exit_code(Errc::busy)) << refreshed.err;
+  EXPECT_THAT(refreshed.out, HasSubstr("Refreshed"));
+  EXPECT_THAT(refreshed.err, HasSubstr(lock_.string()));
+  EXPECT_EQ(read_file(file_), cut);
+
+  std::filesystem::remove(lock_);
+  http_->answer(200, grant_json({"invented-access-3", "invented-refresh-3"}));
+  must({"refresh", GetParam().provider});
+  EXPECT_THAT(read_file(file_),
+              AllOf(HasSubstr("invented-access-3"), Not(HasSubstr("invented-refresh-3"))));
+  EXPECT_FALSE(std::filesystem::exists(lock_));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tools, CasesOfLocks,
+                         testing::Values(Locked{"Claude", "claude.json",
+                                                ".claude/.credentials.json",
+                                                ".claude/.oauth_refresh.lock", true, "anthropic"},
+                                         Locked{"Qwen", "qwen.json", ".qwen/oauth_creds.json",
+                                                ".qwen/oauth_creds.lock", false, "qwen-oauth"}),
+                         [](const auto& locked) { return std::string(locked.param.name); });
+
 // ---- Where it stands ---------------------------------------------------------------------------
 
 TEST_F(Cases, ANestedGrantIsReadAndWrittenWhereItStands) {

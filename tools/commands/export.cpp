@@ -81,8 +81,6 @@ Result<migrate::ExportRequest> request_of(const Context& context, const Options&
   return request;
 }
 
-constexpr Milliseconds kToolWait{25'000};  // Hermes holds its lock while it refreshes, 20 s at most
-
 Result<std::vector<std::filesystem::path>> files_to_hand_over(const Context& context,
                                                               const Store& store,
                                                               const Options& options) {
@@ -118,7 +116,7 @@ Result<int> hand_over(Context& context, const Options& options) {
   const auto given =
       options.output ? migrate::GivenElsewhere::refuse : migrate::GivenElsewhere::leave;
   for (const auto& file : *files) {
-    const auto done = migrate::hand_over(*store, file, kToolWait, given);
+    const auto done = migrate::hand_over(*store, file, context.lock_wait, given);
     if (!done && done.error().code == Errc::not_found && !options.output) {
       if (!nothing) nothing = done.error();  // a source without a login, API keys for instance
       continue;

@@ -306,7 +306,7 @@ Result<int> run(Context& context, const Options& options) {
   if (options.running && !options.cutover)
     return fail(Errc::usage, "--running goes with --cutover");
   if (options.cutover && !options.dry_run) {
-    return cut_over(context, {std::move(request), options.running});
+    return cut_over(context, {std::move(request), options.running, context.lock_wait});
   }
 
   auto plan = [&]() -> Result<migrate::Plan> {

@@ -20,6 +20,10 @@ taken over and nothing is sent twice. A refresh whose answer got lost is not
 repeated while a bearer of the credential still works, because sending a spent
 token again can end the whole session; --replay repeats it all the same.
 
+The files of tools that the store keeps supplied are brought up to date, under
+their tools' own locks. Where one of these is not free in time, it is refreshed
+all the same, a warning names the file, and the exit code is 6.
+
 Exit codes
   0 done   2 usage   3 no such store, profile, provider or target
   4 somebody must log in   5 try later   6 busy   7 refused
@@ -84,15 +88,16 @@ Result<int> run(Context& context, const Options& options) {
   if (!bearer) return fail(bearer.error());
 
   for (const auto& warning : bearer->warnings) context.warn(warning);
-  update_projections(context, *store);
+  const bool all_free = update_projections(context, *store, store->lock_wait());
+  const int code = all_free ? kOk : exit_code(Errc::busy);
   if (context.globals.json) {
     print_bearer_json(context.out, *bearer, context.clock(), Reveal::no);
-    return kOk;
+    return code;
   }
   const auto after = store->find(entry->credential.uid);
   if (!after) return fail(after.error());
   context.out << sentence(*entry, *after, *bearer, context.clock()) << '\n';
-  return kOk;
+  return code;
 }
 
 Run declare(Arguments& arguments) {
