@@ -1,13 +1,11 @@
 #include "migrate/sources.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 
 #include "migrate/addresses.h"
 #include "migrate/formats/format.h"
 #include "migrate/migrate.h"
-#include "store/user_directories.h"
 
 namespace authdb::migrate {
 namespace {
@@ -15,39 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kDefaultProfile = "default";
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
-
-// A path as the user meant it, without `.`, `..` and a trailing slash.
-fs::path tidy(const fs::path& path) {
-  std::error_code error;
-  fs::path full = fs::absolute(path, error).lexically_normal();
-  return full.has_filename() ? full : full.parent_path();
-}
-
-bool is_inside(const fs::path& path, const fs::path& directory) {
-  const auto [end, unused] =
-      std::mismatch(directory.begin(), directory.end(), path.begin(), path.end());
-  return end == directory.end();
-}
-
-// Empty where there is no home: a name alone would be looked for wherever the process stands.
-fs::path in_home(const fs::path& usual) {
-  const fs::path home = home_directory();
-  return home.empty() ? home : home / usual;
-}
-
-fs::path hermes_root() {
-  const fs::path native = in_home(".hermes");
-  const std::string set = environment("HERMES_HOME");
-  if (set.empty()) return native;
-  const fs::path given = tidy(set);
-  if (!native.empty() && is_inside(given, native)) return native;
-  return given.parent_path().filename() == "profiles" ? given.parent_path().parent_path() : given;
-}
 
 bool is_there(const fs::path& path) {
   // Not fs::exists: what may not be looked at is there, and reading it will say why it failed.
@@ -58,9 +23,10 @@ bool is_there(const fs::path& path) {
 
 void add_files_of(const fs::path& directory, const std::string& profile,
                   std::vector<Place>& places) {
-  for (const char* name : {"auth.json", ".anthropic_oauth.json", ".credentials.json",
-                           "oauth_creds.json", "shared/nous_auth.json"}) {
-    if (is_there(directory / name)) places.push_back({directory / name, profile});
+  std::set<std::string_view> seen;
+  for (const Format* format : formats()) {
+    const fs::path path = directory / format->file;
+    if (seen.insert(format->file).second && is_there(path)) places.push_back({path, profile});
   }
 }
 
@@ -125,17 +91,11 @@ std::string profile_of_file(const fs::path& file) {
 }
 
 std::vector<fs::path> well_known_places() {
-  const auto either = [](const char* variable, const fs::path& usual) {
-    const std::string set = environment(variable);
-    return set.empty() ? in_home(usual) : fs::path(set);
-  };
-  const fs::path data = data_directory();
-  std::vector<fs::path> places{hermes_root(), either("CODEX_HOME", ".codex"),
-                               either("CLAUDE_CONFIG_DIR", ".claude"), in_home(".qwen"),
-                               data.empty() ? data : data / "opencode"};
-  const std::string shared = environment("HERMES_SHARED_AUTH_DIR");
-  if (!shared.empty()) places.push_back(fs::path(shared) / "nous_auth.json");
-  std::erase_if(places, [](const fs::path& place) { return place.empty(); });
+  std::vector<fs::path> places;
+  for (const Format* format : formats()) {
+    const auto homes = format->homes();
+    places.insert(places.end(), homes.begin(), homes.end());
+  }
   return places;
 }
 

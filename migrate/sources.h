@@ -19,7 +19,7 @@ std::vector<Place> files_in(const std::filesystem::path& directory);
 // `profiles/<name>/auth.json` is that profile's; any other file is `default`'s.
 std::string profile_of_file(const std::filesystem::path& file);
 
-// $HERMES_HOME as Hermes itself reads it, else ~/.hermes, and the other tools' places.
+// Where the tools keep their files for this user, whether they are there or not.
 std::vector<std::filesystem::path> well_known_places();
 
 }  // namespace authdb::migrate

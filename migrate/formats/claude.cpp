@@ -9,6 +9,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::string_view kFile = ".credentials.json";
 constexpr const char* kBlock = "claudeAiOauth";
 constexpr const char* kMcp = "mcpOAuth";  // logins at MCP servers
 constexpr Spelling kSpelling{.access = "accessToken",
@@ -23,6 +24,11 @@ std::string joined(const json& words) {
     if (word.is_string()) text += (text.empty() ? "" : " ") + word.get<std::string>();
   }
   return text;
+}
+
+std::vector<std::filesystem::path> homes() {
+  return kept_in(
+      tool_directory({"CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR"}, ".claude"), kFile);
 }
 
 bool recognises(const json& root, const std::filesystem::path&) {
@@ -85,7 +91,7 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
 // was left behind.
 std::vector<LockRule> locks(const std::filesystem::path& path) {
   std::vector<LockRule> rules{hermes_lock(path)};
-  if (path.filename() != ".credentials.json") return rules;
+  if (path.filename() != kFile) return rules;
   const auto directory = path.parent_path();
   std::error_code error;
   auto legacy = std::filesystem::canonical(directory, error);
@@ -102,6 +108,7 @@ std::vector<LockRule> locks(const std::filesystem::path& path) {
 
 extern const Format kClaude;
 const Format kClaude{"claude",   "Claude Code's .credentials.json with `claudeAiOauth`",
+                     kFile,      homes,
                      recognises, read,
                      places,     tree,
                      usual_skew, locks};

@@ -10,6 +10,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::string_view kFile = "auth.json";
+
 constexpr const char* kKey = "OPENAI_API_KEY";
 constexpr Spelling kSpelling{
     .nest = "tokens", .obtained = "last_refresh", .expires = nullptr, .no_refresh = Instead::word};
@@ -92,8 +94,28 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
+// Its own, and those of the accounts that people keep beside it to change between them.
+std::vector<std::filesystem::path> homes() {
+  namespace fs = std::filesystem;
+  const fs::path directory = tool_directory({"CODEX_HOME"}, ".codex");
+  if (directory.empty()) return {};
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator it(directory / "accounts", error), end; !error && it != end;
+       it.increment(error)) {
+    const fs::path& path = it->path();
+    const bool is_list = path.filename() == "registry.json";
+    if (path.extension() == ".json" && !is_list) files.push_back(path);
+    if (fs::exists(path / kFile, error)) files.push_back(path / kFile);
+    error.clear();
+  }
+  std::sort(files.begin(), files.end());
+  files.insert(files.begin(), directory / kFile);
+  return files;
+}
+
 std::vector<LockRule> locks(const std::filesystem::path& path) {
-  if (path.filename() != "auth.json") return {};
+  if (path.filename() != kFile) return {};
   return {{LockRule::Kind::flock, path.parent_path() / "auth.lock"},
           {LockRule::Kind::flock, path.string() + ".lock"}};
 }
@@ -102,6 +124,7 @@ std::vector<LockRule> locks(const std::filesystem::path& path) {
 
 extern const Format kCodex;
 const Format kCodex{"codex",    "Codex's auth.json with `tokens` or `OPENAI_API_KEY`",
+                    kFile,      homes,
                     recognises, read,
                     places,     tree,
                     usual_skew, locks};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <optional>
 
 #include "migrate/formats/fields.h"
@@ -10,6 +11,7 @@
 #include "migrate/source_file.h"
 #include "store/claims.h"
 #include "store/fingerprint.h"
+#include "store/user_directories.h"
 
 namespace authdb::migrate {
 
@@ -84,6 +86,28 @@ const Format* format_named(std::string_view name) {
   const auto it = std::find_if(formats().begin(), formats().end(),
                                [&](const Format* format) { return format->name == name; });
   return it == formats().end() ? nullptr : *it;
+}
+
+std::filesystem::path tidy(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto full = std::filesystem::absolute(path, error).lexically_normal();
+  return full.has_filename() ? full : full.parent_path();
+}
+
+std::filesystem::path tool_directory(std::initializer_list<const char*> variables,
+                                     const char* usual) {
+  for (const char* variable : variables) {
+    const char* const value = std::getenv(variable);
+    if (value != nullptr && *value != '\0') return value;
+  }
+  const auto home = home_directory();
+  return home.empty() ? home : home / usual;
+}
+
+std::vector<std::filesystem::path> kept_in(const std::filesystem::path& directory,
+                                           std::string_view file) {
+  if (directory.empty()) return {};
+  return {directory / file};
 }
 
 bool is_at(const std::filesystem::path& path, std::string_view place) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string_view>
@@ -32,6 +33,10 @@ struct LockRule {
 struct Format {
   std::string_view name;   // stored with what was read from such a file: never rename
   std::string_view shape;  // for people: what makes a file one of these
+  std::string_view file;   // what such a file is called in a directory of the tool's
+  // Where the tool keeps one for this user, whether it is there or not: the file, or a directory
+  // that has more than one.
+  std::vector<std::filesystem::path> (*homes)();
   // By proof: a key that only this tool has, a token that names its issuer, or the place where the
   // tool keeps the file. `path` is as the user named it.
   bool (*recognises)(const nlohmann::json& root, const std::filesystem::path& path);
@@ -52,6 +57,17 @@ struct Format {
 std::span<const Format* const> formats();
 // nullptr: there is none of that name.
 const Format* format_named(std::string_view name);
+
+// A path as the user meant it, without `.`, `..` and a trailing slash.
+std::filesystem::path tidy(const std::filesystem::path& path);
+// The tool's directory for this user: the first of the variables that is set, else `usual` in the
+// home directory. Empty where there is neither: a name alone would be looked for wherever the
+// process stands.
+std::filesystem::path tool_directory(std::initializer_list<const char*> variables,
+                                     const char* usual);
+// The file in it; none in no directory.
+std::vector<std::filesystem::path> kept_in(const std::filesystem::path& directory,
+                                           std::string_view file);
 
 // True if `path` ends so: `.codex/auth.json`.
 bool is_at(const std::filesystem::path& path, std::string_view place);

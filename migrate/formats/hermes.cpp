@@ -1,6 +1,7 @@
 #include "migrate/formats/hermes.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 
 #include "migrate/formats/fields.h"
@@ -12,6 +13,7 @@
 namespace authdb::migrate::hermes {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 // Hermes takes a grant of these for expiring where it finds no `expires_at`.
@@ -396,6 +398,31 @@ Seconds skew(std::string_view provider) {
   return Seconds{120};
 }
 
+bool is_inside(const fs::path& path, const fs::path& directory) {
+  const auto [end, unused] =
+      std::mismatch(directory.begin(), directory.end(), path.begin(), path.end());
+  return end == directory.end();
+}
+
+// With all of its profiles. A variable that names a profile of a root means that root.
+std::vector<fs::path> homes() {
+  const fs::path native = tool_directory({}, ".hermes");
+  fs::path root = tool_directory({"HERMES_HOME"}, ".hermes");
+  if (root.empty()) return {};
+  root = tidy(root);
+  if (!native.empty() && is_inside(root, native)) return {native};
+  const bool is_profile = root.parent_path().filename() == "profiles";
+  return {is_profile ? root.parent_path().parent_path() : root};
+}
+
+// In the directory that homes() says.
+std::vector<fs::path> no_homes() { return {}; }
+
+std::vector<fs::path> shared_homes() {
+  const char* const set = std::getenv("HERMES_SHARED_AUTH_DIR");
+  return kept_in(set == nullptr ? "" : set, "nous_auth.json");
+}
+
 std::vector<LockRule> locks(const std::filesystem::path& path) { return {hermes_lock(path)}; }
 
 // That of the home first.
@@ -412,6 +439,8 @@ namespace authdb::migrate {
 extern const Format kHermes;
 const Format kHermes{"hermes",
                      "auth.json with `credential_pool`, `providers` or `systems`",
+                     "auth.json",
+                     hermes::homes,
                      hermes::recognises_store,
                      hermes::read_store,
                      hermes::places_of_store,
@@ -422,6 +451,8 @@ const Format kHermes{"hermes",
 extern const Format kHermesAnthropic;
 const Format kHermesAnthropic{"hermes-anthropic",
                               ".anthropic_oauth.json with `accessToken`",
+                              ".anthropic_oauth.json",
+                              hermes::no_homes,
                               hermes::recognises_anthropic,
                               hermes::read_anthropic,
                               hermes::places_of_anthropic,
@@ -432,6 +463,8 @@ const Format kHermesAnthropic{"hermes-anthropic",
 extern const Format kHermesSharedNous;
 const Format kHermesSharedNous{"hermes-shared-nous",
                                "shared/nous_auth.json with `refresh_token` and a portal",
+                               "shared/nous_auth.json",
+                               hermes::shared_homes,
                                hermes::recognises_shared_nous,
                                hermes::read_shared_nous,
                                hermes::places_of_shared_nous,

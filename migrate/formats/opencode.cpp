@@ -5,11 +5,14 @@
 #include "migrate/formats/fields.h"
 #include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
+#include "store/user_directories.h"
 
 namespace authdb::migrate {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::string_view kFile = "auth.json";
 
 // Ours for the OAuth grant that has this name there.
 std::string oauth_provider(const std::string& name) {
@@ -106,9 +109,18 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
   return root;
 }
 
+std::vector<std::filesystem::path> homes() {
+  const auto data = data_directory();
+  auto files = kept_in(data.empty() ? data : data / "opencode", kFile);
+  for (auto& pis : kept_in(tool_directory({"PI_CODING_AGENT_DIR"}, ".pi/agent"), kFile)) {
+    files.push_back(std::move(pis));
+  }
+  return files;
+}
+
 // pi's, for a refresh and for a write. opencode takes none.
 std::vector<LockRule> locks(const std::filesystem::path& path) {
-  if (path.filename() != "auth.json") return {};
+  if (path.filename() != kFile) return {};
   return {{LockRule::Kind::directory, path.string() + ".lock", Seconds{30}}};
 }
 
@@ -116,6 +128,7 @@ std::vector<LockRule> locks(const std::filesystem::path& path) {
 
 extern const Format kOpencode;
 const Format kOpencode{"opencode", "opencode's or pi's auth.json, whose members have a `type`",
+                       kFile,      homes,
                        recognises, read,
                        places,     tree,
                        usual_skew, locks};

@@ -8,9 +8,14 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::string_view kFile = "oauth_creds.json";
 constexpr const char* kProvider = "qwen-oauth";
 constexpr Spelling kSpelling{
     .obtained = nullptr, .expires = "expiry_date", .expires_ms = true, .no_refresh = Instead::word};
+
+std::vector<std::filesystem::path> homes() {
+  return kept_in(tool_directory({"QWEN_HOME"}, ".qwen"), kFile);
+}
 
 // Gemini's oauth_creds.json looks much the same, but has no resource.
 bool recognises(const json& root, const std::filesystem::path& path) {
@@ -40,7 +45,7 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
 
 // It never touches it again: 35 s since 0.24, 10 s before.
 std::vector<LockRule> locks(const std::filesystem::path& path) {
-  if (path.filename() != "oauth_creds.json") return {};
+  if (path.filename() != kFile) return {};
   return {{LockRule::Kind::file, path.parent_path() / "oauth_creds.lock", Seconds{35}}};
 }
 
@@ -48,6 +53,7 @@ std::vector<LockRule> locks(const std::filesystem::path& path) {
 
 extern const Format kQwen;
 const Format kQwen{"qwen",     "Qwen's oauth_creds.json with `resource_url`",
+                   kFile,      homes,
                    recognises, read,
                    places,     tree,
                    usual_skew, locks};

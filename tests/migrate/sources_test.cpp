@@ -10,8 +10,10 @@
 namespace authdb::migrate {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 namespace fs = std::filesystem;
 using testing::from;
@@ -202,13 +204,71 @@ TEST(Sources, HermesSharedDirectoryIsLookedIntoWhereItIsSet) {
   EXPECT_THAT(well_known_places(), ::testing::Contains(fs::path("/srv/hermes/nous_auth.json")));
 }
 
+TEST(Sources, EachToolIsLookedForWhereItsVariableSays) {
+  const Variable home("HOME", "/home/pat");
+  struct {
+    const char* variable;
+    const char* usual;
+    const char* set;
+  } const places[] = {
+      {"CODEX_HOME", "/home/pat/.codex/auth.json", "/srv/x/auth.json"},
+      {"CLAUDE_CONFIG_DIR", "/home/pat/.claude/.credentials.json", "/srv/x/.credentials.json"},
+      {"CLAUDE_SECURESTORAGE_CONFIG_DIR", "/home/pat/.claude/.credentials.json",
+       "/srv/x/.credentials.json"},
+      {"QWEN_HOME", "/home/pat/.qwen/oauth_creds.json", "/srv/x/oauth_creds.json"},
+      {"PI_CODING_AGENT_DIR", "/home/pat/.pi/agent/auth.json", "/srv/x/auth.json"},
+      {"XDG_DATA_HOME", "/home/pat/.local/share/opencode/auth.json", "/srv/x/opencode/auth.json"}};
+  for (const auto& place : places) {
+    {
+      const Variable unset(place.variable, "");
+      EXPECT_THAT(well_known_places(), ::testing::Contains(fs::path(place.usual)));
+    }
+    const Variable set(place.variable, "/srv/x");
+    EXPECT_THAT(well_known_places(), ::testing::Contains(fs::path(place.set))) << place.variable;
+    EXPECT_THAT(well_known_places(), Not(::testing::Contains(fs::path(place.usual))))
+        << place.variable;
+  }
+}
+
+TEST(Sources, TheAccountsBesideCodexsFileAreReadToo) {
+  const TempDir dir;
+  for (const char* name : {"auth.json", "accounts/work.auth.json", "accounts/home/auth.json",
+                           "accounts/registry.json", "accounts/notes.txt"}) {
+    dir.write(fs::path(".codex") / name, R"({"OPENAI_API_KEY": "sk-FAKE"})");
+  }
+  const Variable home("HOME", dir.path());
+  const Variable hermes("HERMES_HOME", "");
+  const Variable codex("CODEX_HOME", "");
+
+  const auto documents = read_sources({});
+
+  ASSERT_TRUE(documents);
+  EXPECT_THAT(found(*documents, dir.path()),
+              ElementsAre("default .codex/auth.json", "default .codex/accounts/home/auth.json",
+                          "default .codex/accounts/work.auth.json"));
+}
+
+TEST(Sources, WhatWasLookedForInVainIsNamedAsItIsCalled) {
+  const TempDir dir;
+  fs::create_directories(dir.path() / ".claude");
+  const Variable home("HOME", dir.path());
+
+  const auto documents = read_sources({});
+
+  ASSERT_FALSE(documents);
+  EXPECT_THAT(documents.error().message,
+              AllOf(HasSubstr((dir.path() / ".claude/.credentials.json").string()),
+                    Not(HasSubstr(".claude/auth.json"))));
+}
+
 TEST(Sources, WithoutAHomeNothingIsLookedForWhereTheProcessStands) {
   // A user number without an entry in the password database is taken on, which is for root.
   if (::geteuid() != 0) GTEST_SKIP() << "only root can be somebody without an entry";
   const pid_t child = ::fork();
   if (child == 0) {
     for (const char* name :
-         {"HOME", "XDG_DATA_HOME", "HERMES_HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR"}) {
+         {"HOME", "XDG_DATA_HOME", "HERMES_HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR",
+          "CLAUDE_SECURESTORAGE_CONFIG_DIR", "QWEN_HOME", "PI_CODING_AGENT_DIR"}) {
       ::unsetenv(name);
     }
     ::_exit(::setuid(987654) == 0 && well_known_places().empty() ? 0 : 1);
