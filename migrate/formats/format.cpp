@@ -178,6 +178,10 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
   document.profile = std::move(profile);
 
   if (!is_name(document.profile)) return failed(std::move(document), unnameable(path));
+  if (auto database = database_at(path)) {
+    document.failure = std::move(*database);
+    return document;
+  }
   auto bytes = read_source(path);
   if (!bytes) {
     document.failure = std::move(bytes.error());

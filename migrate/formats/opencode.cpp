@@ -5,6 +5,7 @@
 #include "migrate/formats/fields.h"
 #include "migrate/formats/format.h"
 #include "migrate/formats/hermes.h"
+#include "migrate/formats/strangers.h"
 #include "store/user_directories.h"
 
 namespace authdb::migrate {
@@ -111,7 +112,12 @@ Result<json> tree(const Contents& contents, const ExportRequest& request) {
 
 std::vector<std::filesystem::path> homes() {
   const auto data = data_directory();
-  auto files = kept_in(data.empty() ? data : data / "opencode", kFile);
+  const auto directory = data.empty() ? data : data / "opencode";
+  auto files = kept_in(directory, kFile);
+  // It makes this beside its file, without a login in it, unless it is the second version.
+  for (auto& database : kept_in(directory, "opencode.db")) {
+    if (!logins_in_opencode2(database).empty()) files.push_back(std::move(database));
+  }
   for (auto& pis : kept_in(tool_directory({"PI_CODING_AGENT_DIR"}, ".pi/agent"), kFile)) {
     files.push_back(std::move(pis));
   }

@@ -1,7 +1,11 @@
 #include "migrate/formats/strangers.h"
 
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include <algorithm>
 #include <array>
+#include <fstream>
+#include <string_view>
 
 #include "migrate/formats/format.h"
 
@@ -69,7 +73,78 @@ constexpr std::array kStrangers{
              "Nothing was taken: `docker login` keeps it."},
 };
 
+bool is_database(const fs::path& path) {
+  constexpr std::string_view kBegin{"SQLite format 3\0", 16};
+  std::error_code error;
+  if (!fs::is_regular_file(path, error)) return false;
+  std::array<char, kBegin.size()> bytes{};
+  std::ifstream in(path, std::ios::binary);
+  in.read(bytes.data(), bytes.size());
+  return in.good() && std::string_view(bytes.data(), bytes.size()) == kBegin;
+}
+
+// The first column of what it answers. Empty: nothing, or it cannot be asked.
+std::vector<std::string> ask(const fs::path& database, const char* query) try {
+  constexpr int kMost = 100;
+  SQLite::Database db(database.string(), SQLite::OPEN_READONLY, 1'000);
+  db.exec("PRAGMA trusted_schema = OFF");
+  SQLite::Statement statement(db, query);
+  std::vector<std::string> answers;
+  for (int n = 0; n < kMost && statement.executeStep(); ++n) {
+    answers.push_back(statement.getColumn(0).getString());
+  }
+  return answers;
+} catch (const SQLite::Exception&) {
+  return {};
+}
+
+struct StrangeDatabase {
+  const char* name;
+  const char* table;  // which only it has
+  const char* what_to_do;
+};
+
+constexpr std::array kDatabases{
+    StrangeDatabase{"a store of authdb's own", "token_set",
+                    "`--store` uses it as it is; `authdb restore` takes over what it has."},
+    StrangeDatabase{"OpenClaw's database", "auth_profile_store",
+                    "Nothing was taken: OpenClaw goes on refreshing what is in it. `authdb login "
+                    "PROVIDER` makes a login of authdb's own."}};
+
 }  // namespace
+
+std::vector<std::string> logins_in_opencode2(const fs::path& path) {
+  if (!is_database(path)) return {};
+  return ask(path,
+             "SELECT DISTINCT integration_id FROM credential WHERE integration_id IS NOT NULL "
+             "ORDER BY 1");
+}
+
+std::optional<Error> database_at(const fs::path& path) {
+  if (!is_database(path)) return std::nullopt;
+  std::string logins;
+  for (const std::string& name : logins_in_opencode2(path)) {
+    logins += (logins.empty() ? "" : ", ") + name;
+  }
+  if (!logins.empty()) {
+    return Error{Errc::refused,
+                 path.string() +
+                     " is OpenCode 2's database, which authdb does not read; it has "
+                     "logins of " +
+                     logins,
+                 "Nothing was taken: OpenCode goes on refreshing them. `authdb login PROVIDER` "
+                 "makes a login of authdb's own, which no other tool spends."};
+  }
+  const auto tables = ask(path, "SELECT name FROM sqlite_schema WHERE type = 'table'");
+  for (const StrangeDatabase& one : kDatabases) {
+    if (std::find(tables.begin(), tables.end(), one.table) == tables.end()) continue;
+    return Error{Errc::refused,
+                 path.string() + " is " + one.name + ", which `authdb migrate` does not read",
+                 one.what_to_do};
+  }
+  return Error{Errc::refused, path.string() + " is an SQLite database without a login that we know",
+               "Nothing was taken."};
+}
 
 std::optional<Error> stranger_in(const json& root, const fs::path& path) {
   if (!root.is_object()) return std::nullopt;

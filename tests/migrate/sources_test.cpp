@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/migrate/support.h"
+#include "tests/store/variable.h"
 
 namespace authdb::migrate {
 namespace {
@@ -29,28 +30,7 @@ std::vector<std::string> found(const std::vector<Document>& documents, const fs:
   return names;
 }
 
-// Sets a variable for one test.
-class Variable {
- public:
-  Variable(const char* name, const std::string& value) : name_(name) {
-    const char* before = ::getenv(name);
-    if (before) before_ = before;
-    ::setenv(name, value.c_str(), 1);
-  }
-  ~Variable() {
-    if (before_) {
-      ::setenv(name_, before_->c_str(), 1);
-    } else {
-      ::unsetenv(name_);
-    }
-  }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-
- private:
-  const char* name_;
-  std::optional<std::string> before_;
-};
+using test::Variable;
 
 TEST(Sources, AHermesRootIsItsFilesAndThoseOfItsProfiles) {
   const TempDir dir;

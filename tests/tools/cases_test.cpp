@@ -1,12 +1,16 @@
 // Files of the shapes that people have, as they reported them. Each stands for a kind.
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include <array>
 
+#include "tests/store/variable.h"
 #include "tests/tools/harness.h"
 
 namespace authdb::cli {
 namespace {
 
 using nlohmann::json;
+using test::Variable;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -117,6 +121,43 @@ TEST_F(Cases, AFileOfAnotherToolIsNotTakenForOneThatLooksAlike) {
     expect_untouched(name, file);
   }
   EXPECT_THAT(stored(), IsEmpty());
+}
+
+TEST_F(Cases, ADatabaseOfAnotherToolIsNamedAndNeverWritten) {
+  const auto file = lay("opencode2.db", "share/opencode/opencode.db");
+
+  const auto given = run({"migrate", file.string()});
+  const Variable data("XDG_DATA_HOME", dir_ / "files/share");
+  const Variable home("HOME", dir_ / "nobody");
+  const auto found = run({"migrate"});
+
+  for (const Ran& ran : {given, found}) {
+    EXPECT_EQ(ran.status, exit_code(Errc::refused));
+    EXPECT_THAT(ran.err, AllOf(HasSubstr(file.string() + " is OpenCode 2's database"),
+                               HasSubstr("openai"), HasSubstr("authdb login")));
+  }
+  expect_untouched("opencode2.db", file);
+  for (const auto& entry : std::filesystem::directory_iterator(file.parent_path())) {
+    EXPECT_EQ(entry.path(), file);
+  }
+}
+
+TEST_F(Cases, ADatabaseWithoutLoginsIsNoSourceByItself) {
+  const auto file = lay("opencode2.db", "share/opencode/opencode.db");
+  SQLite::Database(file.string(), SQLite::OPEN_READWRITE).exec("DELETE FROM credential");
+  const Variable data("XDG_DATA_HOME", dir_ / "files/share");
+  const Variable home("HOME", dir_ / "nobody");
+
+  EXPECT_EQ(run({"migrate"}).status, exit_code(Errc::not_found));
+}
+
+TEST_F(Cases, AStoreOfOursIsNoSource) {
+  must({"add", "openrouter"}, "sk-invented");
+
+  const auto ran = run({"migrate", store_path().string()});
+
+  EXPECT_EQ(ran.status, exit_code(Errc::refused));
+  EXPECT_THAT(ran.err, HasSubstr("is a store of authdb's own"));
 }
 
 TEST_F(Cases, AKeyThatIsLeftBehindIsNamedAndTold) {
