@@ -301,6 +301,7 @@ void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool d
 
 void record_state(Locked& locked, CredentialState next, const Rows& rows) {
   const auto written = Engine::guarded([&] { write_rows(locked, next, rows); });
+  if (!written && locked.is_haste(written.error())) throw BackendError{written.error()};
   if (!written) {
     locked.engine.log(LogLevel::warning, "what was learnt of " + name_of(locked.held.row) +
                                              " is in its journal alone, until its next refresh: " +

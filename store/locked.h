@@ -37,6 +37,12 @@ struct Locked {
   Milliseconds gate_wait = engine.options.lock_wait;
 
   const Uid& uid() const { return held.row.uid; }
+  // True of a failure that says no more than that a caller in a hurry came at the wrong moment.
+  // What another left is then left to the next: told to its journal alone, the ledger would miss
+  // it.
+  bool is_haste(const Error& error) const {
+    return error.code == Errc::busy && gate_wait < engine.options.lock_wait;
+  }
   std::unique_ptr<Txn> begin_write() {
     engine.require_writable();
     auto txn = engine.backend->begin_write(gate_wait);

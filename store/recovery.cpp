@@ -204,10 +204,12 @@ void follow_row(Locked& locked) {
 void doubt(Locked& locked) {
   Attempt attempt = attempt_of(locked, Outcome::uncertain);
   attempt.error_code = "journal_lost";
+  std::unique_ptr<Txn> txn;
+  const auto begun = Engine::guarded([&] { txn = locked.begin_write(); });
+  if (!begun && locked.is_haste(begun.error())) throw BackendError{begun.error()};
   tell_journal(locked, prepare_state(locked, event::Doubted{}), /*durable=*/true);
-  const auto recorded = Engine::guarded([&] {
+  const auto recorded = !begun ? begun : Engine::guarded([&] {
     attempt.finished_at = locked.engine.now();
-    const auto txn = locked.begin_write();
     txn->set_hold(locked.held.row.id, locked.state.hold);
     txn->put_renewal(locked.held.row.id, mirror_of(locked.state));
     txn->record(locked.held.row.id, attempt);

@@ -116,6 +116,56 @@ TEST_F(RecoveryTest, AnUncertainAttemptIsTakenDownOnce) {
       1u);
 }
 
+// What another left is told whole, or left to the next: the ledger would miss an attempt for good.
+class LeftBehindTest : public RecoveryTest {
+ protected:
+  void die_with_an_answer(const Reply& reply) {
+    rotate_and_die([&](StoreOptions& doomed, Script& script) {
+      script.replies.push_back(reply);
+      doomed.endpoint_for = [real = doomed.endpoint_for](const Identity& identity) {
+        return std::make_unique<DyingJudge>(real(identity));
+      };
+    });
+  }
+  // Somebody who does not wait comes while another has the database, then one who finds it free.
+  void expect_told_whole(const std::string& outcome) {
+    {
+      Store store = open(OpenMode::use);
+      const auto gate = *FileLock::acquire(database().string() + ".d/gate", Milliseconds(0));
+      const auto hurried = LockedCredential::acquire(store, uid_, {Milliseconds(0)});
+      ASSERT_FALSE(hurried);
+      EXPECT_EQ(hurried.error().code, Errc::busy);
+    }
+    Store store = open(OpenMode::use);
+    ASSERT_TRUE(LockedCredential::acquire(store, uid_, {Milliseconds(0)}));
+    const auto rows = store.query(
+        "SELECT outcome FROM rotation WHERE kind = 'refresh' AND outcome != 'committed'");
+    ASSERT_EQ(rows->rows.size(), 1u);
+    EXPECT_EQ(std::get<std::string>(rows->rows[0][0]), outcome);
+  }
+};
+
+TEST_F(LeftBehindTest, ALossIsToldWholeOrLeftToTheNext) {
+  rotate_and_die(
+      [](StoreOptions&, Script& script) { script.replies.push_back({.meanwhile = die}); });
+  expect_told_whole("uncertain");
+}
+
+TEST_F(LeftBehindTest, ARefusalIsToldWholeOrLeftToTheNext) {
+  die_with_an_answer({.status = 200, .body = R"({"error":"invalid_grant"})"});
+  expect_told_whole("rejected");
+}
+
+TEST_F(LeftBehindTest, ALostJournalIsToldWholeOrLeftToTheNext) {
+  {
+    Store store = open(OpenMode::use);
+    will(grants("refresh-a-2", "access-a-2"));
+    ASSERT_TRUE(rotate(store, uid_, {}));
+  }
+  std::filesystem::remove(journal(uid_));
+  expect_told_whole("uncertain");
+}
+
 TEST_F(RecoveryTest, P4_DiedBetweenAnswerAndCommitTheNextHolderSettlesWithoutARequest) {
   rotate_and_die([](StoreOptions& doomed, Script& script) {
     script.replies.push_back(grants("refresh-a-2", "access-a-2"));

@@ -75,9 +75,13 @@ class Player {
       if (action.words.empty()) continue;
       const std::string name =
           "slot " + std::to_string(slot_) + " #" + std::to_string(turn) + " " + text_of(action);
+      const auto began = system_now();
       const Finished finished = perform(action, harm);
-      board_.note(name + (harm.kind == Harm::Kind::none ? "" : " (harmed)") + " -> " +
-                  std::to_string(finished.code));
+      board_.note(std::to_string(to_millis(began)) + " to " +
+                  std::to_string(to_millis(system_now())) + " process " + std::to_string(pid_) +
+                  " " + name + (harm.kind == Harm::Kind::none ? "" : " (harmed)") + " -> " +
+                  std::to_string(finished.code) + (finished.err.empty() ? "" : ": ") +
+                  finished.err);
       judge(action, harm, name, finished);
     }
   }
@@ -209,7 +213,7 @@ class Player {
     if (action.is_worker) command.words.front() = board_.options.worker;
     board_.count(&SoakResult::actions);
     Child child(command);
-    const std::int64_t pid = child.pid();
+    const std::int64_t pid = pid_ = child.pid();
     if (harm.kind != Harm::Kind::none && !child.ended_within(harm.after)) hurt(child, harm);
     if (!child.ended_within(kStuck)) {
       board_.violated("stuck for " + std::to_string(kStuck.count() / 1000) +
@@ -269,6 +273,7 @@ class Player {
   Board& board_;
   const unsigned slot_;
   Dice dice_;
+  std::int64_t pid_ = 0;  // of the last action
 };
 
 // ---- the portal

@@ -15,6 +15,20 @@ struct Story {
   std::vector<const LedgerRow*> attempts;  // those that may have left the machine
 };
 
+// ` (posted at 12: 200; process 7, 11 to 13: committed)`
+std::string told(const Story& story) {
+  std::string text;
+  for (const auto* post : story.posts) {
+    text += (text.empty() ? " (" : "; ") + std::string("posted at ") + std::to_string(post->at_ms) +
+            ": " + std::to_string(post->status);
+  }
+  for (const LedgerRow* row : story.attempts) {
+    text += (text.empty() ? " (" : "; ") + std::string("process ") + std::to_string(row->pid) +
+            ", to " + std::to_string(row->finished_at) + ": " + row->outcome;
+  }
+  return text.empty() ? text : text + ")";
+}
+
 using Stories = std::map<std::string, Story>;
 
 Stories stories_of(const Wire& wire) {
@@ -79,7 +93,7 @@ class Check {
     if (needed > story.attempts.size()) {
       violated(token + " was sent " + std::to_string(story.posts.size()) +
                " times, and the ledger has " + std::to_string(story.attempts.size()) +
-               " attempts of it");
+               " attempts of it" + told(story));
     }
   }
 
@@ -111,7 +125,8 @@ class Check {
   void every_loss_has_a_cause() {
     for (const auto& [token, counted] : wire_.counters.tokens) {
       if (counted.state != "reused") continue;
-      const auto& attempts = stories_[token].attempts;
+      const Story& story = stories_[token];
+      const auto& attempts = story.attempts;
       const bool uncertain =
           std::any_of(attempts.begin(), attempts.end(),
                       [](const LedgerRow* row) { return row->outcome == "uncertain"; });
@@ -122,7 +137,7 @@ class Check {
       ++findings_.unexplained;
       ++findings_.unexplained_reuse;
       violated(token + " of " + counted.family +
-               " was sent again, and the ledger does not say why");
+               " was sent again, and the ledger does not say why" + told(story));
     }
   }
 
