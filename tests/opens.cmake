@@ -7,6 +7,7 @@ set(allowed
   store/files.cpp         # open_to_read(), open_directory()
   store/draft.cpp         # new files, O_EXCL; O_NOFOLLOW and O_NONBLOCK where one is there
   store/file_lock.cpp     # O_NOFOLLOW, O_NONBLOCK
+  migrate/takeover/made_lock.cpp   # O_EXCL
   migrate/takeover/tool_lock.cpp   # O_NOFOLLOW, O_NONBLOCK
   migrate/takeover/running.cpp     # /proc
   tools/secret_input.cpp  # /dev/tty

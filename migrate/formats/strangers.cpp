@@ -1,13 +1,14 @@
 #include "migrate/formats/strangers.h"
 
 #include <SQLiteCpp/SQLiteCpp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <string_view>
 
 #include "migrate/formats/format.h"
+#include "store/files.h"
 
 namespace authdb::migrate {
 namespace {
@@ -75,12 +76,12 @@ constexpr std::array kStrangers{
 
 bool is_database(const fs::path& path) {
   constexpr std::string_view kBegin{"SQLite format 3\0", 16};
-  std::error_code error;
-  if (!fs::is_regular_file(path, error)) return false;
+  const FileToRead file = open_to_read(path);
+  if (!file) return false;
   std::array<char, kBegin.size()> bytes{};
-  std::ifstream in(path, std::ios::binary);
-  in.read(bytes.data(), bytes.size());
-  return in.good() && std::string_view(bytes.data(), bytes.size()) == kBegin;
+  const ssize_t got = ::pread(file.fd.get(), bytes.data(), bytes.size(), 0);
+  return got == static_cast<ssize_t>(bytes.size()) &&
+         std::string_view(bytes.data(), bytes.size()) == kBegin;
 }
 
 // The first column of what it answers. Empty: nothing, or it cannot be asked.
