@@ -20,18 +20,18 @@ namespace fs = std::filesystem;
 constexpr int kTries = 3;  // a credential may be removed or added while we look for the locks
 
 // A key that cells are sealed with and the key file does not have.
-std::optional<KeyId> missing_key(View& view, const fs::path& key_file) {
-  const auto keys = value_or_throw(read_keys(key_file));
-  for (const auto& [id, cells] : view.cells_by_key()) {
-    const auto has = [&, wanted = id](const SealKey& key) { return key.id == wanted; };
-    if (std::none_of(keys.begin(), keys.end(), has)) return id;
+std::optional<KeyId> missing_key(const fs::path& key_file, const std::function<View&()>& view) {
+  std::map<KeyId, std::int64_t> used;
+  const auto held = value_or_throw(key_ids_around(key_file, [&] { used = view().cells_by_key(); }));
+  for (const auto& [id, cells] : used) {
+    if (held.count(id) == 0) return id;
   }
   return std::nullopt;
 }
 
 // Cells that could not be opened would be lost tokens: the old key file has to come first.
 void require_keys(View& backup, const StoreOptions& options) {
-  const auto missing = missing_key(backup, options.key_file);
+  const auto missing = missing_key(options.key_file, [&]() -> View& { return backup; });
   if (!missing) return;
   throw BackendError{{Errc::refused,
                       "the backup is sealed with key " + hex(*missing) + ", which is not in " +
@@ -54,9 +54,14 @@ void require_whole_cells(View& backup, const StoreOptions& options, const std::s
 
 // Better no backup than one that nobody can restore. Where there is no key at all nobody can tell.
 void require_whole_cells(Engine& engine) {
-  const auto view = engine.backend->view();
+  std::unique_ptr<View> view = engine.backend->view();
   if (!can_open_cells(engine, *view)) return;
-  if (const auto missing = missing_key(*view, engine.options.key_file)) {
+  const auto anew = [&]() -> View& {
+    view.reset();  // what is sealed now, not what was sealed before the file was read
+    view = engine.backend->view();
+    return *view;
+  };
+  if (const auto missing = missing_key(engine.options.key_file, anew)) {
     throw BackendError{{Errc::refused,
                         "the store's database is damaged, or a key is missing: there are cells "
                         "sealed with key " +

@@ -252,23 +252,23 @@ class Examination {
     const auto file = read_keys(engine_.options.key_file);
     if (!file) return find("key", Severity::damage, file.error().message, file.error().hint);
     const KeyId active = engine_.keys().active();
-    std::set<KeyId> held;
-    for (const SealKey& key : *file) held.insert(key.id);
-    std::map<KeyId, std::int64_t> used = engine_.backend->view()->cells_by_key();
-    for (const Uid& uid : Journal::all(engine_.files.directory)) {
-      for (const KeyId& id : Journal::keys_of(engine_.place(uid).path())) {
-        ++used[id];
+    std::map<KeyId, std::int64_t> used;
+    const auto held = key_ids_around(engine_.options.key_file, [&] {
+      used = engine_.backend->view()->cells_by_key();
+      for (const Uid& uid : Journal::all(engine_.files.directory)) {
+        for (const KeyId& id : Journal::keys_of(engine_.place(uid).path())) ++used[id];
       }
-    }
+    });
+    if (!held) return find("key", Severity::damage, held.error().message, held.error().hint);
     bool unfinished = newest_key_for(*file, engine_.files.store_id) != active;
     for (const auto& [id, cells] : used) {
-      if (held.count(id) == 0) {
+      if (held->count(id) == 0) {
         find("key_missing", Severity::damage,
              std::to_string(cells) + " cells are sealed with key " + hex(id) +
                  ", which is not in " + engine_.options.key_file.string(),
              "Add its line from your copy of the key file, at the end; or they are damaged.");
       }
-      unfinished = unfinished || (id != active && held.count(id) != 0);
+      unfinished = unfinished || (id != active && held->count(id) != 0);
     }
     if (unfinished) {
       find("key_rotation_unfinished", Severity::attention,

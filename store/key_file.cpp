@@ -235,4 +235,19 @@ KeyId newest_key_for(const std::vector<SealKey>& keys, std::string_view store_id
   return found == keys.end() ? keys.front().id : found->id;
 }
 
+Result<std::set<KeyId>> key_ids_around(const fs::path& key_file,
+                                       const std::function<void()>& look) {
+  std::set<KeyId> ids;
+  const auto collect = [&]() -> Result<void> {
+    const auto keys = read_keys(key_file);
+    if (!keys) return fail(keys.error());
+    for (const SealKey& key : *keys) ids.insert(key.id);
+    return {};
+  };
+  if (auto before = collect(); !before) return fail(std::move(before.error()));
+  look();
+  if (auto after = collect(); !after) return fail(std::move(after.error()));
+  return ids;
+}
+
 }  // namespace authdb

@@ -13,6 +13,8 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +37,12 @@ struct SealKey {
 // refused: missing (names the file), readable by others or owned by somebody else, malformed (names
 // the line), or without a key.
 Result<std::vector<SealKey>> read_keys(const std::filesystem::path& key_file);
+
+// The ids that the file has before or after `look`, which finds out what is sealed with which. A
+// key is in the file before anything is sealed with it, and goes when nothing is any more: what is
+// in neither is missing, whatever other processes draw and prune meanwhile.
+Result<std::set<KeyId>> key_ids_around(const std::filesystem::path& key_file,
+                                       const std::function<void()>& look);
 
 // Draws a first key into a file that must not exist; if another process was faster, its file
 // stands.

@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
+#include "store/doctor.h"
 #include "store/key_file.h"
 #include "store/key_rotation.h"
 #include "store/rotation.h"
@@ -559,6 +561,24 @@ TEST_F(BackupTest, NoBackupIsMadeOfACellThatNamesAKeyNobodyHas) {
   EXPECT_EQ(done.error().code, Errc::refused);
   EXPECT_THAT(done.error().message, HasSubstr("sealed with key "));
   EXPECT_FALSE(fs::exists(file()));
+}
+
+TEST_F(BackupTest, KeysThatAreDrawnAndPrunedMeanwhileAreNotMissed) {
+  std::atomic<bool> over{false};
+  std::thread custodian([&] {
+    Store store = open(OpenMode::use);
+    while (!over) {
+      EXPECT_TRUE(rotate_key(store));
+      EXPECT_TRUE(prune_keys(store));
+    }
+  });
+  for (int i = 0; i < 60; ++i) {
+    const auto made = back_up(open(OpenMode::look), file().string() + std::to_string(i));
+    EXPECT_TRUE(made) << made.error().message;
+    for (const Finding& finding : examine(options())) EXPECT_NE(finding.code, "key_missing");
+  }
+  over = true;
+  custodian.join();
 }
 
 TEST_F(BackupTest, APipeIsNoBackupAndNobodyWaitsForItsWriter) {
