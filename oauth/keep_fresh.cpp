@@ -121,7 +121,8 @@ std::optional<Instant> KeepFresh::turn_of(const Credential& row, const Wanted& w
 // What the journal says under the lock counts: whoever had it before us may have rotated, failed,
 // or heard that the login has ended.
 void KeepFresh::rotate_unless_resting(Renewal& renewal) const {
-  auto lock = LockedCredential::acquire(store_, renewal.row.uid, {store_.lock_wait()});
+  auto lock = LockedCredential::acquire(store_, renewal.row.uid,
+                                        {.wait = store_.lock_wait(), .to_spend = true});
   if (!lock) {
     renewal.error = std::move(lock.error());
     return;

@@ -141,7 +141,8 @@ Result<Bearer> Serving::access_token(const Credential& row) const {
 
 Result<Rotated> Serving::rotate_rejected(const Credential& row, const RotateRequest& want) const {
   auto lock = LockedCredential::acquire(
-      store_, row.uid, {.wait = store_.lock_wait(), .stop = request_.stop, .unsettled_too = true});
+      store_, row.uid,
+      {.wait = store_.lock_wait(), .stop = request_.stop, .unsettled_too = true, .to_spend = true});
   if (!lock) return fail(not_locked(row, lock.error()));
   const Credential& current = lock->held().row;
   if (current.access_fingerprint == request_.rejected) {
@@ -167,8 +168,10 @@ Result<Bearer> Serving::agent_key(const Credential& row) const {
   // Whoever has a live key does not wait for somebody else's mint.
   const bool content = agent_key_lives(row, request_.rejected, now()) &&
                        now() + request_.min_ttl < *row.agent_key_expires_at;
-  auto lock = LockedCredential::acquire(
-      store_, row.uid, {content ? Milliseconds{0} : store_.lock_wait(), request_.stop});
+  auto lock = LockedCredential::acquire(store_, row.uid,
+                                        {.wait = content ? Milliseconds{0} : store_.lock_wait(),
+                                         .stop = request_.stop,
+                                         .to_spend = true});
   if (!lock && content && lock.error().code == Errc::busy)
     return cached(row, BearerKind::agent_key, {});
   if (!lock) return cached_or(row, not_locked(row, lock.error()));
@@ -435,7 +438,8 @@ Result<Bearer> Serving::mint(const Credential& row) const {
   if (!row.refresh_hash) return login_needed(row, "has no refresh token: a partial OAuth setup");
   const auto provider = known_provider(row.identity);
   if (!provider) return fail(provider.error());
-  auto lock = LockedCredential::acquire(store_, row.uid, {store_.lock_wait(), request_.stop});
+  auto lock = LockedCredential::acquire(
+      store_, row.uid, {.wait = store_.lock_wait(), .stop = request_.stop, .to_spend = true});
   if (!lock) return fail(lock.error());
   auto minted = mint_under(*lock, **provider, /*ignore_rest=*/true);
   if (!minted) return fail(with_hint(minted.error(), row));

@@ -7,7 +7,11 @@ namespace authdb {
 Result<LockedCredential> LockedCredential::acquire(const Store& store, const Uid& uid,
                                                    const LockPolicy& policy) {
   const PutOffCancellation unwinding_later;
-  auto locked = Engine::guarded([&] { return acquire_lock(store, uid, policy); });
+  auto locked = Engine::guarded([&] {
+    const auto& look_elsewhere = store.engine().options.look_elsewhere;
+    if (policy.to_spend && look_elsewhere) look_elsewhere(store, uid);
+    return acquire_lock(store, uid, policy);
+  });
   if (!locked) return fail(std::move(locked.error()));
   return LockedCredential(std::move(*locked));
 }

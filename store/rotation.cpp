@@ -410,7 +410,8 @@ Result<Rotated> rotate(const Store& store, const Uid& uid, const RotateRequest& 
         !request.force && access_token_lives(held->row, request.rejected, now) &&
         (!held->row.expires_at || *held->row.expires_at - now >= request.min_ttl);
     const Milliseconds wait = can_do_without ? Milliseconds(0) : store.lock_wait();
-    auto locked = LockedCredential::acquire(store, uid, {wait, request.stop});
+    auto locked = LockedCredential::acquire(store, uid,
+                                            {.wait = wait, .stop = request.stop, .to_spend = true});
     if (!locked && can_do_without && locked.error().code == Errc::busy) {
       return Rotated{std::move(*held), Action::cached, {}};
     }

@@ -82,6 +82,7 @@ struct LockPolicy {
   // kept under another name, and nothing of the credential is sent. For a login and a removal,
   // which need none of it.
   bool damaged_too = false;
+  bool to_spend = false;  // StoreOptions::look_elsewhere is asked first
 };
 
 // A credential that no other process can change until this object is gone. What its last holder

@@ -33,6 +33,7 @@
 namespace authdb {
 
 struct Engine;
+class Store;
 class LockedCredential;
 
 enum class LogLevel { debug, info, warning, error };
@@ -57,6 +58,10 @@ struct StoreOptions {
   // Called before the steps of a rotation that must not be cut short; what it returns is kept until
   // they are over, and must not throw when it goes. The command defers its signals here.
   std::function<std::shared_ptr<void>()> shield = {};
+  // Called with no lock held when a refresh token is about to be spent: whoever knows where else a
+  // newer pair of this login may have been written applies it to the store. It keeps its failures
+  // to itself: then what the store has is sent.
+  std::function<void(const Store&, const Uid&)> look_elsewhere = {};
 };
 
 // $AUTHDB_STORE, else ${XDG_DATA_HOME:-~/.local/share}/authdb/auth.db. Empty: this user has no home

@@ -1,5 +1,7 @@
+#include "migrate/newer_pair.h"
 #include "tools/command.h"
 #include "tools/log.h"
+#include "tools/provider_rules.h"
 #include "tools/signals.h"
 
 namespace authdb::cli {
@@ -49,6 +51,14 @@ StoreOptions store_options(Context& context) {
   options.endpoint_for = oauth::endpoints(context.bearer_parts(), context.clock);
   options.shield = [] { return std::make_shared<SignalShield>(); };
   if (context.globals.verbose) options.log = stream_logger(context.err);
+  options.look_elsewhere = [&context, log = options.log](const Store& store, const Uid& uid) {
+    const auto taken = migrate::adopt_newer_pair(store, uid, provider_rules(context));
+    if (!log) return;
+    if (!taken) log(LogLevel::warning, "no newer pair was looked for: " + taken.error().message);
+    if (taken && *taken) {
+      log(LogLevel::info, "the pair in " + (*taken)->path + " was taken: " + (*taken)->reason);
+    }
+  };
   if (context.globals.store) {
     options.path = *context.globals.store;
   } else if (auto path = context.env("AUTHDB_STORE"); path && !path->empty()) {

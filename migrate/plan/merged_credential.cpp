@@ -101,6 +101,7 @@ Identity merged_identity(const Credit& credit) {
 
 Identity with_ways_of(Identity identity, const Identity& other) {
   for (const auto way : kWays) identity.*way = other.*way;
+  if (identity.account.empty()) identity.account = other.account;
   return identity;
 }
 

@@ -26,7 +26,7 @@ Credit by_credit(const Pair& winner, const std::vector<std::size_t>& family,
 // of another would send the live pair to a place that never had it.
 Identity merged_identity(const Credit& credit);
 // `identity` with the other's word for where its tokens go, and how: client, scope, addresses,
-// authorities.
+// authorities; and for whose they are, where that was not known.
 Identity with_ways_of(Identity identity, const Identity& other);
 Grant merged_grant(const Pair& winner, const std::vector<Copy>& copies, const Identity& identity);
 std::optional<AgentKey> merged_agent_key(const Pair& winner, const std::vector<Copy>& copies);

@@ -38,6 +38,12 @@ Answer ScriptedTransport::perform(const oauth::HttpRequest& request,
   Answer answer;
   answer.started_at = clock();
   urls_.push_back(request.url);
+  constexpr std::string_view kField = "refresh_token=";
+  const std::string_view body = request.body.reveal();
+  if (const auto begin = body.find(kField); begin != body.npos) {
+    const std::string_view rest = body.substr(begin + kField.size());
+    sent_tokens_.emplace_back(rest.substr(0, rest.find('&')));
+  }
   if (answers_.empty()) {
     ADD_FAILURE() << "nobody expected a request to " << request.url;
     answer.failure = "no answer";

@@ -50,6 +50,8 @@ class ScriptedTransport : public oauth::HttpTransport {
   Answer perform(const oauth::HttpRequest& request, const std::function<bool()>& sent) override;
   void answer(int status, std::string body) { answers_.push_back({status, std::move(body)}); }
   const std::vector<std::string>& urls() const { return urls_; }
+  // The refresh token of each request that had one.
+  const std::vector<std::string>& sent_tokens() const { return sent_tokens_; }
 
   Clock clock = system_now;
 
@@ -60,6 +62,7 @@ class ScriptedTransport : public oauth::HttpTransport {
   };
   std::deque<Scripted> answers_;
   std::vector<std::string> urls_;
+  std::vector<std::string> sent_tokens_;
 };
 
 // A token endpoint's answer.

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "migrate/newer_pair.h"
 #include "migrate/takeover/projection.h"
 #include "store/draft.h"
 #include "store/shell_word.h"
@@ -124,6 +125,29 @@ void add_remains(Context& context, bool mend, std::vector<Finding>& findings) {
   }
 }
 
+// What the files of other tools say of the store's logins.
+void add_files(Context& context, const Store& store, std::vector<Finding>& findings) {
+  const auto newer = migrate::newer_pairs(store, provider_rules(context));
+  const auto forgotten = migrate::forgotten_projections(store);
+  if (!newer || !forgotten) return;  // the key, which is found already
+  for (const auto& [uid, path, reason] : *newer) {
+    const auto row = store.find(uid);
+    findings.push_back({"newer_pair", Severity::attention,
+                        path + " has a newer pair of " + (row ? row->identity.provider : "") +
+                            " credential " + uid + " than this store (" + reason + ")",
+                        "It is taken before the next refresh; `authdb migrate " +
+                            shell_quoted(path) + "` takes it now.",
+                        false});
+  }
+  for (const std::string& path : *forgotten) {
+    findings.push_back({"projection_forgotten", Severity::attention,
+                        path + " is not kept up to date any more: this store knows of no cut-over "
+                               "of it",
+                        "`authdb migrate --cutover " + shell_quoted(path) + "` does it again.",
+                        false});
+  }
+}
+
 // What the credentials themselves need, where the store can be opened at all.
 void add_credentials(Context& context, std::vector<Finding>& findings) {
   const auto store = open_store(context, OpenMode::look);
@@ -133,15 +157,7 @@ void add_credentials(Context& context, std::vector<Finding>& findings) {
   auto found =
       attention(*store, *rows, context.clock(), providers_of(context), provider_rules(context));
   std::move(found.begin(), found.end(), std::back_inserter(findings));
-  const auto forgotten = migrate::forgotten_projections(*store);
-  if (!forgotten) return;  // the key, which is found already
-  for (const std::string& path : *forgotten) {
-    findings.push_back({"projection_forgotten", Severity::attention,
-                        path + " is not kept up to date any more: this store knows of no cut-over "
-                               "of it",
-                        "`authdb migrate --cutover " + shell_quoted(path) + "` does it again.",
-                        false});
-  }
+  add_files(context, *store, findings);
 }
 
 Json to_json(const std::vector<Finding>& findings) {
