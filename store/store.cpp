@@ -8,7 +8,6 @@
 #include "store/cooldown.h"
 #include "store/locked.h"
 #include "store/rotation.h"
-#include "store/scrub.h"
 #include "store/sqlite/backend.h"
 #include "store/user_directories.h"
 
@@ -25,22 +24,6 @@ std::string variable(const char* name) {
 // Below a directory of the user's; empty if there is none.
 fs::path below(const fs::path& directory, const char* name) {
   return directory.empty() ? directory : directory / "authdb" / name;
-}
-
-Health reported(Health health, const Report& report, bool sole, Instant now) {
-  if (report.http_status >= 200 && report.http_status < 400) {
-    return Health{Status::ok, now, {}, {}, {}, {}, health.request_count, health.last_used_at};
-  }
-  const bool final = is_final(report.http_status, report.reason);
-  health.status = final ? Status::dead : Status::exhausted;
-  health.status_at = now;
-  health.error_code = report.http_status;
-  health.error_reason = scrub(report.reason);
-  health.error_message = scrub(report.message);
-  health.cooldown_until = now + cooldown(report.http_status, report.reason, sole);
-  if (report.reset_at) health.cooldown_until = report.reset_at;
-  if (final) health.cooldown_until.reset();
-  return health;
 }
 
 // Nobody else of the profile's pool is alive.
@@ -333,7 +316,7 @@ Result<void> Store::report(const Uid& uid, const Report& report) {
   return write(*engine_, [&](Txn& txn) {
     const Credential row = engine_->load_sealed(txn, uid).row;
     if (row.health.status == Status::dead) return;  // a report about a call made before it died
-    txn.set_health(row.id, reported(row.health, report, is_sole(txn, report.profile, row), now()));
+    txn.set_health(row.id, marked(row.health, report, is_sole(txn, report.profile, row), now()));
   });
 }
 

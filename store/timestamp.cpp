@@ -1,8 +1,12 @@
 #include "store/timestamp.h"
 
+#include <strings.h>
+
 #include <charconv>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 namespace authdb {
@@ -149,6 +153,15 @@ std::optional<ParsedTime> parse_iso(std::string_view text, NaiveTime naive) {
   const auto at = to_instant(t, *offset);
   if (!at) return std::nullopt;
   return ParsedTime{*at, !has_offset};
+}
+
+std::optional<Instant> parse_http_date(std::string_view text) {
+  static const locale_t kNobodys = ::newlocale(LC_ALL_MASK, "C", nullptr);
+  std::tm date{};
+  const std::string copy(text);
+  const char* rest = ::strptime_l(copy.c_str(), "%a, %d %b %Y %H:%M:%S ", &date, kNobodys);
+  if (rest == nullptr || ::strcasecmp(rest, "GMT") != 0) return std::nullopt;
+  return from_epoch(static_cast<double>(::timegm(&date)));
 }
 
 std::optional<Instant> from_epoch(double number) {

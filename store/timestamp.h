@@ -30,8 +30,11 @@ std::optional<ParsedTime> parse_iso(std::string_view text, NaiveTime naive);
 // and whatever does not fit an Instant.
 std::optional<Instant> from_epoch(double number);
 
-// A JSON value in any of those spellings, numeric strings included. bool, null, blank strings,
-// arrays and objects are unknown.
+// `Sun, 06 Nov 1994 08:49:37 GMT`, in any case of letters (IMF-fixdate, RFC 9110 section 5.6.7).
+std::optional<Instant> parse_http_date(std::string_view text);
+
+// A JSON value in any of the first two spellings, numeric strings included. bool, null, blank
+// strings, arrays and objects are unknown.
 std::optional<ParsedTime> parse_time(const nlohmann::json& value, NaiveTime naive);
 
 // A lifetime in seconds: a positive finite number or a numeric string, at most 100 years. bool,

@@ -5,7 +5,6 @@
 
 #include "migrate/formats/fields.h"
 #include "migrate/formats/json_text.h"
-#include "store/cooldown.h"
 #include "store/env_source.h"
 #include "store/scrub.h"
 #include "store/words.h"
@@ -233,6 +232,20 @@ Row read_row(Block block, bool is_singleton) {
   return row;
 }
 
+namespace {
+
+// How long Hermes lets a row rest that does not say until when.
+Seconds rest_in_hermes(int http_status, std::string_view reason, bool sole) {
+  constexpr Seconds kMinute{60};
+  constexpr Seconds kHour{3600};
+  if (http_status == 402) return kHour;
+  if (reason == "billing_unverified") return kMinute;
+  if (http_status == 401) return 5 * kMinute;
+  return sole && !reason.starts_with("billing") ? kMinute : kHour;
+}
+
+}  // namespace
+
 void end_cooldown(Row& row, bool sole) {
   Health& health = row.health;
   if (health.status != Status::exhausted) {
@@ -242,7 +255,8 @@ void end_cooldown(Row& row, bool sole) {
   if (health.cooldown_until || !health.status_at) return;
   const json extra = open_text(row.extra);
   const std::string reason = text_at(extra, "failure_reason");
-  health.cooldown_until = *health.status_at + cooldown(health.error_code.value_or(0), reason, sole);
+  health.cooldown_until =
+      *health.status_at + rest_in_hermes(health.error_code.value_or(0), reason, sole);
 }
 
 bool is_env(std::string_view source) { return variable_of(source).has_value(); }

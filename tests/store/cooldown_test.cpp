@@ -2,37 +2,122 @@
 
 #include <gtest/gtest.h>
 
-#include <string>
+#include "store/store.h"
 
 namespace authdb {
 namespace {
 
 constexpr Instant kNow = at_millis(1'790'000'000'000);
+using std::chrono::minutes;
 
-std::optional<std::int64_t> seconds_left(std::string_view answer) {
-  const auto at = reset_time(answer, kNow);
-  if (!at) return std::nullopt;
-  return std::chrono::duration_cast<Seconds>(*at - kNow).count();
+Report report(int status, std::string reason = {}, std::string message = {}) {
+  Report out;
+  out.http_status = status;
+  out.reason = std::move(reason);
+  out.message = std::move(message);
+  return out;
 }
 
-TEST(Cooldown, FollowsTheTableOfTheNewestEra) {
-  EXPECT_EQ(cooldown(401, "", false), Seconds(300));
-  for (const int status : {402, 403, 429, 500, 0}) {
-    EXPECT_EQ(cooldown(status, "", false), Seconds(3600)) << status;
+Seconds rest(const Report& report, bool sole = false, const Health& before = {},
+             Instant now = kNow) {
+  const auto until = marked(before, report, sole, now).cooldown_until;
+  return until ? std::chrono::duration_cast<Seconds>(*until - now) : Seconds{0};
+}
+
+Report until(Report report, Instant reset_at) {
+  report.reset_at = reset_at;
+  return report;
+}
+
+TEST(Cooldown, ALimitOfTheAccountRestsAnHourWhereNobodySaysHowLong) {
+  for (const Report& limit :
+       {report(402), report(429, "usage_limit_reached"), report(429, "insufficient_quota"),
+        report(403, "billing_hard_limit"), report(403, "", "Your spending limit is reached"),
+        report(403, "not_entitled"),
+        report(400, "invalid_request_error",
+               "Your credit balance is too low to access the Anthropic API")}) {
+    EXPECT_EQ(fault_of(limit), Fault::account) << limit.reason << limit.message;
+    EXPECT_EQ(rest(limit), Seconds(3600)) << limit.reason << limit.message;
   }
 }
 
+TEST(Cooldown, ServerTroubleIsNobodysLimitAndRestsAMinuteAtMost) {
+  for (const Report& trouble :
+       {report(500), report(502), report(503), report(529, "overloaded_error"),
+        report(429, "engine_overloaded"), report(403, "server_error"),
+        report(429, "", "Too many concurrent requests for this organization"),
+        report(429, "rate_limit_error", "The model is at capacity"),
+        report(403, "", "This credential is only authorized for use with Claude Code")}) {
+    EXPECT_EQ(fault_of(trouble), Fault::provider) << trouble.http_status << trouble.message;
+    EXPECT_EQ(rest(trouble), Seconds(10)) << trouble.http_status << trouble.message;
+    EXPECT_EQ(rest(until(trouble, kNow + minutes{120})), Seconds(60)) << trouble.http_status;
+  }
+}
+
+TEST(Cooldown, WhatIsTheRequestsOwnFaultLeavesTheMarkAsItIs) {
+  Health ok;
+  ok.request_count = 3;
+  for (const int status : {400, 404, 405, 408, 409, 413, 415, 422, 431, 451, 499}) {
+    EXPECT_EQ(fault_of(report(status)), Fault::request) << status;
+    EXPECT_EQ(marked(ok, report(status), false, kNow).status, Status::ok) << status;
+    EXPECT_EQ(rest(until(report(status), kNow + minutes{9})), Seconds(0)) << status;
+  }
+  EXPECT_EQ(rest(report(404, "model_not_found", "check your plan and billing")), Seconds(0));
+}
+
+TEST(Cooldown, ARefusalThatSaysNothingClimbsFromAMinuteToAnHour) {
+  Health health;
+  Instant now = kNow;
+  for (const int step : {1, 4, 16, 60, 60}) {
+    EXPECT_EQ(rest(report(429), false, health, now), minutes(step));
+    health = marked(health, report(429), false, now);
+    now = *health.cooldown_until + Seconds{5};
+  }
+  health = marked(health, report(200), false, now);
+  EXPECT_EQ(rest(report(429), false, health, now), minutes(1)) << "back after a success";
+}
+
+TEST(Cooldown, ARestThatEndedLongAgoIsNoReasonForALongerOne) {
+  const Health health = marked({}, report(429), false, kNow);
+  EXPECT_EQ(rest(report(429), false, health, kNow + minutes{62}), minutes(1));
+}
+
+TEST(Cooldown, ALaterShorterRestDoesNotShortenTheOneThatIsUnderWay) {
+  const Health limited =
+      marked({}, until(report(429, "usage_limit_reached"), kNow + minutes{300}), false, kNow);
+
+  const Health after = marked(limited, report(503), false, kNow + minutes{1});
+
+  EXPECT_EQ(after.cooldown_until, kNow + minutes{300});
+  EXPECT_EQ(after.error_code, 429) << "the reason of the rest stays";
+  const Health longer = marked(limited, until(report(429), kNow + minutes{400}), false, kNow);
+  EXPECT_EQ(longer.cooldown_until, kNow + minutes{400});
+}
+
+TEST(Cooldown, ARestThatAClockAheadHasSetDoesNotCount) {
+  const Health ahead = marked({}, report(402), false, kNow + minutes{600});
+  EXPECT_EQ(rest(report(429), false, ahead), Seconds(60));
+}
+
+TEST(Cooldown, ATimeThatIsOverCountsAsNone) {
+  EXPECT_EQ(rest(until(report(402), kNow)), Seconds(3600));
+  EXPECT_EQ(rest(until(report(429), kNow - minutes{5})), Seconds(60));
+}
+
 TEST(Cooldown, TheOnlyLiveCredentialRestsAMinuteUnlessTheAccountIsRefused) {
-  EXPECT_EQ(cooldown(429, "usage_limit_reached", true), Seconds(60));
-  EXPECT_EQ(cooldown(503, "", true), Seconds(60));
-  EXPECT_EQ(cooldown(401, "", true), Seconds(300));
-  EXPECT_EQ(cooldown(402, "", true), Seconds(3600));
-  EXPECT_EQ(cooldown(403, "billing", true), Seconds(3600));
+  EXPECT_EQ(rest(report(429, "usage_limit_reached"), true), Seconds(60));
+  EXPECT_EQ(rest(report(401), true), Seconds(300));
+  EXPECT_EQ(rest(report(402), true), Seconds(3600));
+  EXPECT_EQ(rest(report(403, "billing"), true), Seconds(3600));
 }
 
 TEST(Cooldown, UnverifiedBillingRestsAMinuteButA402AnHour) {
-  EXPECT_EQ(cooldown(403, "billing_unverified", false), Seconds(60));
-  EXPECT_EQ(cooldown(402, "billing_unverified", false), Seconds(3600));
+  EXPECT_EQ(rest(report(403, "billing_unverified")), Seconds(60));
+  EXPECT_EQ(rest(report(402, "billing_unverified")), Seconds(3600));
+}
+
+TEST(Cooldown, ABearerThatWasRefusedRestsFiveMinutes) {
+  EXPECT_EQ(rest(report(401)), Seconds(300));
 }
 
 TEST(Cooldown, OnlyA401WithATerminalReasonIsFinal) {
@@ -45,41 +130,9 @@ TEST(Cooldown, OnlyA401WithATerminalReasonIsFinal) {
   EXPECT_FALSE(is_final(401, "rate_limited"));
 }
 
-TEST(ResetTime, IsReadInEverySpellingOfAField) {
-  for (const char* value :
-       {"1790000090", "1790000090.0", "1790000090000", "\"1790000090\"", "\"1790000090000\"",
-        "\"2026-09-21T14:14:50Z\"", "\"2026-09-21T16:14:50+02:00\"", "90", "\"90\""}) {
-    for (const char* field : {"reset_at", "resets_at", "retry_until", "X-RateLimit-Reset"}) {
-      const std::string answer = std::string("{\"error\":{\"") + field + "\":" + value + "}}";
-      EXPECT_EQ(seconds_left(answer), 90) << answer;
-    }
-  }
-}
-
-TEST(ResetTime, IsReadFromTexts) {
-  EXPECT_EQ(seconds_left(R"({"details":[{"metadata":{"quotaResetDelay":"90000.5ms"}}]})"), 90);
-  EXPECT_EQ(seconds_left("quotaResetDelay: 42s"), 42);
-  EXPECT_EQ(seconds_left(R"({"message":"Rate limited, retry after 30 seconds."})"), 30);
-  EXPECT_EQ(seconds_left("Please Retry After 30 s"), 30);
-  EXPECT_EQ(seconds_left("Retry-After: 17"), 17);
-  EXPECT_EQ(seconds_left("Your limit resets in 2hr 5min"), 2 * 3600 + 5 * 60);
-  EXPECT_EQ(seconds_left("resets in 45min."), 45 * 60);
-}
-
-TEST(ResetTime, AFieldThatSaysNothingLeavesTheTextToSpeak) {
-  EXPECT_EQ(seconds_left(R"({"reset_at":null,"message":"retry after 30 s"})"), 30);
-  EXPECT_EQ(seconds_left(R"({"reset_at":true,"retry_until":"1790000090"})"), 90);
-}
-
-TEST(ResetTime, NonsenseIsUnknownAndNeverATimeOfItsOwn) {
-  for (const char* answer :
-       {"", "{}", "[]", "null", "try again later", "retry after", "retry after soon",
-        R"({"reset_at":-5})", R"({"reset_at":0})", R"({"reset_at":1e300})",
-        R"({"reset_at":"soon"})", R"({"reset_at":"2026-09-21T14:14:50"})",
-        "resets in 99999999999999999999d"}) {
-    EXPECT_EQ(reset_time(answer, kNow), std::nullopt) << answer;
-  }
-  EXPECT_EQ(reset_time(std::string(100'000, '['), kNow), std::nullopt);
+TEST(Cooldown, WhatIsDeadStaysSo) {
+  const Health dead = marked({}, report(401, "invalid_grant"), false, kNow);
+  EXPECT_EQ(marked(dead, report(429), false, kNow).status, Status::dead);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "store/cooldown.h"
+#include "store/reset_time.h"
 #include "store/target.h"
 #include "store/words.h"
 #include "tools/choice.h"
@@ -19,8 +20,16 @@ namespace {
 constexpr std::string_view kManual =
     R"man(Tells the store how an inference call went, so that every program that shares it
 knows. After 429, 402, 403 or 5xx the credential cools down and the next one of
-the pool is used. A 2xx clears the mark. A pool's only live credential rests for
-a minute instead of an hour, unless the account is what was refused.
+the pool is used. A 2xx clears the mark.
+
+It rests as long as the provider says. Where that is not said, a limit of the
+account (usage, spending, billing, entitlement; 402) rests it for an hour, and
+any other 429 or 403 for a minute at first, then 4, 16 and 60, as long as no 2xx
+is reported between. Server trouble, load and a limit of concurrent calls are
+nobody's own: seconds, a minute at most. 400, 404, 408, 413, 499 and their like
+are the request's fault and change nothing. No report shortens a rest that is
+under way. A pool's only live credential rests for a minute instead of an hour,
+unless the account is what was refused.
 
 The fingerprint of the bearer that was used is the surest TARGET: the report is
 about that one, whatever the store holds by now, and it is known for as long as
@@ -30,8 +39,9 @@ down; of one that has been replaced since, a 401 is no news and changes nothing.
 With any other TARGET a 401 cools it down.
 
 --reset-at says until when the provider refuses, as it said it itself: a time
-like 2026-04-14T08:00:00Z, epoch seconds or milliseconds, `30m`, or a text like
-`resets in 2hr 5min`. `--body -` reads the answer's body from stdin and takes
+like 2026-04-14T08:00:00Z, an HTTP date, epoch seconds or milliseconds, `30m`, or
+a text like `resets in 2hr 5min`; what cannot be read is warned of, and the call
+is reported without it. `--body -` reads the answer's body from stdin and takes
 time, reason and message out of it. --reason is the provider's word for it, such
 as usage_limit_reached or billing_unverified.
 
@@ -94,8 +104,9 @@ Result<Report> read_report(Context& context, const Options& options) {
   }
   const auto now = context.clock();
   const auto until = options.reset_at ? reset_at(*options.reset_at, now) : std::nullopt;
-  if (options.reset_at && !until) {
-    return fail(Errc::usage, "--reset-at is a time like 2026-04-14T08:00:00Z, or like 30m");
+  if (options.reset_at && !until) {  // the failure is news all the same
+    context.warn(
+        "--reset-at is no time like 2026-04-14T08:00:00Z, nor like 30m: reported without it");
   }
   if (options.body) {
     if (auto read = read_body(context, report); !read) return fail(read.error());
@@ -120,6 +131,9 @@ void print(Context& context, const PoolEntry& entry, const Report& report, oauth
   }
   context.out << "Reported " << report.http_status << " for " << described(entry)
               << "; status: " << word(health.status);
+  if (fault_of(report) == Fault::request && report.http_status >= 400) {
+    context.out << ": that was the request's own fault";
+  }
   if (end == oauth::ReportEnd::renewed) context.out << ", with a new bearer";
   if (end == oauth::ReportEnd::replaced_before) {
     context.out << "; that bearer has been replaced since, so there is nothing to do";
