@@ -5,9 +5,11 @@ namespace authdb::cli {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 class ManageTest : public CommandTest {
@@ -66,6 +68,54 @@ TEST_F(ManageTest, RemoveJsonNamesTheProfiles) {
   EXPECT_EQ(json["profiles"], nlohmann::json::array({"default"}));
 }
 
+TEST_F(ManageTest, RemoveSaysFirstWhoElseUsesItAndAsksAtATerminal) {
+  const Uid uid = stored()[0].uid;
+  must({"profile", "add", "atlas"});
+  must({"profile", "bind", "atlas", "openrouter", uid});
+  std::string question;
+  ask_ = [&](std::string_view prompt) -> Result<Secret> {
+    question = prompt;
+    return Secret::copy_of("no");
+  };
+
+  const auto refused = run({"remove", "openrouter", uid});
+
+  EXPECT_EQ(refused.status, 7);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("too: atlas"), HasSubstr("profile unbind")));
+  EXPECT_THAT(question, HasSubstr("all of them?"));
+  EXPECT_THAT(labels(), Contains("first"));
+
+  ask_ = {};  // a script has been told, and goes on
+  EXPECT_THAT(must({"remove", "openrouter", uid}).err, HasSubstr("too: atlas"));
+  EXPECT_THAT(labels(), Not(Contains("first")));
+}
+
+TEST_F(ManageTest, RemoveOfWhatNobodyElseUsesAsksNothing) {
+  ask_ = [&](std::string_view) -> Result<Secret> {
+    ADD_FAILURE() << "asked";
+    return Secret::copy_of("no");
+  };
+  must({"remove", "openrouter", "first"});
+}
+
+TEST_F(ManageTest, LogoutWithoutATargetEndsAllOfAProviderAfterAsking) {
+  EXPECT_EQ(run({"logout", "openrouter"}).status, 2) << "nobody to ask";
+  EXPECT_THAT(labels(), SizeIs(3));
+  ask_ = [](std::string_view) -> Result<Secret> { return Secret::copy_of(""); };
+  EXPECT_EQ(run({"logout", "openrouter"}).status, 7);
+  EXPECT_THAT(labels(), SizeIs(3));
+
+  ask_ = [](std::string_view) -> Result<Secret> { return Secret::copy_of("y"); };
+  const auto ran = must({"logout", "openrouter"});
+
+  EXPECT_THAT(ran.out, HasSubstr("Removed"));
+  EXPECT_THAT(labels(), IsEmpty());
+}
+
+TEST_F(ManageTest, LogoutOfAllIsAListInJson) {
+  EXPECT_EQ(must_json({"logout", "openrouter", "--yes"}).size(), 3);
+}
+
 TEST_F(ManageTest, ReportCoolsDownAndResetClears) {
   const auto ran = must({"report", "openrouter", "first", "--status", "429", "--reset-at", "2h"});
   EXPECT_THAT(ran.out, AllOf(HasSubstr("Reported 429"), HasSubstr("cooling down for 2h")));
@@ -87,7 +137,20 @@ TEST_F(ManageTest, ResetWithoutATargetIsThePool) {
 TEST_F(ManageTest, ReportNeedsAStatusThatHttpHas) {
   EXPECT_EQ(run({"report", "openrouter", "1"}).status, 2);
   EXPECT_EQ(run({"report", "openrouter", "1", "--status", "42"}).status, 2);
-  EXPECT_EQ(run({"report", "openrouter", "1", "--status", "429", "--reset-at", "soon"}).status, 2);
+  EXPECT_EQ(stored()[0].health.status, Status::ok);
+}
+
+TEST_F(ManageTest, AResetThatCannotBeReadOrIsOverDoesNotLoseTheReport) {
+  for (const auto* said : {"soon", "0", "-5", "", "2026-04-12T13:19:59Z"}) {
+    const auto ran = must({"report", "openrouter", "1", "--status", "429", "--reset-at", said});
+    EXPECT_EQ(stored()[0].health.cooldown_until, now_ + Seconds{60}) << said;
+    must({"reset", "openrouter"});
+  }
+}
+
+TEST_F(ManageTest, ReportOfTheRequestsOwnFaultChangesNothing) {
+  const auto ran = must({"report", "openrouter", "1", "--status", "404"});
+  EXPECT_THAT(ran.out, HasSubstr("that was the request's own fault"));
   EXPECT_EQ(stored()[0].health.status, Status::ok);
 }
 
@@ -135,7 +198,7 @@ TEST_F(ManageTest, EverythingCoolingIsForLater) {
   const auto ran = run({"token", "openrouter"});
   EXPECT_EQ(ran.status, 5);
   EXPECT_THAT(ran.out, IsEmpty());
-  EXPECT_THAT(ran.err, HasSubstr("until 2026-04-12T14:20:00Z"));
+  EXPECT_THAT(ran.err, HasSubstr("until 2026-04-12T13:21:00Z"));
 }
 
 TEST_F(ManageTest, PriorityMovesWithinThePool) {
