@@ -34,14 +34,16 @@ std::optional<Instant> still_to_come(std::optional<Instant> at, Instant started_
   return at && *at > started_at ? at : std::nullopt;
 }
 
+const json& member(const json& fields, const char* key) {
+  static const json kAbsent;
+  const auto it = fields.find(key);
+  return it == fields.end() ? kAbsent : *it;
+}
+
 enum class Past { counts, is_ignored };
 
 std::optional<Instant> stated(const json& fields, Instant started_at, Past past) {
-  const auto of = [&](const char* key) -> const json& {
-    static const json kAbsent;
-    const auto it = fields.find(key);
-    return it == fields.end() ? kAbsent : *it;
-  };
+  const auto of = [&](const char* key) -> const json& { return member(fields, key); };
   const auto believed = [&](std::optional<Instant> at) {
     return past == Past::counts ? at : still_to_come(at, started_at);
   };
@@ -70,6 +72,19 @@ std::optional<Instant> stated_expiry(const TokenAnswer& answer, std::string_view
   if (const auto at = stated(answer.fields(), obtained_at, Past::counts)) return at;
   const auto claims = read_claims(token);
   return claims ? claims->expires_at : std::nullopt;
+}
+
+std::optional<Instant> session_end_of(const TokenAnswer& answer, Instant started_at) {
+  const json& fields = answer.fields();
+  for (const char* key :
+       {"refresh_token_expires_at", "refreshTokenExpiresAt", "refresh_expires_at"}) {
+    if (const auto at = still_to_come(absolute(member(fields, key)), started_at)) return at;
+  }
+  for (const char* key :
+       {"refresh_token_expires_in", "refreshTokenExpiresIn", "refresh_expires_in"}) {
+    if (const auto at = relative(member(fields, key), started_at)) return at;
+  }
+  return std::nullopt;
 }
 
 }  // namespace authdb::oauth

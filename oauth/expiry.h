@@ -27,4 +27,9 @@ Expiry expiry_of(const TokenAnswer& answer, std::string_view token, Instant star
 std::optional<Instant> stated_expiry(const TokenAnswer& answer, std::string_view token,
                                      Instant obtained_at);
 
+// When the login ends that the answer's refresh token belongs to, if the answer says so:
+// `refresh_token_expires_in`, `refresh_expires_in`, `refresh_token_expires_at` and the like. No RFC
+// has them; they are what servers send.
+std::optional<Instant> session_end_of(const TokenAnswer& answer, Instant started_at);
+
 }  // namespace authdb::oauth

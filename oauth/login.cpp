@@ -56,7 +56,7 @@ Result<NewSession> read_session(const LoginParts& parts, LoginAnswer got, std::s
   }
   session.grant = *std::move(judgement.grant);
   session.warning = session.grant.access_token.empty() ? std::string() : judgement.message;
-  if (parts.provider->session) {
+  if (parts.provider->session && !session.grant.session_ends_at) {
     session.grant.session_ends_at = *session.grant.obtained_at + *parts.provider->session;
   }
   if (!session.grant.scope.empty()) session.identity.scope = session.grant.scope;

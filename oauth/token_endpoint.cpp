@@ -112,6 +112,7 @@ Grant OAuthTokenEndpoint::grant_of(const TokenAnswer& fields, Instant started_at
     grant.expires_at = expiry.at;
     warning = std::move(expiry.warning);
   }
+  grant.session_ends_at = session_end_of(fields, started_at);
   return grant;
 }
 

@@ -28,7 +28,7 @@ constexpr std::array kStandIns{
             "CREATE TEMP VIEW IF NOT EXISTS renewal AS SELECT *, 0 AS refused, 0 AS waiting "
             "FROM main.renewal"},
 };
-static_assert(kSchemaMinor == 6, "does the new step add something that is read?");
+static_assert(kSchemaMinor == 7, "does the new step add something that is read?");
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 
 #include "store/engine.h"
+#include "store/timestamp.h"
 #include "store_fixture.h"
 
 namespace authdb::test {
@@ -106,7 +107,30 @@ TEST_F(LedgerTest, TheNewestRowStaysHoweverOldItIs) {
 
   prune();
 
-  EXPECT_EQ(rows_of(store, uid), 1);
+  EXPECT_EQ(rows_of(store, uid), 2) << "it, and the login's";
+}
+
+TEST_F(LedgerTest, TheLoginThatACredentialLivesFromStaysHoweverOldItIs) {
+  Store store = open();
+  const Uid uid = add_login(store);
+  const auto made = format_iso(now());
+  {
+    const auto txn = store.engine().backend->begin_write(kWait);
+    Attempt before = store.engine().new_attempt(AttemptKind::login, "default");
+    before.family = 7;
+    txn->record(txn->load(uid)->row.id, before);
+    txn->commit();
+  }
+  fill_unpruned(uid, 100, std::chrono::hours(0));
+  advance(2 * sqlite::kLedgerAge);
+
+  prune();
+
+  EXPECT_EQ(rows_of(store, uid), 2) << "it, and the newest";
+  const auto rows = store.query("SELECT login_at, login_age_s FROM freshness");
+  ASSERT_TRUE(rows) << rows.error().message;
+  EXPECT_THAT(std::get<std::string>(rows->rows.at(0).at(0)),
+              testing::StartsWith(made.substr(0, 19)));
 }
 
 TEST_F(LedgerTest, CredentialsThatTakeTurnsAreAllPruned) {
@@ -142,7 +166,7 @@ TEST_F(LedgerTest, PruningGoesByTheIndexAndLooksAtAFewRowsOfOneCredential) {
 
   const Cost cost = prune();
 
-  EXPECT_EQ(cost.deleted, sqlite::kLedgerPruneStep);
+  EXPECT_EQ(cost.deleted, sqlite::kLedgerPruneStep - 1) << "the login's stays";
   EXPECT_LT(cost.scanned, sqlite::kLedgerPruneStep);  // of the few rows that the inner query found
   EXPECT_LT(cost.steps, 25'000);
   sqlite3* db = nullptr;

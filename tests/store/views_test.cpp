@@ -39,12 +39,13 @@ TEST_F(ViewsTest, TheStockShellReadsEveryViewWithItsFrozenColumns) {
   will(grants("refresh-a-2", "access-a-2"));
   ASSERT_TRUE(rotate(store, uid, {.force = true}));
 
-  EXPECT_EQ(header("freshness"),
-            "uid,provider,label,profiles,auth_type,source,account,bearer_kind,family,generation,"
-            "obtained_at,expires_at,age_s,expires_in_s,state,refreshable,needs_login,hold,status,"
-            "cooldown_s,agent_key_obtained_at,agent_key_expires_at,agent_key_age_s,"
-            "agent_key_expires_in_s,agent_key_state,last_attempt_at,last_outcome,session_ends_at,"
-            "losses,lost_at,lost_pid,lost_process,failures,failing_since,rejected");
+  EXPECT_EQ(
+      header("freshness"),
+      "uid,provider,label,profiles,auth_type,source,account,bearer_kind,family,generation,"
+      "obtained_at,expires_at,age_s,expires_in_s,state,refreshable,needs_login,hold,status,"
+      "cooldown_s,agent_key_obtained_at,agent_key_expires_at,agent_key_age_s,"
+      "agent_key_expires_in_s,agent_key_state,last_attempt_at,last_outcome,session_ends_at,"
+      "losses,lost_at,lost_pid,lost_process,failures,failing_since,rejected,login_at,login_age_s");
   EXPECT_EQ(header("pool"), "profile,provider,position,uid,label,selectable,why_not");
   EXPECT_EQ(header("rotation"),
             "at,provider,label,uid,profile,kind,family,from_generation,to_generation,outcome,"

@@ -136,6 +136,25 @@ TEST_F(KeepFreshCommand, ASessionThatEndsSoonIsWarnedOf) {
   EXPECT_THAT(must({"status"}).out, HasSubstr("ends at 2026-05-12"));
 }
 
+TEST_F(KeepFreshCommand, ASessionThatEndsIsWarnedOfSevenThreeAndOneDayAhead) {
+  add_grant("nous", "work");
+  const auto warning = [&] {
+    const auto out = must({"status"}).out;
+    const auto at = out.find("ends at 2026-05-12");
+    return at == out.npos ? std::string() : out.substr(at, out.find(", whatever", at) - at);
+  };
+  pass(std::chrono::days{22});
+  EXPECT_THAT(warning(), IsEmpty());
+  EXPECT_EQ(run({"status", "--check"}).status, 0);
+  pass(std::chrono::days{1} + Seconds{60});
+  EXPECT_THAT(warning(), HasSubstr(", within 7 days"));
+  EXPECT_EQ(run({"status", "--check"}).status, 5);
+  pass(std::chrono::days{4});
+  EXPECT_THAT(warning(), HasSubstr(", within 3 days"));
+  pass(std::chrono::days{2});
+  EXPECT_THAT(warning(), HasSubstr(", within a day"));
+}
+
 TEST_F(KeepFreshCommand, OnlyTheProfileThatIsNamed) {
   add_grant();
   must({"profile", "add", "scout"});

@@ -12,7 +12,9 @@
 namespace authdb::cli {
 namespace {
 
-constexpr Seconds kSoon{86'400};
+constexpr std::chrono::days kSoon{7};    // what an end is warned of,
+constexpr std::chrono::days kSooner{3};  // then once more,
+constexpr std::chrono::days kLast{1};    // and again
 
 Json parsed_or_text(const std::string& text) {
   auto json = Json::parse(text, nullptr, false);
@@ -120,11 +122,30 @@ std::string obtained_ahead(const NamedRow& row, Instant now) {
   return time && is_ahead(time->at, now) ? at : std::string();
 }
 
-bool session_ends_soon(const NamedRow& row, Instant now) {
-  if (cannot_renew(row) && !obtained_ahead(row, now).empty()) return true;
+namespace {
+
+std::optional<Milliseconds> session_left(const NamedRow& row, Instant now) {
   const auto* const until = cannot_renew(row) ? "expires_at" : "session_ends_at";
   const auto ends = parse_iso(row.text(until), NaiveTime::reject);
-  return ends && ends->at - now < kSoon;
+  return ends ? std::optional(ends->at - now) : std::nullopt;
+}
+
+// It changes when another warning is due: whoever says only what is new says it then.
+std::string_view how_soon(const NamedRow& row, Instant now) {
+  const auto left = session_left(row, now);
+  if (!left || *left < Milliseconds{0}) return "";
+  if (*left < kLast) return ", within a day";
+  return *left < kSooner ? ", within 3 days" : ", within 7 days";
+}
+
+}  // namespace
+
+bool session_ends_soon(const NamedRow& row, Instant now) {
+  if (cannot_renew(row) && !obtained_ahead(row, now).empty()) return true;
+  const auto left = session_left(row, now);
+  if (!left || *left >= kSoon) return false;
+  const auto login_age = row.number("login_age_s");
+  return *left < kLast || !login_age || *left < Seconds{*login_age};
 }
 
 std::string name_of(const NamedRow& row) {
@@ -153,12 +174,14 @@ std::string login_warning(const NamedRow& row, Instant now, const Registry& regi
     const auto ahead = obtained_ahead(row, now);
     const std::string none = name_of(row) + " has no refresh token, and its bearer ";
     if (ahead.empty()) {
-      return none + "ends at " + row.text("expires_at") + ": log in again before," + login + ".";
+      return none + "ends at " + row.text("expires_at") + std::string(how_soon(row, now)) +
+             ": log in again before," + login + ".";
     }
     return none + "was obtained by a clock that was ahead (" + ahead +
            "), so nobody knows when it ends: log in again," + login + ".";
   }
   return "The session of " + name_of(row) + " ends at " + row.text("session_ends_at") +
+         std::string(how_soon(row, now)) +
          ", whatever is refreshed until then: log in again before," + login + ".";
 }
 

@@ -47,7 +47,8 @@ std::vector<std::string> profiles_of(const NamedRow& row);
 // When the bearer was obtained, if a clock that was ahead has said so and it is not over even by
 // that; else empty.
 std::string obtained_ahead(const NamedRow& row, Instant now);
-// The session ends within a day, or nobody knows when, whatever is refreshed until then.
+// The session ends within a day, or within a week and more than half of it is over, or nobody
+// knows when; whatever is refreshed until then.
 bool session_ends_soon(const NamedRow& row, Instant now);
 // `nous credential j2dqmrtbex3a (work)`.
 std::string name_of(const NamedRow& row);
