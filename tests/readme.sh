@@ -42,7 +42,7 @@ play_session() {
 # Numbers, drawn names and the width of columns differ from run to run.
 blurred() {
   sed -E "s#$scratch#/home/pat#g; s/\b[a-z2-7]{12}\b/UID/g; s/sha256:[0-9a-f]{16}/sha256:FP/g; s/SIM-[0-9a-f]+/SIM-X/g
-    s/[0-9]+(\.[0-9]+)?/N/g; s/ +/ /g; s/ \$//; s/(-+ ?)+\$//"
+    s/[0-9]+(\.[0-9]+)?/N/g; s/\bNd Nh\b/Nd/g; s/ +/ /g; s/ \$//; s/(-+ ?)+\$//"
 }
 
 if [ "${2:-}" = --session ]; then
