@@ -99,10 +99,6 @@ void PlanBuilder::give(Settled& settled, const Pair& winner) {
   }
   // What the store has is about another pair: where this one goes, its own copies say.
   if (existing && !same_pair) change.identity = with_ways_of(existing->identity, identity);
-  if (same_pair && existing->identity.account.empty() && !identity.account.empty()) {
-    change.identity = existing->identity;
-    change.identity->account = identity.account;
-  }
   change.grant = merged_grant(winner, input.copies, identity);
   if (same_pair) change.grant->refresh_token = Secret();  // the one in the store stays
   change.agent_key = merged_agent_key(winner, input.copies);

@@ -14,9 +14,9 @@ using testing::IsEmpty;
 
 class NewerPair : public CommandTest {
  protected:
-  NewerPair() {
+  explicit NewerPair(const std::string& account = {}) {
     std::filesystem::create_directories(home());
-    write("1", Seconds{3600});
+    write("1", Seconds{3600}, account);
     must({"migrate", home().string()});
     now_ += Seconds{3590};  // what was imported is due
   }
@@ -145,12 +145,7 @@ TEST_F(NewerPair, WhatElseIsNewInTheFileStaysThere) {
 
 class NewerPairOfAnAccount : public NewerPair {
  protected:
-  NewerPairOfAnAccount() {
-    now_ -= Seconds{3590};
-    write("1", Seconds{3600}, "anna");
-    must({"migrate", "--prefer", file().string(), home().string()});
-    now_ += Seconds{3590};
-  }
+  NewerPairOfAnAccount() : NewerPair("anna") {}
 };
 
 TEST_F(NewerPairOfAnAccount, TheSameAccountsIsTaken) {
