@@ -1,6 +1,7 @@
 #include "migrate/addresses.h"
 
 #include <array>
+#include <filesystem>
 #include <utility>
 
 namespace authdb::migrate {
@@ -25,6 +26,7 @@ class Checking {
 
   // False: nothing is taken from the row.
   bool check(Row& row) {
+    check_ca_file(row);
     if (row.identity.auth_type == AuthType::api_key) return true;
     if (const auto refused = why_not(row, kPortal)) {
       document_.bad_rows.push_back({row.where, kPortal.name, "is refused: " + *refused});
@@ -40,6 +42,20 @@ class Checking {
   }
 
  private:
+  // As Hermes does. One that is there and must not be believed is no reason to believe others.
+  void check_ca_file(Row& row) {
+    std::string& file = row.identity.ca_file;
+    std::error_code error;
+    if (file.empty() || std::filesystem::symlink_status(file, error).type() !=
+                            std::filesystem::file_type::not_found) {
+      return;
+    }
+    document_.notes.push_back(
+        {row.where, "tls.ca_bundle",
+         "is left out: " + file + " is not there. The usual authorities of this machine count"});
+    file.clear();
+  }
+
   // Puts the address as it may be used; nullopt: it may.
   std::optional<std::string> why_not(Row& row, const Address& address) {
     std::string& url = row.identity.*address.field;

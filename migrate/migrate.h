@@ -45,6 +45,8 @@ struct MigrateOptions {
   std::vector<std::filesystem::path> paths;  // files or Hermes roots; empty: the well-known places
   std::optional<std::filesystem::path>
       prefer;                // the source whose pair wins, whatever the timestamps
+  // A name of formats(): what the files are, whatever they look like. Empty: as they prove.
+  std::string as = {};
   bool include_env = false;  // keep the raw secrets of `env:` rows
   // Variables whose rows (`env:NAME`) take whatever they hold at use, from now on. usage if one is
   // no name, or the sources have no API key that is kept in it.

@@ -100,6 +100,13 @@ std::vector<fs::path> well_known_places() {
 }
 
 Result<std::vector<Document>> read_sources(const MigrateOptions& options) {
+  if (!options.as.empty() && format_named(options.as) == nullptr) {
+    std::string names;
+    for (const Format* format : formats()) {
+      names += (names.empty() ? "" : ", ") + std::string(format->name);
+    }
+    return fail(Errc::usage, "--as takes the name of a format", "One of " + names + ".");
+  }
   auto paths = options.paths.empty() ? well_known_places() : options.paths;
   if (options.prefer) paths.push_back(*options.prefer);
   Found found;
@@ -114,7 +121,7 @@ Result<std::vector<Document>> read_sources(const MigrateOptions& options) {
   }
   std::vector<Document> documents;
   for (const Place& place : found.places) {
-    documents.push_back(read_document(place.path, place.profile));
+    documents.push_back(read_document(place.path, place.profile, options.as));
     const UsableAddress& usable = options.providers.usable;
     if (usable) check_addresses(documents.back(), usable);
     if (options.progress) options.progress("files read", documents.size(), found.places.size());

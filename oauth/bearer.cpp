@@ -99,6 +99,24 @@ const Credential* owner_not_chosen(const Selection& selection, const std::string
   return it == selection.pool.end() || chosen ? nullptr : &it->credential;
 }
 
+// By rendezvous hashing (Thaler and Ravishankar, 1998): where one rests, its sessions alone move,
+// each to the next of its own order, and come back afterwards. Nothing is written.
+Result<Selection> select_for_session(const Store& store, const BearerRequest& request) {
+  auto pool = store.pool(request.profile, request.provider);
+  if (!pool) return fail(std::move(pool.error()));
+  Selection selection;
+  selection.pool = std::move(*pool);
+  std::vector<std::pair<TokenHash, const PoolEntry*>> ranked;
+  for (const PoolEntry& entry : selection.pool) {
+    if (!why_not(entry, store.now()).empty()) continue;
+    ranked.emplace_back(token_hash(request.session + '\0' + entry.credential.uid), &entry);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  for (const auto& [rank, entry] : ranked) selection.order.push_back(entry);
+  owner_first(selection.order, request.rejected);
+  return selection;
+}
+
 }  // namespace
 
 EndpointFor endpoints(BearerParts parts, Clock clock) {
@@ -130,7 +148,9 @@ Result<Bearer> BearerSource::bearer(const BearerRequest& request) {
     }
     return serving.serve(*row);
   }
-  const auto selection = store_.select(request.profile, request.provider, request.rejected);
+  const auto selection = request.session.empty()
+                             ? store_.select(request.profile, request.provider, request.rejected)
+                             : select_for_session(store_, request);
   if (!selection) return fail(selection.error());
   if (selection->pool.empty()) return empty_pool(request, parts_);
   // Of one that is not chosen nobody replaces it now, and nobody may get it when its rest is over.

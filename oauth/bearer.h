@@ -19,6 +19,9 @@ struct BearerRequest {
   std::string provider;  // canonical id
   std::string profile = "default";
   Uid credential;  // only this one; empty: the pool decides
+  // Any text. One pool gives the same credential for the same session, whatever its strategy, as
+  // long as it can be used: what the provider has cached for it stays of use. Empty: the strategy.
+  std::string session = {};
   Milliseconds min_ttl{0};
   std::string rejected;       // fingerprint of a bearer that a resource server refused (401)
   bool want_base_url = true;  // false: Bearer::base_url stays empty, and no provider file is read

@@ -71,10 +71,11 @@ struct LoginAnswer {
 struct NewSession {
   Identity identity;  // `label` is what the provider calls the account, if it does
   Grant grant;
-  std::string subject;                // of the id token or the access token; empty: unknown
-  Secret id_token;                    // empty: there was none
-  std::string warning;                // for a person
-  std::shared_ptr<void> shield = {};  // release it when the session is in the store
+  std::string subject;                     // of the id token or the access token; empty: unknown
+  Secret id_token;                         // empty: there was none
+  std::optional<AgentKey> agent_key = {};  // that came along
+  std::string warning;                     // for a person
+  std::shared_ptr<void> shield = {};       // release it when the session is in the store
 };
 
 // The flow a provider's logins take: its `login`, else as its endpoints suggest; `in_browser` asks

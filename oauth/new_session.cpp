@@ -95,6 +95,7 @@ Choice choose(const Store& store, const std::vector<Credential>& rows, const New
   const Account account = account_of(session);
   Choice choice;
   const Credential* named = nullptr;
+  std::vector<const Credential*> ended;  // of nobody knows whom
   int best = -1;
   for (const Credential& row : rows) {
     if (row.identity.auth_type != AuthType::oauth) continue;
@@ -104,13 +105,19 @@ Choice choose(const Store& store, const std::vector<Credential>& rows, const New
     const Sameness sameness = compare(account, account_of(store, row));
     if (has_label && sameness == Sameness::unknown) named = &row;
     if (has_label && sameness == Sameness::other) choice.label_is_anothers = true;
+    const bool is_dead = row.health.status == Status::dead;
+    if (sameness == Sameness::unknown && is_dead && bound_to(store, row, options.profile)) {
+      ended.push_back(&row);
+    }
     if (sameness != Sameness::same) continue;
-    const int merit = (has_label ? 4 : 0) + (row.health.status == Status::dead ? 2 : 0) +
-                      (bound_to(store, row, options.profile) ? 1 : 0);
+    const int merit =
+        (has_label ? 4 : 0) + (is_dead ? 2 : 0) + (bound_to(store, row, options.profile) ? 1 : 0);
     if (merit > best) choice.row = &row;
     best = std::max(best, merit);
   }
   if (named != nullptr && best < 4) choice.row = named;
+  const bool none_fits = choice.row == nullptr && options.label.empty();
+  if (none_fits && ended.size() == 1) choice.row = ended.front();
   return choice;
 }
 
@@ -164,6 +171,11 @@ CredentialChange change_for(const Store& store, const std::vector<Credential>& r
   change.origin = Origin::login;
   change.kind = AttemptKind::login;
   change.grant = session.grant.clone();
+  if (session.agent_key) {
+    const AgentKey& key = *session.agent_key;
+    change.agent_key =
+        AgentKey{key.secret.clone(), key.key_id, key.obtained_at, key.expires_at, key.reused};
+  }
   change.extra = extra_with_id_token(store, choice.row, session);
   change.bindings = {{options.profile, std::nullopt}};
   change.health = Health{};
@@ -357,6 +369,17 @@ Result<KeptSession> keep_session(Store& store, const NewSession& session,
                                 "credential: " + best.error.message);
   }
   return *std::move(anew.kept);
+}
+
+Result<std::optional<Credential>> same_account(const Store& store, const NewSession& session) {
+  const auto rows = store.list({session.identity.provider, {}, false});
+  if (!rows) return fail(rows.error());
+  const Account account = account_of(session);
+  const auto it = std::find_if(rows->begin(), rows->end(), [&](const Credential& row) {
+    return row.identity.auth_type == AuthType::oauth &&
+           compare(account, account_of(store, row)) == Sameness::same;
+  });
+  return it == rows->end() ? std::nullopt : std::optional(*it);
 }
 
 }  // namespace authdb::oauth

@@ -32,7 +32,8 @@ Result<std::vector<std::string>> check_keepable(Store& store, const std::string&
 
 // Which credential it is: the one with this very refresh token; else one of the same account, the
 // labelled before the dead before the profile's own; else the one that `label` names, unless it is
-// known to be another account's; else a new one. Status, cooldown and hold are lifted, and the
+// known to be another account's; without a label the profile's one ended login of nobody knows
+// whom; else a new one. Status, cooldown and hold are lifted, and the
 // profile no longer shuns its source.
 //
 // A login that was approved is kept. Where the credential cannot be renewed (its journal is
@@ -41,5 +42,8 @@ Result<std::vector<std::string>> check_keepable(Store& store, const std::string&
 // written at all: nothing has changed, and the session is in `session` alone.
 Result<KeptSession> keep_session(Store& store, const NewSession& session,
                                  const KeepOptions& options);
+
+// A credential of the account that `session` is known to be of; nullopt: none is known to be.
+Result<std::optional<Credential>> same_account(const Store& store, const NewSession& session);
 
 }  // namespace authdb::oauth

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 
+#include "oauth/env_key.h"
 #include "oauth/login_hint.h"
+#include "store/env_source.h"
+#include "store/fingerprint.h"
 #include "store/target.h"
 #include "tools/render/text.h"
 
@@ -118,6 +121,22 @@ std::optional<Uid> owner_since(const Store& store, const std::string& provider,
   return row && row->identity.provider == provider ? *owner : std::nullopt;
 }
 
+// The API key out of the environment that has this fingerprint now: the store has no copy of it.
+std::optional<PoolEntry> key_with(Context& context, const Store& store,
+                                  const std::vector<PoolEntry>& pool, std::string_view target) {
+  if (!is_fingerprint(target)) return std::nullopt;
+  for (const PoolEntry& entry : pool) {
+    const Credential& row = entry.credential;
+    if (!row.access_fingerprint.empty() || !variable_of(row.identity.source)) continue;
+    const auto extra = store.unseal_extra(row.uid);
+    if (!extra) continue;
+    const auto key = oauth::env_key({row, *extra, context.registry().find(row.identity.provider),
+                                     context.env, row.identity.label});
+    if (key && fingerprint(*key) == target) return entry;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Result<void> check_profile(const Store& store, const std::string& profile) {
@@ -192,6 +211,7 @@ Result<PoolEntry> find_target(Context& context, const Store& store, const std::s
   if (const auto owner = owner_since(store, std::string(id), target)) {
     return find_now(store, *pool, profile, id, *owner);
   }
+  if (auto entry = key_with(context, store, *pool, target)) return *std::move(entry);
   if (pool->empty()) return fail(why_nothing(context, store, profile, provider));
   return found;
 }

@@ -44,7 +44,7 @@ Error unrecognised(const std::string& path) {
     error.hint += (error.hint.back() == ':' ? " " : "; ") + std::string(format->name) + " (" +
                   std::string(format->shape) + ")";
   }
-  error.hint += ".";
+  error.hint += ". --as NAME takes a PATH for one of them all the same.";
   return error;
 }
 
@@ -172,7 +172,8 @@ void leave_odd_tokens(Document& document) {
   });
 }
 
-Document read_document(const std::filesystem::path& path, std::string profile) {
+Document read_document(const std::filesystem::path& path, std::string profile,
+                       std::string_view as) {
   Document document;
   document.path = path;
   document.profile = std::move(profile);
@@ -194,7 +195,8 @@ Document read_document(const std::filesystem::path& path, std::string profile) {
     return document;
   }
   for (const Format* format : formats()) {
-    if (!format->recognises(*tree, path)) continue;
+    if (!tree->is_object()) break;
+    if (as.empty() ? !format->recognises(*tree, path) : format->name != as) continue;
     document.format = format->name;
     format->read(std::move(*tree), document);
     leave_odd_tokens(document);

@@ -84,7 +84,9 @@ LockRule hermes_lock(std::filesystem::path path);
 std::vector<GrantPlace> places_in(nlohmann::json& root, std::string_view format);
 
 // Reads one file, and the list of spent tokens that Hermes keeps beside it. Whatever keeps them
-// from being read is in the document's `failure`.
-Document read_document(const std::filesystem::path& path, std::string profile);
+// from being read is in the document's `failure`. `as`: the name of its format; empty: as it
+// proves.
+Document read_document(const std::filesystem::path& path, std::string profile,
+                       std::string_view as = {});
 
 }  // namespace authdb::migrate

@@ -12,6 +12,8 @@ namespace authdb::migrate::hermes {
 // Sources whose secret Hermes only borrows; the newer eras write its fingerprint instead of it.
 bool is_env(std::string_view source);
 bool is_borrowed(std::string_view source);
+// A manager of secrets keeps it (`vault:…`, `pass:…`): it is written into no file, as Hermes does.
+bool is_managed_elsewhere(std::string_view source);
 
 // What Hermes calls the fingerprint of a row's secret; empty if there is none. (Hermes looks at an
 // agent key first, but a row that has both is not borrowed and never carries a fingerprint.)

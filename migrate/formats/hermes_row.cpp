@@ -190,6 +190,18 @@ void read_health(json& object, Fields& fields, Row& row) {
   health.request_count = std::max<std::int64_t>(0, fields.integer("request_count").value_or(0));
 }
 
+// Hermes has given up a block's tokens, and left them there.
+void read_given_up(const json& object, Row& row) {
+  json error = object.value("last_auth_error", json());
+  if (!error.is_object()) return;
+  Fields fields(error);
+  if (!fields.flag("relogin_required").value_or(false)) return;
+  row.health.status = Status::dead;
+  row.health.error_reason = scrub(fields.text("code"), {}, kShownError);
+  row.health.error_message = scrub(fields.text("message"), {}, kShownError);
+  if (const auto at = fields.time("at")) row.health.status_at = at->at;
+}
+
 }  // namespace
 
 std::string text_at(const json& object, const char* key) {
@@ -226,6 +238,7 @@ Row read_row(Block block, bool is_singleton) {
   row.grant.bearer_kind = bearer_kind_of(row);
   read_agent_key(fields, row);
   read_health(object, fields, row);
+  if (is_singleton) read_given_up(object, row);
   row.priority = fields.integer("priority");
   object.erase(kAllowedVariable);  // only the user allows
   row.extra = seal_text(std::move(object));
@@ -266,6 +279,13 @@ bool is_borrowed(std::string_view source) {
       "", "manual", "device_code", "hermes_pkce", "oauth", "loopback_pkce"};
   return !source.starts_with("manual:") &&
          std::find(kOwned.begin(), kOwned.end(), source) == kOwned.end();
+}
+
+bool is_managed_elsewhere(std::string_view source) {
+  constexpr std::array<std::string_view, 5> kManagers{"vault", "keyring", "systemd", "pass",
+                                                      "sops"};
+  const std::string_view manager = source.substr(0, source.find(':'));
+  return std::find(kManagers.begin(), kManagers.end(), manager) != kManagers.end();
 }
 
 std::string secret_fingerprint(const Row& row) {

@@ -177,7 +177,12 @@ class PoolWriter {
     const Imprint* place = place_among(shown, false);
     if (!place && !shown.places.empty() && owner_ == &shown) return std::nullopt;  // block alone
     json row = place ? place->as : new_row(shown, new_source(shown));
-    write(row, hermes::row_spelling(provider_), shown, place != nullptr);
+    if (hermes::is_managed_elsewhere(shown.identity().source)) {
+      row.erase("access_token");
+      row["secret_fingerprint"] = shown.held.row.access_fingerprint;
+    } else {
+      write(row, hermes::row_spelling(provider_), shown, place != nullptr);
+    }
     if (!is_photon(place)) write_health(row, shown.held.row.health);
     return std::pair(place ? index_in(place->where).value_or(kNowhere) : kNowhere, std::move(row));
   }
@@ -203,11 +208,12 @@ class PoolWriter {
 
   // True if the rows' own priorities put them in the order of the pool.
   static bool priorities_agree(std::vector<std::pair<std::size_t, json>>& placed) {
+    constexpr auto kUnknown = std::numeric_limits<std::int64_t>::max();  // as migrate sorts it
     std::pair<std::int64_t, std::size_t> last{std::numeric_limits<std::int64_t>::min(), 0};
     for (auto& [index, row] : placed) {
       if (index == kNowhere) return placed.size() == 1;
       json copy{{"priority", row.value("priority", json())}};
-      const std::pair key{Fields(copy).integer("priority").value_or(0), index};
+      const std::pair key{Fields(copy).integer("priority").value_or(kUnknown), index};
       if (key < last) return false;
       last = key;
     }

@@ -189,7 +189,9 @@ class Settlement {
     const bool preferred =
         std::any_of(candidates.begin(), candidates.end(), [](auto& p) { return p.preferred; });
 
-    if (!preferred && existing.hold == Hold::handed_over && input_.leave_handed_over) {
+    if (is_replaced_key(candidates)) {
+      builder_.adopt(settled_, candidates.front(), "its row has another key by now");
+    } else if (!preferred && existing.hold == Hold::handed_over && input_.leave_handed_over) {
       leave_all_to_the_tool(candidates);
     } else if (!preferred && existing.hold == Hold::handed_over) {
       take_back(candidates, held);
@@ -244,6 +246,14 @@ class Settlement {
       builder_.adopt(settled_, candidates[choice.winner], choice.reason);
       builder_.lose(settled_, candidates, choice.winner);
     }
+  }
+
+  // By its id alone it is the store's (match.h): the key that the store has is shown nowhere.
+  bool is_replaced_key(const std::vector<Pair>& candidates) const {
+    const Credential& existing = *settled_.existing;
+    return existing.identity.auth_type == AuthType::api_key &&
+           !existing.access_fingerprint.empty() && candidates.size() == 2 &&
+           candidates.back().held && candidates.back().copies.empty();
   }
 
   // The place of what the store has among the candidates; put there if no copy shows it.

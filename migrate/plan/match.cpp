@@ -60,6 +60,26 @@ const Credential* by_variable(const PlanInput& input, const Family& family) {
   return found;
 }
 
+// The API key whose row has another one by now, if these files say so: in each profile that has the
+// credential they show the new one in its row, and nobody shows the old one.
+const Credential* by_replaced_key(const PlanInput& input, const Family& family) {
+  const Copy& copy = input.copies[family.front()];
+  const Identity& id = copy.row->identity;
+  if (copy.reference || !copy.access || id.auth_type != AuthType::api_key) return nullptr;
+  if (id.foreign_id.empty() || !input.is_only_key_of_row(copy)) return nullptr;
+  const Credential* row = input.index.key_by_foreign_id(copy);
+  const auto profiles =
+      row == nullptr ? input.known.profiles_of.end() : input.known.profiles_of.find(row->uid);
+  if (profiles == input.known.profiles_of.end()) return nullptr;
+  const auto shows_it = [&](const std::string& profile) {
+    return std::any_of(family.begin(), family.end(), [&](auto i) {
+      return input.documents[input.copies[i].document].profile == profile;
+    });
+  };
+  const bool everywhere = std::all_of(profiles->second.begin(), profiles->second.end(), shows_it);
+  return everywhere ? row : nullptr;
+}
+
 }  // namespace
 
 std::vector<Family> families_to_decide(const PlanInput& input) {
@@ -87,6 +107,7 @@ const Credential* find_credential(const PlanInput& input, const Family& family,
           [&](const Copy& c) { return index.by_slot(c, input.documents[c.document].profile); })) {
     return row;
   }
+  if (const auto* row = by_replaced_key(input, family)) return row;
   return by_variable(input, family);
 }
 

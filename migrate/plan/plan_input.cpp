@@ -113,6 +113,19 @@ std::unordered_map<std::string, std::string> prints_of(const std::vector<Documen
   return prints;
 }
 
+std::string row_key(const Identity& id) { return key_of({id.provider, id.source, id.foreign_id}); }
+
+// The API keys that the rows of each id show.
+std::unordered_map<std::string, std::set<TokenHash>> keys_among(const std::vector<Copy>& copies) {
+  std::unordered_map<std::string, std::set<TokenHash>> keys;
+  for (const Copy& copy : copies) {
+    const Identity& id = copy.row->identity;
+    if (id.auth_type != AuthType::api_key || id.foreign_id.empty() || !copy.access) continue;
+    keys[row_key(id)].insert(*copy.access);
+  }
+  return keys;
+}
+
 std::unordered_set<std::string> prints_among(const std::vector<Copy>& copies) {
   std::unordered_set<std::string> prints;
   for (const Copy& copy : copies) {
@@ -139,7 +152,13 @@ PlanInput::PlanInput(const std::vector<Document>& read, const StoreSnapshot& sto
       providers(options.providers),
       handed_to_(places_of_hand_overs(stored.receipts)),
       prints_of_variables_(prints_of(read, copies)),
-      prints_(prints_among(copies)) {}
+      prints_(prints_among(copies)),
+      keys_of_rows_(keys_among(copies)) {}
+
+bool PlanInput::is_only_key_of_row(const Copy& copy) const {
+  const auto it = keys_of_rows_.find(row_key(copy.row->identity));
+  return it != keys_of_rows_.end() && it->second.size() == 1;
+}
 
 bool PlanInput::allows(const Identity& identity) const {
   const auto variable = variable_of(identity.source);

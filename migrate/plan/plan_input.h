@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -47,6 +48,8 @@ struct PlanInput {
   // The fingerprint that a profile's documents show of what is in the variable of `identity`;
   // empty if they show none, or several.
   std::string print_of_variable(const std::string& profile, const Identity& identity) const;
+  // True if the documents show no other API key in rows of that provider, source and id.
+  bool is_only_key_of_row(const Copy& copy) const;
   // True if some reference in the documents has that fingerprint.
   bool shows_print(const std::string& provider, const std::string& print) const;
 
@@ -73,6 +76,7 @@ struct PlanInput {
   std::unordered_map<Uid, std::string> handed_to_;  // paths, links resolved
   std::unordered_map<std::string, std::string> prints_of_variables_;
   std::unordered_set<std::string> prints_;
+  std::unordered_map<std::string, std::set<TokenHash>> keys_of_rows_;
 };
 
 }  // namespace authdb::migrate

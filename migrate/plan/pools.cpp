@@ -20,13 +20,14 @@ struct Place {
 
 std::map<Pool, std::vector<Place>> places_of(const PlanInput& input, PlanBuilder& builder) {
   constexpr auto kLast = std::numeric_limits<std::int64_t>::max();
+  constexpr auto kUnknown = kLast - 1;  // as Hermes sorts them: after those that have one
   std::map<Pool, std::vector<Place>> pools;
   for (Settled& settled : builder.families) {
     if (!settled.bind) continue;
     for (const auto i : *settled.family) {
       const Row& row = *input.copies[i].row;
       pools[{input.document_of(i).profile, settled.decision.provider}].push_back(
-          {row.priority.value_or(row.singleton ? kLast : 0), i, &settled});
+          {row.priority.value_or(row.singleton ? kLast : kUnknown), i, &settled});
     }
   }
   for (auto& [pool, places] : pools) {

@@ -120,6 +120,9 @@ SnapshotIndex::SnapshotIndex(const StoreSnapshot& known) : known_(known) {
     if (!id.foreign_id.empty() && id.auth_type == AuthType::oauth) {
       foreign_[foreign_key(id)].push_back(&row);
     }
+    if (!id.foreign_id.empty() && id.auth_type == AuthType::api_key && !row.removed_at) {
+      foreign_key_[key_of({id.provider, id.source, id.foreign_id})].push_back(&row);
+    }
     // Of these nothing is left to tell one key from the next.
     if (row.removed_at && id.auth_type == AuthType::api_key && variable_of(id.source)) {
       removed_variable_[key_of({id.provider, id.source})].push_back(&row);
@@ -211,6 +214,11 @@ const Credential* SnapshotIndex::by_foreign_id(const Copy& copy) const {
     found = row;
   }
   return found;
+}
+
+const Credential* SnapshotIndex::key_by_foreign_id(const Copy& copy) const {
+  const Identity& id = copy.row->identity;
+  return only(foreign_key_, key_of({id.provider, id.source, id.foreign_id}));
 }
 
 const Credential* SnapshotIndex::by_slot(const Copy& copy, const std::string& profile) const {

@@ -55,6 +55,9 @@ class SnapshotIndex {
   // By the id it had where it was imported from, if another fact is equal too; nullptr if several
   // have it, or it names another account, issuer or client.
   const Credential* by_foreign_id(const Copy& copy) const;
+  // The API key that had its id, and its source, where it was imported from; nullptr if none, or
+  // several.
+  const Credential* key_by_foreign_id(const Copy& copy) const;
   // Those that are kept in the variable that `copy` names, whatever their fingerprints are.
   const std::vector<const Credential*>& in_variable(const Copy& copy) const;
   // For rows without an id: the one credential without an id that `profile` has from that source,
@@ -72,6 +75,7 @@ class SnapshotIndex {
   Map refresh_;
   Map secret_;
   Map foreign_;
+  Map foreign_key_;
   Map slot_;
   Map variable_;
   Map removed_variable_;

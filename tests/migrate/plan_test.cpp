@@ -498,14 +498,14 @@ TEST_F(PlanTest, PlacesFollowThePriorities) {
   auto b = key_row("b", "sk-b");
   auto c = key_row("c", "sk-c");
   a["priority"] = 2;
-  b["priority"] = "1";  // c has none: 0
+  b["priority"] = "1";  // c has none: it is the last
   root(pool("openrouter", {a, b, c}));
 
   const Plan plan = plan_root();
 
-  EXPECT_EQ(keyed(plan, "sk-c")->bindings[0].position, 1);
-  EXPECT_EQ(keyed(plan, "sk-b")->bindings[0].position, 2);
-  EXPECT_EQ(keyed(plan, "sk-a")->bindings[0].position, 3);
+  EXPECT_EQ(keyed(plan, "sk-b")->bindings[0].position, 1);
+  EXPECT_EQ(keyed(plan, "sk-a")->bindings[0].position, 2);
+  EXPECT_EQ(keyed(plan, "sk-c")->bindings[0].position, 3);
 }
 
 TEST_F(PlanTest, ProviderStatesBelongToTheirProfile) {

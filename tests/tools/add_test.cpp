@@ -1,4 +1,5 @@
 #include "store/words.h"
+#include "tests/oauth/fakes.h"
 #include "tests/tools/harness.h"
 
 namespace authdb::cli {
@@ -154,6 +155,96 @@ TEST_F(AddTest, ALoginOfAnEndedSessionKeepsTheCredential) {
   EXPECT_EQ(stored_token(uid), "access-token-BETA-1");
   EXPECT_THAT(*reopen().profiles_of(uid), UnorderedElementsAre("atlas", "default"));
   EXPECT_EQ(must({"token", "acme"}).out, "access-token-BETA-1\n");
+}
+
+TEST_F(AddTest, WithoutALabelItContinuesTheOneEndedSessionOfNobodyKnowsWhom) {
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json());
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  EXPECT_EQ(run({"refresh", "acme"}).status, 4);
+
+  must({"add", "acme", "--grant"}, grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored()[0].identity.label, "work");
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-BETA-1\n");
+}
+
+std::string jwt_of(const std::string& account, int n) {
+  return oauth::fake_jwt(nlohmann::json{{"sub", account}, {"n", n}}.dump());
+}
+
+TEST_F(AddTest, AGrantOfTheSameAccountRenewsItsCredentialAndLiftsItsMarks) {
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json({jwt_of("anna", 1), "refresh-1"}));
+  must({"report", "acme", "work", "--status", "402"});
+
+  const auto ran = must({"add", "acme", "--grant", "--label", "home"},
+                        grant_json({jwt_of("anna", 2), "refresh-2"}));
+
+  EXPECT_THAT(ran.out, HasSubstr("Logged in again"));
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(stored()[0].health.status, Status::ok);
+  EXPECT_EQ(must({"token", "acme"}).out, jwt_of("anna", 2) + "\n");
+}
+
+TEST_F(AddTest, AGrantOfAnotherAccountIsAnotherCredential) {
+  must({"add", "acme", "--grant", "--label", "work"}, grant_json({jwt_of("anna", 1), "refresh-1"}));
+  must({"add", "acme", "--grant", "--label", "work"},
+       grant_json({jwt_of("berta", 1), "refresh-2"}));
+  ASSERT_THAT(stored(), SizeIs(2));
+  EXPECT_NE(stored()[0].identity.label, stored()[1].identity.label);
+}
+
+TEST_F(AddTest, OfTheSameGrantANewerAccessTokenIsTakenAndAnOlderOneIsNot) {
+  must({"add", "acme", "--grant"}, grant_json({"access-1", "refresh-1", 3600}));
+  must({"add", "acme", "--grant"}, grant_json({"access-0", "refresh-1", 60}));
+  EXPECT_EQ(must({"token", "acme"}).out, "access-1\n");
+
+  must({"add", "acme", "--grant"}, grant_json({"access-2", "refresh-1", 7200}));
+
+  ASSERT_THAT(stored(), SizeIs(1));
+  EXPECT_EQ(must({"token", "acme"}).out, "access-2\n");
+  EXPECT_EQ(stored()[0].expires_at, now_ + Seconds{7200});
+  EXPECT_EQ(stored()[0].refresh_hash, token_hash("refresh-1"));
+  EXPECT_EQ(stored()[0].family, 1);
+}
+
+TEST_F(AddTest, ARestartThatSeedsIfAbsentLeavesWhatIsThere) {
+  const auto seed = [&] {
+    return must({"add", "acme", "--grant", "--if-absent"}, grant_json()).out;
+  };
+  EXPECT_THAT(seed(), HasSubstr("Added"));
+  http_->answer(200, grant_json({"access-token-ALPHA-2", "refresh-token-ALPHA-2"}));
+  must({"refresh", "acme"});
+
+  EXPECT_THAT(seed(), HasSubstr("There already")) << "though its token is spent by now";
+
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-ALPHA-2\n");
+  must({"add", "openrouter", "--if-absent"}, "sk-key-1");
+  must({"add", "openrouter", "--if-absent"}, "sk-key-2");
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-1\n");
+}
+
+TEST_F(AddTest, ARestartThatSeedsIfAbsentAddsAnotherAccount) {
+  must({"add", "acme", "--grant"}, grant_json({jwt_of("anna", 1), "refresh-1"}));
+  must({"add", "acme", "--grant", "--if-absent"}, grant_json({jwt_of("berta", 1), "refresh-2"}));
+  EXPECT_THAT(stored(), SizeIs(2));
+}
+
+TEST_F(AddTest, RenewPutsItInThePlaceOfWhatIsThere) {
+  must({"add", "openrouter", "--label", "work", "--renew"}, "sk-key-1");
+  must({"report", "openrouter", "work", "--status", "402"});
+  const auto ran = must({"add", "openrouter", "--label", "work", "--renew"}, "sk-key-2");
+  EXPECT_THAT(ran.out, HasSubstr("Renewed"));
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-key-2\n");
+  EXPECT_THAT(stored("openrouter"), SizeIs(1));
+
+  must({"add", "acme", "--grant"}, grant_json());
+  must({"add", "acme", "--grant", "--renew"},
+       grant_json({"access-token-BETA-1", "refresh-token-BETA-1"}));
+  EXPECT_THAT(stored("acme"), SizeIs(1));
+  EXPECT_EQ(must({"token", "acme"}).out, "access-token-BETA-1\n");
+
+  EXPECT_EQ(run({"add", "acme", "--renew", "--if-absent"}, "sk-key-3").status, 2);
 }
 
 TEST_F(AddTest, AGrantForACredentialWhoseJournalCannotBeOpenedIsKeptAsANewOne) {

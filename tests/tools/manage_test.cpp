@@ -1,4 +1,7 @@
 // remove, reset, priority and report.
+#include <map>
+#include <set>
+
 #include "tests/tools/harness.h"
 
 namespace authdb::cli {
@@ -199,6 +202,31 @@ TEST_F(ManageTest, EverythingCoolingIsForLater) {
   EXPECT_EQ(ran.status, 5);
   EXPECT_THAT(ran.out, IsEmpty());
   EXPECT_THAT(ran.err, HasSubstr("until 2026-04-12T13:21:00Z"));
+}
+
+TEST_F(ManageTest, ASessionGetsTheSameCredentialAsLongAsItCanBeUsed) {
+  std::map<std::string, std::string> before;
+  const auto key_of = [&](const std::string& session) {
+    return must({"token", "openrouter", "--session", session}).out;
+  };
+  std::set<std::string> used;
+  for (int i = 0; i < 60; ++i) {
+    const auto session = "talk-" + std::to_string(i);
+    used.insert(before[session] = key_of(session));
+    EXPECT_EQ(key_of(session), before[session]);
+  }
+  EXPECT_THAT(used, SizeIs(3)) << "they are spread over the pool";
+
+  must({"report", "openrouter", "2", "--status", "429"});
+  for (const auto& [session, key] : before) {
+    if (key == "sk-key-2\n") {
+      EXPECT_NE(key_of(session), key);
+    } else {
+      EXPECT_EQ(key_of(session), key) << "only the sessions of the one that rests move";
+    }
+  }
+  now_ += Seconds{61};
+  for (const auto& [session, key] : before) EXPECT_EQ(key_of(session), key);
 }
 
 TEST_F(ManageTest, PriorityMovesWithinThePool) {

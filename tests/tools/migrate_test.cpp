@@ -103,12 +103,15 @@ TEST_F(MigrateTest, ACredentialKeepsItsCaBundleAndInsecureTlsIsRefusedAloud) {
     row.back() = ',';
     return hermes_file(row + R"("tls":)" + value + "}");
   };
-  write_file(dir_ / "one/auth.json", tls(R"({"insecure":true,"ca_bundle":"/etc/our-ca.pem"})"));
+  const auto ours = dir_ / "our-ca.pem";
+  write_file(ours, "-----BEGIN CERTIFICATE-----\n");
+  const nlohmann::json said{{"insecure", true}, {"ca_bundle", ours.string()}};
+  write_file(dir_ / "one/auth.json", tls(said.dump().c_str()));
   const auto ran = must({"migrate", (dir_ / "one").string()});
 
   EXPECT_THAT(ran.err, AllOf(HasSubstr("tls_insecure"), HasSubstr("credential_pool.nous[0]")));
   ASSERT_THAT(stored(), SizeIs(1));
-  EXPECT_EQ(stored()[0].identity.ca_file, "/etc/our-ca.pem");
+  EXPECT_EQ(stored()[0].identity.ca_file, ours.string());
 }
 
 std::string row_with(const std::string& n, const std::string& more) {
@@ -221,6 +224,37 @@ TEST_F(MigrateTest, NeverTouchesItsSources) {
   const auto before = read_file(dir_ / "hermes/auth.json");
   must({"migrate", root()});
   EXPECT_EQ(read_file(dir_ / "hermes/auth.json"), before);
+}
+
+TEST_F(MigrateTest, AFileThatProvesNothingIsTakenForWhatTheUserSays) {
+  const auto file = dir_ / "tokens.json";
+  write_file(file, R"({"access_token":"at-1","refresh_token":"rt-1","expiry_date":1776009999000})");
+  const auto refused = run({"migrate", file.string()});
+  EXPECT_EQ(refused.status, 7);
+  EXPECT_THAT(refused.err, HasSubstr("--as NAME"));
+
+  must({"migrate", "--as", "qwen", file.string()});
+
+  EXPECT_THAT(stored("qwen-oauth"), SizeIs(1));
+}
+
+TEST_F(MigrateTest, WhatTheUserSaysIsAFormatOfAPathAndIsNotCutOver) {
+  const auto file = dir_ / "tokens.json";
+  write_file(file, R"([1, {"access_token": 2}])");
+  const auto unknown = run({"migrate", "--as", "netscape", file.string()});
+  EXPECT_EQ(unknown.status, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("hermes"));
+  EXPECT_EQ(run({"migrate", "--as", "qwen"}).status, 2);
+  EXPECT_EQ(run({"migrate", "--as", "qwen", "--cutover", file.string()}).status, 2);
+  for (const char* tree : {"[1]", "{}", R"({"access_token":2})", R"({"tokens":[]})",
+                           R"({"credential_pool":7,"providers":"x"})", R"({"claudeAiOauth":[]})"}) {
+    write_file(file, tree);
+    for (const char* format : {"hermes", "hermes-anthropic", "hermes-shared-nous", "codex",
+                               "claude", "opencode", "qwen"}) {
+      const int status = run({"migrate", "--as", format, file.string()}).status;
+      EXPECT_THAT(status, testing::AnyOf(0, 7, 8)) << format << " " << tree;
+    }
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "oauth/expiry.h"
+#include "oauth/new_session.h"
 #include "oauth/token_answer.h"
 #include "store/claims.h"
 #include "store/fingerprint.h"
@@ -25,14 +26,21 @@ constexpr std::string_view kManual =
 is never an argument: arguments are visible to every process of the machine and
 kept in the shell's history. A key that is there already is not added twice.
 
+For whatever starts again and again with the same secret in hand, a container, say:
+--if-absent leaves what the profile has of the provider as it is, by --label the one
+of that name, with --grant the login of the same account; --renew puts the key or
+the grant in its place, and adds it only where there is none.
+
 With --grant the JSON answer of a token endpoint is read from stdin instead, and
 with it an OAuth grant is added: access_token, refresh_token, expires_in or
 expires_at, scope, token_type, inference_base_url; and, where they matter,
 client_id, portal_base_url, obtained_at, agent_key, agent_key_id,
 agent_key_expires_at. From then on the store refreshes it: whoever gave you the
 answer must not use its refresh token any more. An expiry that it does not state
-is unknown, and one that is past is past. With the --label of a credential
-whose session has ended, it is a new login of that credential.
+is unknown, and one that is past is past. Of an account that the store has a login
+of already, or with the --label of one of nobody knows whom, it is a new login of
+that credential, whose rest and marks are over; another account's is a credential
+of its own. Of a grant that is there already a newer access token is taken.
 
 The store is made if there is none. The credential is bound to the profile.
 
@@ -51,13 +59,14 @@ struct Options {
   std::optional<std::string> label;
   std::optional<std::string> priority;
   bool grant = false;
+  bool if_absent = false;
+  bool renew = false;
 };
 
-// What stdin brought, ready for the store.
+// An API key, ready for the store.
 struct Arrival {
   Identity identity;
   Grant grant;
-  std::optional<AgentKey> agent_key;
 };
 
 constexpr std::string_view kNotAnArgument =
@@ -142,7 +151,15 @@ Identity identity_in(const oauth::TokenAnswer& answer, const oauth::Provider& pr
   return identity;
 }
 
-Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
+std::string subject_in(const oauth::TokenAnswer& answer) {
+  for (const char* token : {"id_token", "access_token"}) {
+    const auto claims = read_claims(answer.text(token));
+    if (claims && !claims->subject.empty()) return claims->subject;
+  }
+  return {};
+}
+
+Result<oauth::NewSession> read_grant(Context& context, const std::string& provider_id) {
   const auto* provider = context.registry().find_oauth(provider_id);
   if (provider == nullptr) {
     return fail(
@@ -158,9 +175,11 @@ Result<Arrival> read_grant(Context& context, const std::string& provider_id) {
   if (!body) return fail(std::move(body).error());
   const oauth::TokenAnswer answer(body->reveal());
 
-  Arrival arrival;
+  oauth::NewSession arrival;
   arrival.identity = identity_in(answer, *provider);
   arrival.agent_key = agent_key_in(answer);
+  arrival.id_token = answer.secret("id_token");
+  arrival.subject = subject_in(answer);
   const auto endpoint = oauth::endpoints(context.bearer_parts(), context.clock)(arrival.identity);
   if (endpoint == nullptr) return fail(Errc::unexpected, "the provider has no token endpoint");
 
@@ -209,29 +228,33 @@ std::string free_label(const std::vector<Credential>& existing, const Identity& 
   return stem + std::to_string(n);
 }
 
-// The credential that holds what arrived already; it is not added twice.
-const Credential* same_secret(const std::vector<Credential>& existing, const Arrival& arrival) {
-  for (const auto& credential : existing) {
-    if (arrival.grant.refresh_token.empty()
-            ? credential.access_fingerprint == fingerprint(arrival.grant.access_token)
-            : credential.refresh_hash == token_hash(arrival.grant.refresh_token)) {
-      return &credential;
-    }
-  }
-  return nullptr;
+const Credential* same_key(const std::vector<Credential>& existing, const Grant& grant) {
+  const std::string print = fingerprint(grant.access_token);
+  const auto it = std::find_if(existing.begin(), existing.end(), [&](const Credential& row) {
+    return row.access_fingerprint == print;
+  });
+  return it == existing.end() ? nullptr : &*it;
 }
 
-// The credential whose ended session this grant continues.
-const Credential* ended_session(const std::vector<Credential>& existing, const Options& options) {
-  if (!options.grant || !options.label) return nullptr;
-  for (const auto& credential : existing) {
-    if (credential.identity.label == *options.label &&
-        credential.identity.auth_type == AuthType::oauth &&
-        credential.health.status == Status::dead) {
-      return &credential;
-    }
-  }
-  return nullptr;
+const Credential* same_grant(const std::vector<Credential>& existing, const Grant& grant) {
+  if (grant.refresh_token.empty()) return same_key(existing, grant);
+  const TokenHash hash = token_hash(grant.refresh_token);
+  const auto it = std::find_if(existing.begin(), existing.end(),
+                               [&](const Credential& row) { return row.refresh_hash == hash; });
+  return it == existing.end() ? nullptr : &*it;
+}
+
+// The one of that kind that --if-absent and --renew are about: by label, else the first that the
+// profile has.
+std::optional<Credential> meant(const Store& store, const std::string& provider, AuthType type,
+                                const Options& options, const std::string& profile) {
+  const auto pool = store.pool(profile, provider);
+  if (!pool) return std::nullopt;
+  const auto it = std::find_if(pool->begin(), pool->end(), [&](const PoolEntry& entry) {
+    const Identity& identity = entry.credential.identity;
+    return identity.auth_type == type && (!options.label || identity.label == *options.label);
+  });
+  return it == pool->end() ? std::nullopt : std::optional(it->credential);
 }
 
 Result<void> check_unspent(const Store& store, const Grant& grant) {
@@ -245,86 +268,110 @@ Result<void> check_unspent(const Store& store, const Grant& grant) {
               "Sending it again could end the session for everybody. Log in for a new one.");
 }
 
-CredentialChange as_change(Arrival arrival, const Credential* ended, const std::string& profile) {
-  CredentialChange change;
-  change.origin = Origin::login;
-  change.kind = AttemptKind::login;
-  if (ended != nullptr) {
-    change.uid = ended->uid;
-    change.planned_against = ended->generation;
-    change.new_family = true;
-    change.health = Health{};
-    change.hold = Hold::none;
-    arrival.identity.foreign_id = ended->identity.foreign_id;
+struct Placed {
+  Uid uid;
+  enum class How { added, there_already, renewed } how;
+  std::string warning = {};
+};
+
+// As it is, for this profile too.
+Result<Placed> keep(Store& store, const Uid& uid, const std::string& profile,
+                    Placed::How how = Placed::How::there_already) {
+  const auto users = store.profiles_of(uid);
+  if (!users) return fail(users.error());
+  if (std::find(users->begin(), users->end(), profile) == users->end()) {
+    Change change;
+    change.profiles = {profile};  // made if there is none
+    if (const auto applied = store.apply(change); !applied) return fail(applied.error());
+    if (auto bound = store.bind(profile, uid); !bound) return fail(bound.error());
   }
-  change.identity = std::move(arrival.identity);
-  change.grant = std::move(arrival.grant);
-  change.agent_key = std::move(arrival.agent_key);
-  change.bindings = {{profile, std::nullopt}};
+  return Placed{uid, how};
+}
+
+Result<Placed> apply(Store& store, CredentialChange one, const std::string& profile) {
+  const bool is_new = one.uid.empty();
+  one.origin = Origin::login;
+  one.kind = AttemptKind::login;
+  one.bindings = {{profile, std::nullopt}};
+  Change change;
+  change.profiles = {profile};
+  change.credentials.push_back(std::move(one));
+  const auto applied = store.apply(change);
+  if (!applied) return fail(applied.error());
+  if (applied->stale_plan) {
+    return fail(Errc::busy, "another process changed it at this moment", "Try again.");
+  }
+  return Placed{applied->uids.front(), is_new ? Placed::How::added : Placed::How::renewed};
+}
+
+// Into what is there.
+CredentialChange renewal_of(const Credential& row, Grant grant) {
+  CredentialChange change;
+  change.uid = row.uid;
+  change.planned_against = row.generation;
+  change.grant = std::move(grant);
   return change;
 }
 
-Result<void> bind(Store& store, const std::string& profile, const Uid& uid) {
-  Change change;
-  change.profiles = {profile};  // made if there is none
-  if (const auto applied = store.apply(change); !applied) return fail(applied.error());
-  return store.bind(profile, uid);
-}
-
-struct Placed {
-  Uid uid;
-  enum class How { added, there_already, logged_in_again } how;
-  std::string warning;
-};
-
-// The grant has been handed over to us: where the credential that it was meant for cannot take it,
-// it is kept as another one.
-Result<Placed> apply(Store& store, Change change, const std::vector<Credential>& existing) {
-  CredentialChange& one = change.credentials.front();
-  const bool again = !one.uid.empty();
-  const auto applied = store.apply(change);
-  if (applied && !applied->stale_plan) {
-    return Placed{
-        applied->uids.front(), again ? Placed::How::logged_in_again : Placed::How::added, {}};
-  }
-  const Error error = applied ? Error{Errc::busy, "another process changed it at this moment", ""}
-                              : applied.error();
-  if (!again) return fail(error);
-  const std::string old = in_quotes(one.identity->label) + " (" + one.uid + ")";
-  one.uid.clear();
-  one.planned_against = 0;
-  one.new_family = false;
-  one.identity->foreign_id.clear();
-  one.identity->label = free_label(existing, *one.identity);
-  const auto anew = store.apply(change);
-  if (!anew) return fail(anew.error());
-  return Placed{anew->uids.front(), Placed::How::added,
-                old + " could not be renewed, so this grant is a new credential: " + error.message};
-}
-
-Result<Placed> put(Store& store, Arrival arrival, const Options& options,
-                   const std::string& profile) {
-  const auto existing = store.list({arrival.identity.provider, {}, false});
+Result<Placed> put_key(Store& store, Arrival arrival, const Options& options,
+                       const std::string& profile) {
+  const std::string& provider = arrival.identity.provider;
+  const auto existing = store.list({provider, {}, false});
   if (!existing) return fail(existing.error());
-  if (const auto* same = same_secret(*existing, arrival)) {
-    const auto users = store.profiles_of(same->uid);
-    if (!users) return fail(users.error());
-    if (std::find(users->begin(), users->end(), profile) == users->end()) {
-      if (auto bound = bind(store, profile, same->uid); !bound) return fail(bound.error());
-    }
-    return Placed{same->uid, Placed::How::there_already, {}};
+  if (const auto* same = same_key(*existing, arrival.grant)) return keep(store, same->uid, profile);
+  const auto there = meant(store, provider, AuthType::api_key, options, profile);
+  if (there && options.if_absent) return keep(store, there->uid, profile);
+  if (there && options.renew) {
+    CredentialChange change = renewal_of(*there, std::move(arrival.grant));
+    change.health = Health{};
+    return apply(store, std::move(change), profile);
+  }
+  arrival.identity.label = options.label ? *options.label : free_label(*existing, arrival.identity);
+  CredentialChange change;
+  change.identity = std::move(arrival.identity);
+  change.grant = std::move(arrival.grant);
+  return apply(store, std::move(change), profile);
+}
+
+// The store has this very refresh token. A server that does not rotate may have sent a newer access
+// token with it.
+Result<Placed> put_again(Store& store, const Credential& row, oauth::NewSession arrival,
+                         const std::string& profile) {
+  Grant& grant = arrival.grant;
+  const bool newer = !grant.access_token.empty() && grant.expires_at &&
+                     fingerprint(grant.access_token) != row.access_fingerprint &&
+                     (!row.expires_at || *grant.expires_at > *row.expires_at);
+  if (!newer) return keep(store, row.uid, profile);
+  grant.refresh_token = Secret();  // the one in the store stays
+  return apply(store, renewal_of(row, std::move(grant)), profile);
+}
+
+Result<Placed> put_grant(Store& store, oauth::NewSession arrival, const Options& options,
+                         const std::string& profile) {
+  const std::string provider = arrival.identity.provider;
+  const auto existing = store.list({provider, {}, false});
+  if (!existing) return fail(existing.error());
+  const auto* same = same_grant(*existing, arrival.grant);
+  if (same != nullptr) return put_again(store, *same, std::move(arrival), profile);
+  const auto there = meant(store, provider, AuthType::oauth, options, profile);
+  if (options.if_absent) {
+    const auto known = oauth::same_account(store, arrival);
+    if (!known) return fail(known.error());
+    if (*known) return keep(store, (*known)->uid, profile);
+    const bool is_anothers = there && !there->identity.account.empty() &&
+                             !arrival.identity.account.empty() && !options.label;
+    if (there && !is_anothers) return keep(store, there->uid, profile);
   }
   if (auto unspent = check_unspent(store, arrival.grant); !unspent) return fail(unspent.error());
-
-  if (options.label) arrival.identity.label = *options.label;
-  if (arrival.identity.label.empty()) {
-    arrival.identity.label = free_label(*existing, arrival.identity);
+  oauth::KeepOptions keeping{profile, options.label.value_or("")};
+  if (options.renew && !options.label && there) keeping.label = there->identity.label;
+  if (auto checked = oauth::check_keepable(store, provider, keeping.label); !checked) {
+    return fail(checked.error());
   }
-  Change change;
-  change.profiles = {profile};
-  const auto* ended = ended_session(*existing, options);
-  change.credentials.push_back(as_change(std::move(arrival), ended, profile));
-  return apply(store, std::move(change), *existing);
+  const auto kept = oauth::keep_session(store, arrival, keeping);
+  if (!kept) return fail(kept.error());
+  return Placed{kept->uid, kept->renewed ? Placed::How::renewed : Placed::How::added,
+                kept->warning};
 }
 
 void print(Context& context, const Placed& placed, const PoolEntry& entry) {
@@ -347,8 +394,8 @@ void print(Context& context, const Placed& placed, const PoolEntry& entry) {
     case Placed::How::there_already:
       context.out << "There already: ";
       break;
-    case Placed::How::logged_in_again:
-      context.out << "Logged in again: ";
+    case Placed::How::renewed:
+      context.out << (identity.auth_type == AuthType::oauth ? "Logged in again: " : "Renewed: ");
       break;
   }
   context.out << printable(identity.provider) << type << entry.position << ": \""
@@ -363,13 +410,26 @@ Result<int> run(Context& context, const Options& options) {
   }
   if (options.label && options.label->empty()) return fail(Errc::usage, "--label is empty");
   const auto provider = oauth::ProviderRegistry::canonical_id(options.provider);
-  auto arrival = options.grant ? read_grant(context, provider) : read_api_key(context, provider);
-  if (!arrival) return fail(arrival.error());
+  if (options.if_absent && options.renew) {
+    return fail(Errc::usage, "--if-absent and --renew exclude each other");
+  }
+  std::optional<Arrival> key;
+  std::optional<oauth::NewSession> grant;
+  if (options.grant) {
+    auto read = read_grant(context, provider);
+    if (!read) return fail(read.error());
+    grant = *std::move(read);
+  } else {
+    auto read = read_api_key(context, provider);
+    if (!read) return fail(read.error());
+    key = *std::move(read);
+  }
 
   auto store = open_store(context, OpenMode::create);
   if (!store) return fail(store.error());
   const auto profile = context.profile();
-  const auto placed = put(*store, *std::move(arrival), options, profile);
+  const auto placed = grant ? put_grant(*store, *std::move(grant), options, profile)
+                            : put_key(*store, *std::move(key), options, profile);
   if (!placed) return fail(placed.error());
   if (!placed->warning.empty()) context.warn(placed->warning);
   if (place) {
@@ -391,6 +451,8 @@ Run declare(Arguments& arguments) {
   arguments.option("--label", "L", options->label, "what to call it");
   arguments.option("--priority", "N", options->priority, "its place in the pool; else the end");
   arguments.flag("--grant", options->grant, "stdin is the JSON answer of a token endpoint");
+  arguments.flag("--if-absent", options->if_absent, "leave what is there as it is");
+  arguments.flag("--renew", options->renew, "put it in the place of what is there");
   arguments.when_unexpected(explain_key_argument);
   return [options](Context& context) { return run(context, *options); };
 }

@@ -46,6 +46,10 @@ where the file had no fingerprint, if NAME is one of the provider's own variable
 keys of these files that are kept there are whatever NAME holds from then on; say
 so when you have changed the key yourself.
 
+A file is a tool's if it proves it: by a key that only this tool has, a token's
+own issuer, or the place where the tool keeps it. --as says it for a file that
+does not.
+
 Exit codes
   0 done   2 usage   3 nothing to import   6 busy   7 refused, or every source failed
   8 some sources failed, or a credential could not be read; the others are imported
@@ -65,6 +69,7 @@ struct Options {
   bool cutover = false;
   bool running = false;
   std::optional<std::string> prefer;
+  std::optional<std::string> as;
   bool include_env = false;
   std::vector<std::string> allow_env;
 };
@@ -299,6 +304,11 @@ Result<int> run(Context& context, const Options& options) {
   migrate::MigrateOptions request;
   request.paths.assign(options.paths.begin(), options.paths.end());
   if (options.prefer) request.prefer = *options.prefer;
+  if (options.as && (options.paths.empty() || options.cutover)) {
+    return fail(Errc::usage, "--as goes with a PATH, and without --cutover",
+                "A file that does not show whose it is cannot be kept supplied.");
+  }
+  request.as = options.as.value_or("");
   request.include_env = options.include_env;
   request.allow_env = options.allow_env;
   request.now = context.clock();
@@ -330,6 +340,8 @@ Run declare(Arguments& arguments) {
   arguments.flag("--running", options->running, "cut over although programs use the files");
   arguments.option("--prefer", "PATH", options->prefer,
                    "the file whose pair is the live one, whatever the times say");
+  arguments.option("--as", "FORMAT", options->as,
+                   "take the PATHs for this tool's, though they do not show it");
   arguments.flag("--include-env", options->include_env,
                  "also keep keys that came from environment variables");
   arguments.option("--allow-env", "NAME", options->allow_env,

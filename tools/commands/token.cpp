@@ -31,6 +31,9 @@ so that it shows up in no process list.
 In scripts keep the line in a variable first, and go on only if that succeeded, as
 below: the failure of a command among another's arguments is not seen by the shell.
 
+--session gives the same credential of the pool for the same KEY, any text, as long as
+it can be used, whatever the strategy: prompt caches of a provider stay warm.
+
 TARGET is a uid, a fingerprint, a label, a place in the pool (1 or #1) or the id
 that another tool gave it.
 
@@ -45,6 +48,7 @@ Examples
   line=$(authdb token openrouter --format env=KEY) && eval "export $line"
   authdb token nous --min-ttl 10m --json
   authdb token nous --rejected sha256:0123456789abcdef
+  authdb token openrouter --session "$CONVERSATION"
 )man";
 
 struct Options {
@@ -53,6 +57,7 @@ struct Options {
   std::optional<std::string> min_ttl;
   std::optional<std::string> rejected;
   std::optional<std::string> format;
+  std::optional<std::string> session;
 };
 
 Result<std::string> rejected_fingerprint(Context& context, const Options& options) {
@@ -132,6 +137,8 @@ Result<int> run(Context& context, const Options& options) {
   if (!rejected) return fail(rejected.error());
   request.rejected = *std::move(rejected);
 
+  request.session = options.session.value_or("");
+
   auto store = open_store(context, OpenMode::use);
   if (!store) return fail(store.error());
   request.provider = provider_id(*store, options.provider);
@@ -168,6 +175,8 @@ Run declare(Arguments& arguments) {
                    "renew it first if it lives shorter: seconds, or like 10m; see above");
   arguments.option("--rejected", "FINGERPRINT|-", options->rejected,
                    "the bearer that got a 401; - reads the bearer itself from stdin");
+  arguments.option("--session", "KEY", options->session,
+                   "the pool's same credential for the same KEY, while it can be used");
   arguments.option("--format", "raw|header|env=NAME", options->format,
                    "the bare token (default), an Authorization header, or a shell assignment");
   return [options](Context& context) { return run(context, *options); };
