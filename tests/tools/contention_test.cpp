@@ -32,7 +32,7 @@ class ContentionTest : public ProcessTest {
 
   // A login whose access token lives a day and has `left` of it; returns its family at the portal.
   std::string log_in(const std::string& label, Seconds left) {
-    const auto grant = portal_.create_grant();
+    const auto grant = portal_.create_grant({.account = label});
     GrantText text;
     text.access = grant.access_token;
     text.refresh = grant.refresh_token;

@@ -155,9 +155,9 @@ class Player {
   Action login(const Share& share, const std::string& label) {
     const bool again = has_ended(label);
     if (!again && !dice_.percent(20)) return token(share);
-    const auto grant =
-        board_.stage.portal().create_grant({.scope = scope_of(label), .account = label});
     const std::string name = again ? label : "more-" + std::to_string(board_.serial());
+    const auto grant =
+        board_.stage.portal().create_grant({.scope = scope_of(label), .account = name});
     Action action = on(share, {"add", "nous", "--grant", "--label", name}, {0, 2, 6, 7});
     action.input = to_json(grant);
     return action;
