@@ -135,8 +135,15 @@ Health marked(const Health& before, const Report& report, bool sole, Instant now
     after.cooldown_until.reset();
     return after;
   }
-  const bool longer = rests(before, now) && *before.cooldown_until >= *after.cooldown_until;
-  if (fault == Fault::request || longer || before.status == Status::dead) return before;
+  if (fault == Fault::request || before.status == Status::dead) return before;
+  if (!rests(before, now)) return after;
+  const bool longer = *before.cooldown_until >= *after.cooldown_until;
+  const bool was_bearer = before.error_code == 401;
+  if (was_bearer == (fault == Fault::bearer)) return longer ? before : after;
+  // What becomes of the bearer says nothing about the account: a new bearer ends the one, not the
+  // other.
+  if (!was_bearer) return before;
+  after.cooldown_until = std::max(*before.cooldown_until, *after.cooldown_until);
   return after;
 }
 

@@ -28,7 +28,8 @@ bool is_final(int http_status, std::string_view reason);
 // The mark that a call leaves. `sole` says that no other credential of the pool is alive.
 //
 // A success clears it. What is the request's own fault leaves it as it is, and so does a rest that
-// would end before the one that is under way. Otherwise the credential rests
+// would end before the one that is under way, or a 401 while another rest is. Otherwise the
+// credential rests
 //
 //   provider  10 s, or as long as the answer says; never more than a minute
 //   rate      as long as the answer says; else 1, 4, 16, 60 minutes, the next step each time that

@@ -75,10 +75,10 @@ std::string without_tokens(const Locked& locked, const std::string& text) {
 std::string lost_answer(const Locked& locked) {
   const Losses& lost = locked.state.renewal.losses;
   const Instant now = locked.engine.now();
-  std::string text =
-      "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
-      format_iso(lost.first_at) + " (" + ago(lost.first_at, now) + ") and " +
-      (locked.state.answer.empty() ? "its answer never arrived" : "its answer could not be read");
+  std::string text = "process " + std::to_string(lost.pid) + " (" + lost.process + ") sent it at " +
+                     format_iso(lost.first_at) + " (" + ago(lost.first_at, now) + ") and " +
+                     (locked.state.answer.empty() ? "no answer came that says what became of it"
+                                                  : "its answer could not be read");
   if (lost.count > 1) {
     text += "; it was sent " + std::to_string(lost.count) + " times, the last time at " +
             format_iso(lost.last_at);

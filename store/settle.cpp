@@ -165,7 +165,9 @@ End refuse(Locked& locked, const Judgement& judgement, const Attempt& attempt) {
   const std::string why = why_dead(locked, judgement);
   const Instant now = locked.engine.now();
   const auto dead = [&](const Health& health) {
-    return dead_since(now, judgement.code, why, health);
+    Health out = dead_since(now, judgement.code, why, health);
+    out.error_code = attempt.http_status;
+    return out;
   };
   const auto rows = [&](Txn& txn, CredentialState& next) {
     const Credential row = locked.engine.load_sealed(txn, locked.uid()).row;

@@ -196,10 +196,13 @@ class Judge {
     if (step_.arg == 0) note_rejection();
     if (!it().amnesia) minted(prepared_.who);
     if (step_.arg == 1 || step_.arg == 2) it().reported = true;
-    it().rests_until = 0;
     const bool heeded =
         outcome_.ok && !it().dead && !it().perhaps_dead && it().in_table == it().version;
-    if (step_.arg == 1 && heeded) it().rests_until = prepared_.reset_at;
+    // No later report but a success takes back what an earlier one said.
+    if (step_.arg == 1 && heeded) {
+      it().rests_until = std::max(it().rests_until, prepared_.reset_at);
+    }
+    if (step_.arg == 3) it().rests_until = 0;
     if (step_.arg == 3 && outcome_.ok) it().reported = false;
   }
 

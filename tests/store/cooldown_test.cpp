@@ -94,6 +94,18 @@ TEST(Cooldown, ALaterShorterRestDoesNotShortenTheOneThatIsUnderWay) {
   EXPECT_EQ(longer.cooldown_until, kNow + minutes{400});
 }
 
+// A refresh that goes well ends the rest after a 401, and no other.
+TEST(Cooldown, TheRestOfAnAccountIsNeverHiddenBehindThatOfItsBearer) {
+  const Report limit = until(report(429, "usage_limit_reached"), kNow + minutes{2});
+  const Health first = marked(marked({}, report(401), false, kNow), limit, false, kNow);
+  EXPECT_EQ(first.error_code, 429);
+  EXPECT_GE(first.cooldown_until, kNow + minutes{2});
+
+  const Health second = marked(marked({}, limit, false, kNow), report(401), false, kNow);
+  EXPECT_EQ(second.error_code, 429);
+  EXPECT_EQ(second.cooldown_until, kNow + minutes{2});
+}
+
 TEST(Cooldown, ARestThatAClockAheadHasSetDoesNotCount) {
   const Health ahead = marked({}, report(402), false, kNow + minutes{600});
   EXPECT_EQ(rest(report(429), false, ahead), Seconds(60));

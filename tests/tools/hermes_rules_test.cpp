@@ -201,6 +201,50 @@ TEST_F(HermesRules, ServerTroubleRestsNoKeyOfThePoolForMoreThanAMinute) {
   EXPECT_EQ(must({"token", "openrouter"}).out, "sk-a\n");
 }
 
+TEST_F(HermesRules, ARowThatARefreshFoundDeadSaysWithWhichStatus) {
+  must({"add", "qwen", "--grant"}, grant_json({"at-1", "rt-1", 60}));
+  now_ += Seconds{3600};
+  http_->answer(400, R"({"error":"invalid_grant"})");
+  EXPECT_EQ(run({"token", "qwen"}).status, 4);
+  EXPECT_EQ(stored()[0].health.error_code, 400);
+  EXPECT_THAT(must({"list", "qwen"}).out, HasSubstr("auth failed invalid_grant (400)"));
+}
+
+TEST_F(HermesRules, TheRestAfterARefusalIsNoTimeThatIsLeft) {
+  must({"add", "openrouter", "--label", "k"}, "sk-k");
+  must({"report", "openrouter", "k", "--status", "401"});
+  EXPECT_THAT(
+      must({"list", "openrouter"}).out,
+      AllOf(HasSubstr("auth failed (401) (re-auth may be required)"), Not(HasSubstr("left"))));
+}
+
+TEST_F(HermesRules, AServersErrorIsNotCalledAnAnswerThatNeverArrived) {
+  must({"add", "qwen", "--grant"}, grant_json({"at-1", "rt-1", 60}));
+  now_ += Seconds{3600};
+  http_->answer(500, R"({"error":"server_error"})");
+  const auto ran = run({"token", "qwen"});
+  EXPECT_EQ(ran.status, 5);
+  EXPECT_THAT(ran.err, AllOf(HasSubstr("500"), Not(HasSubstr("never arrived"))));
+}
+
+TEST_F(HermesRules, WhoeverLogsInAgainWantsWhatWasSuppressed) {
+  lay_pool("qwen-oauth", {json{{"id", "q1"},
+                               {"label", "q"},
+                               {"auth_type", "oauth"},
+                               {"source", "manual:grant"},
+                               {"access_token", "at-1"},
+                               {"refresh_token", "rt-1"}}});
+  auto tree = json::parse(read_file(file()));
+  tree["suppressed_sources"] = {{"qwen-oauth", {"manual:grant"}}};
+  lay(tree);
+  migrate();
+  EXPECT_NE(run({"token", "qwen"}).status, 0);
+
+  must({"add", "qwen", "--grant"}, grant_json({"at-2", "rt-2"}));
+
+  EXPECT_EQ(run({"token", "qwen"}).status, 0);
+}
+
 TEST_F(HermesRules, WhatAnotherManagerOfSecretsKeepsIsNeverWrittenOut) {
   std::vector<json> rows;
   for (const std::string manager : {"vault", "keyring", "systemd", "pass", "sops"}) {

@@ -62,9 +62,9 @@ TableCell status_cell(const Credential& credential, Instant now) {
   if (health.status == Status::dead)
     return {"auth failed" + reason + code + " (login needed)", Tone::bad};
   if (health.status == Status::ok) return {};
-  const auto verb = health.error_code == 429                               ? "rate-limited"
-                    : health.error_code == 401 || health.error_code == 403 ? "auth failed"
-                                                                           : "exhausted";
+  const bool refused = health.error_code == 401 || health.error_code == 403;
+  if (refused) return {"auth failed" + reason + code + " (re-auth may be required)", Tone::caution};
+  const auto verb = health.error_code == 429 ? "rate-limited" : "exhausted";
   const bool waiting = health.cooldown_until && *health.cooldown_until > now;
   const auto rest =
       waiting ? " (" + duration(std::chrono::duration_cast<Seconds>(*health.cooldown_until - now)) +
