@@ -15,7 +15,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kFirstDate = 978'307'200;  // 2001-01-01 in epoch seconds
-constexpr double kLongest = 100.0 * 365 * 86'400;
+constexpr std::chrono::days kLongest{366};  // no provider means more
 constexpr int kDeepest = 16;
 
 // Without `-` and `_`, in small letters.
@@ -55,7 +55,7 @@ std::string plain_name(std::string_view name) {
 }
 
 std::optional<Instant> after(Instant now, double seconds) {
-  if (!(seconds >= 0) || seconds > kLongest) return std::nullopt;
+  if (!(seconds >= 0) || seconds > Seconds{kLongest}.count()) return std::nullopt;
   return now + Milliseconds(std::llround(seconds * 1000));
 }
 
@@ -148,11 +148,16 @@ std::optional<double> number_of(const json& value) {
   return number;
 }
 
+std::optional<Instant> date_of(const json& value) {
+  if (const auto time = parse_time(value, NaiveTime::reject)) return time->at;
+  return value.is_string() ? parse_http_date(value.get_ref<const std::string&>()) : std::nullopt;
+}
+
 std::optional<Instant> time_of(const json& value, Instant now) {
   const auto number = number_of(value);
   if (number && *number < kFirstDate) return *number > 0 ? after(now, *number) : std::nullopt;
-  if (const auto time = parse_time(value, NaiveTime::reject)) return time->at;
-  return value.is_string() ? parse_http_date(value.get_ref<const std::string&>()) : std::nullopt;
+  const auto date = date_of(value);
+  return date && *date <= now + kLongest ? date : std::nullopt;
 }
 
 std::optional<Instant> span_or_date(const json& value, double bare, Instant now) {
@@ -208,8 +213,8 @@ std::optional<Instant> said_after(std::string_view text, const Phrase& phrase, I
       if (rest.starts_with(word)) rest.remove_prefix(word.size());
     }
     skip(rest, "~");
-    if (const auto date = parse_http_date(rest.substr(0, rest.find_first_of("\r\n\""))))
-      return date;
+    const auto date = parse_http_date(rest.substr(0, rest.find_first_of("\r\n\"")));
+    if (date && *date <= now + kLongest) return date;
     const auto span = span_at(rest, phrase.bare);
     if (span && *span > 0) return after(now, *span);
   }

@@ -19,7 +19,7 @@ namespace authdb {
 //           a number, `6.5s`, `2hr 5min`, or seconds and nanos (google.protobuf.Duration)
 //
 // or a text with `retry after 30 s`, `try again in 6.5s`, `resets in ~158 min` and the like.
-// nullopt: it does not say.
+// nullopt: it does not say, or names a time that is more than a year away.
 std::optional<Instant> reset_time(std::string_view answer, Instant now);
 
 }  // namespace authdb

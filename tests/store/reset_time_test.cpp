@@ -85,7 +85,8 @@ TEST(ResetTime, NonsenseIsUnknownAndNeverATimeOfItsOwn) {
        {"", "{}", "[]", "null", "try again later", "retry after", "retry after soon",
         R"({"reset_at":-5})", R"({"reset_at":0})", R"({"reset_at":1e300})",
         R"({"reset_at":"soon"})", R"({"reset_at":"2026-09-21T14:14:50"})",
-        "resets in 99999999999999999999d"}) {
+        "resets in 99999999999999999999d", R"({"reset_at":99999999999999})",
+        R"({"retry_after":3153600000})", R"({"retry_after":"Sun, 06 Nov 2094 08:49:37 GMT"})"}) {
     EXPECT_EQ(reset_time(answer, kNow), std::nullopt) << answer;
   }
   EXPECT_EQ(reset_time(std::string(100'000, '['), kNow), std::nullopt);
