@@ -143,6 +143,18 @@ TEST_F(NewerPair, WhatElseIsNewInTheFileStaysThere) {
   EXPECT_THAT(stored("openrouter"), IsEmpty());
 }
 
+TEST_F(NewerPair, WhoseItIsIsLearntWithThePairThatIsTaken) {
+  write("2", Seconds{3600}, "anna");
+  must({"token", "qwen"});
+  now_ += Seconds{3590};
+  write("3", Seconds{3600}, "berta");
+  answer("4");
+
+  EXPECT_EQ(must({"token", "qwen"}).out, "access-4\n");
+
+  EXPECT_THAT(http_->sent_tokens(), ElementsAre("refresh-2"));
+}
+
 class NewerPairOfAnAccount : public NewerPair {
  protected:
   NewerPairOfAnAccount() : NewerPair("anna") {}
