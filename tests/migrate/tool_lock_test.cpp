@@ -148,7 +148,8 @@ TEST_P(ToolLockTest, WhatNoToolMakesThereIsRefusedByName) {
 
 TEST_P(ToolLockTest, AHeldOneKeepsItsToolOutAndIsKeptFresh) {
   std::optional<ToolLocks> held;
-  const ToolFile owned{file(), read_document(file(), "default").format};
+  const Document document = read_document(file(), "default");
+  const ToolFile owned{file(), document.format};
   {
     auto taken = lock_tools({owned}, Milliseconds(0));
     ASSERT_TRUE(taken) << taken.error().message;
