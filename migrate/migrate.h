@@ -44,7 +44,7 @@ struct ProviderRules {
 struct MigrateOptions {
   std::vector<std::filesystem::path> paths;  // files or Hermes roots; empty: the well-known places
   std::optional<std::filesystem::path>
-      prefer;                // the source whose pair wins, whatever the timestamps
+      prefer;  // the source whose pair wins, whatever the timestamps
   // A name of formats(): what the files are, whatever they look like. Empty: as they prove.
   std::string as = {};
   bool include_env = false;  // keep the raw secrets of `env:` rows
