@@ -43,7 +43,8 @@ class HermesRules : public CommandTest {
   }
   std::vector<std::string> labels(const std::string& provider) {
     std::vector<std::string> labels;
-    for (const auto& entry : *reopen().pool("default", provider)) {
+    const auto pool = reopen().pool("default", provider);
+    for (const auto& entry : *pool) {
       labels.push_back(entry.credential.identity.label);
     }
     return labels;

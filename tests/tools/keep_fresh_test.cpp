@@ -376,7 +376,7 @@ TEST_F(KeepFreshProject, ASessionThatWasRevokedIsForAPersonAndLeavesTheFileAsItI
   const std::string before = read_file(file());
   const auto ran = keep_fresh();
 
-  EXPECT_EQ(ran.code, 4);
+  EXPECT_EQ(ran.code, 4) << ran.err;
   EXPECT_THAT(ran.err, HasSubstr("authdb login nous"));
   EXPECT_EQ(read_file(file()), before);
 }
