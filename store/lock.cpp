@@ -290,6 +290,16 @@ Result<void> begin_journal(Locked& locked) {
   return refresh_mirror(locked);
 }
 
+void begin_line(Locked& locked) {
+  if (locked.journal.state().revision != 0) return;
+  CredentialState first = locked.state;
+  first.legacy = false;
+  first.revision = std::max({kFirstRevision, locked.journal.newest_revision() + 1,
+                             locked.state.revision + 1, to_millis(locked.engine.now())});
+  tell_journal(locked, std::move(first), /*durable=*/true);
+  if (locked.journal.state().revision == locked.state.revision) (void)refresh_mirror(locked);
+}
+
 void commit_state(Locked& locked, CredentialState next, const Rows& rows, bool durable) {
   write_rows(locked, next, rows);
   // Should it fail, the row is ahead of the journal by what was committed. Where the row cannot be

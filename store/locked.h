@@ -118,6 +118,10 @@ void record_state(Locked& locked, CredentialState next, const Rows& rows);
 // A credential's first state goes into its journal, durably, and the row learns that there is one,
 // so that its loss would be noticed. Nothing, where that has been done.
 Result<void> begin_journal(Locked& locked);
+// The same before a hold of a credential whose journal is blank, by a number that no journal of it
+// had before: one that was deleted, and is put back, is then known to be older. If it cannot be
+// written, what follows stands in the row alone.
+void begin_line(Locked& locked);
 // The journal alone, of a state that the database has already.
 void tell_journal(Locked& locked, CredentialState next, bool durable);
 

@@ -153,6 +153,7 @@ void LockedCredential::note_rejected(const std::string& fingerprint, bool heard_
 Result<void> LockedCredential::set_hold(const std::vector<LockedCredential*>& locked, Hold hold) {
   if (locked.empty()) return {};
   return Engine::guarded([&] {
+    for (const auto* one : locked) begin_line(*one->locked_);
     std::vector<CredentialState> states;
     const auto txn = locked.front()->locked_->begin_write();
     for (const auto* one : locked) {
