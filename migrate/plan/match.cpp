@@ -70,7 +70,7 @@ const Credential* by_replaced_key(const PlanInput& input, const Family& family) 
   const Credential* row = input.index.key_by_foreign_id(copy);
   const auto profiles =
       row == nullptr ? input.known.profiles_of.end() : input.known.profiles_of.find(row->uid);
-  if (profiles == input.known.profiles_of.end()) return nullptr;
+  if (profiles == input.known.profiles_of.end() || row->origin != Origin::import) return nullptr;
   const auto shows_it = [&](const std::string& profile) {
     return std::any_of(family.begin(), family.end(), [&](auto i) {
       return input.documents[input.copies[i].document].profile == profile;

@@ -89,6 +89,16 @@ TEST_F(HermesRules, TheSameRowWithAnotherKeyIsTheSameCredentialAndItsRestIsOver)
   EXPECT_THAT(stored("openrouter"), SizeIs(1));
 }
 
+TEST_F(HermesRules, AKeyThatWasRenewedHereIsNotDisplacedByItsFile) {
+  lay_pool("openrouter", {key("m1", "sk-or-M")});
+  migrate();
+  must({"add", "openrouter", "--renew", "--label", "m1"}, "sk-or-D");
+
+  migrate();
+
+  EXPECT_EQ(must({"token", "openrouter"}).out, "sk-or-D\n");
+}
+
 TEST_F(HermesRules, AnIdWithTwoKeysTellsNothing) {
   lay_pool("openrouter", {key("m1", "sk-or-M")});
   migrate();
